@@ -1,2 +1,31 @@
-//! kybern
-fn main() {}
+//! The Kybern operator host: parse, run, exit code.
+
+mod args;
+mod clock;
+mod cluster;
+mod commands;
+mod kinds;
+mod logging;
+mod metrics;
+mod registration;
+mod server;
+mod simulator;
+mod wiring;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let args = args::Args::parse();
+    if let Err(error) = logging::start(&args.log, args.command.writes_to_terminal()) {
+        eprintln!("error: {error:#}");
+        return ExitCode::from(2);
+    }
+    match commands::run(args) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! The command line.
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Operator host for Kubernetes: sandboxed WebAssembly plugins over a SQL picture of the cluster.
+#[derive(Debug, Parser)]
+#[command(name = "kybern", version, propagate_version = true, arg_required_else_help = true)]
+pub(crate) struct Args {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    /// How to log.
+    #[command(flatten)]
+    pub(crate) log: LogArgs,
+}
+
+/// How to log.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct LogArgs {
+    /// Log format; `auto` is text on a terminal and JSON otherwise.
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Auto, env = "KYBERN_LOG_FORMAT")]
+    pub(crate) log_format: LogFormat,
+    /// What to log, as `level` or `target=level,...` (tracing's filter syntax).
+    #[arg(long, global = true, value_name = "FILTER", env = "KYBERN_LOG")]
+    pub(crate) log: Option<String>,
+}
+
+/// Log format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// Text on a terminal, JSON otherwise.
+    Auto,
+    /// For people.
+    Text,
+    /// One object a line.
+    Json,
+}
+
+/// Which cluster.
+#[derive(Debug, Clone, Default, ClapArgs)]
+pub(crate) struct ClusterArgs {
+    /// Path of the kubeconfig; without it `$KUBECONFIG`, `~/.kube/config`, then the Pod's own service account.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// Context of the kubeconfig; without it the current one.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) context: Option<String>,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Watches the cluster and runs the registered plugins.
+    Run(RunArgs),
+    /// Answers a SQL query over a cluster, or over manifests in files.
+    Sql(SqlArgs),
+    /// Runs a plugin over manifests in memory, without a cluster, until nothing changes.
+    Simulate(SimulateArgs),
+    /// Says why a custom resource is as it is: trigger, answers, plan, what would be written.
+    Explain(ExplainArgs),
+    /// Prints the RBAC rules that registrations need, as a ClusterRole.
+    Rbac(RbacArgs),
+    /// Prints the Plugin CustomResourceDefinition.
+    Crd,
+    /// Releases every custom resource and child, then removes all registrations of a class.
+    Uninstall(UninstallArgs),
+    /// Looks into plugins.
+    #[command(subcommand)]
+    Plugin(PluginCommand),
+}
+
+impl Command {
+    /// Whether a person reads this command's standard output.
+    pub(crate) fn writes_to_terminal(&self) -> bool {
+        !matches!(self, Self::Run(_))
+    }
+}
+
+/// `kybern run`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct RunArgs {
+    /// Which cluster.
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+    /// Only registrations whose `spec.class` is this.
+    #[arg(long, default_value = "", env = "KYBERN_CLASS")]
+    pub(crate) class: String,
+    /// Only objects of these namespaces (comma separated); without it all.
+    #[arg(long, value_delimiter = ',', env = "KYBERN_NAMESPACES")]
+    pub(crate) namespaces: Vec<String>,
+    /// Address of /healthz, /readyz and /metrics.
+    #[arg(long, default_value = "127.0.0.1:8080", env = "KYBERN_LISTEN")]
+    pub(crate) listen: SocketAddr,
+    /// Whether replicas elect a leader; without it this host always leads.
+    #[arg(long, default_value_t = true, action = clap::ArgAction::Set, env = "KYBERN_LEADER_ELECT")]
+    pub(crate) leader_elect: bool,
+    /// Namespace of the Lease; without it the Pod's own, else `default`.
+    #[arg(long, env = "KYBERN_NAMESPACE")]
+    pub(crate) lease_namespace: Option<String>,
+    /// Length of the Lease.
+    #[arg(long, default_value = "10s", value_parser = duration)]
+    pub(crate) lease_duration: Duration,
+    /// Time within which the leader must renew.
+    #[arg(long, default_value = "7s", value_parser = duration)]
+    pub(crate) renew_deadline: Duration,
+    /// Time between tries to take or renew the Lease.
+    #[arg(long, default_value = "2s", value_parser = duration)]
+    pub(crate) retry_period: Duration,
+    /// Private directory for compiled plugins; without it a directory of the user's cache.
+    #[arg(long, value_name = "DIR", env = "KYBERN_COMPILED")]
+    pub(crate) compiled: Option<PathBuf>,
+    /// Longest time without an event or bookmark before a watch is taken for dead.
+    #[arg(long, default_value = "200s", value_parser = duration)]
+    pub(crate) watch_idle: Duration,
+    /// Calls each `decide` twice and refuses plugins that are not pure.
+    #[arg(long)]
+    pub(crate) strict: bool,
+}
+
+/// Output of `kybern sql`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// Columns for people.
+    Table,
+    /// An array of objects.
+    Json,
+    /// RFC 4180.
+    Csv,
+    /// A list of objects.
+    Yaml,
+}
+
+/// `kybern sql`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct SqlArgs {
+    /// Which cluster.
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+    /// One SELECT or EXPLAIN SELECT.
+    pub(crate) statement: String,
+    /// How to print the answer.
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    pub(crate) output: Output,
+    /// Only this namespace.
+    #[arg(short, long)]
+    pub(crate) namespace: Option<String>,
+    /// Manifests to query instead of a cluster: a file or a directory of YAML or JSON.
+    #[arg(short, long, value_name = "PATH", conflicts_with_all = ["kubeconfig", "context"])]
+    pub(crate) filename: Vec<PathBuf>,
+}
+
+/// `kybern simulate`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct SimulateArgs {
+    /// Manifests to begin with: a file or a directory of YAML or JSON.
+    #[arg(short, long, value_name = "PATH", required = true)]
+    pub(crate) filename: Vec<PathBuf>,
+    /// The plugin's component.
+    #[arg(long, value_name = "WASM", required = true)]
+    pub(crate) plugin: Vec<PathBuf>,
+    /// Passes after which it stops even if something still changes.
+    #[arg(long, default_value_t = 1000)]
+    pub(crate) max_passes: u32,
+}
+
+/// `kybern explain`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ExplainArgs {
+    /// Which cluster.
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+    /// The registration's name.
+    pub(crate) plugin: String,
+    /// The custom resource: NAMESPACE/NAME, or NAME if it is cluster-scoped.
+    pub(crate) object: String,
+}
+
+/// `kybern rbac`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct RbacArgs {
+    /// Which cluster.
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+    /// Registrations in files instead of the cluster's.
+    #[arg(short, long, value_name = "PATH")]
+    pub(crate) filename: Vec<PathBuf>,
+    /// Name of the ClusterRole.
+    #[arg(long, default_value = "kybern-plugins")]
+    pub(crate) name: String,
+}
+
+/// `kybern uninstall`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct UninstallArgs {
+    /// Which cluster.
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+    /// The class whose registrations go.
+    #[arg(long, default_value = "")]
+    pub(crate) class: String,
+    /// Really do it; without it only what would be done is printed.
+    #[arg(long)]
+    pub(crate) yes: bool,
+}
+
+/// `kybern plugin`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum PluginCommand {
+    /// Prints a component's digest and manifest.
+    Inspect {
+        /// The component.
+        wasm: PathBuf,
+    },
+}
+
+/// Parses `10s`, `500ms`, `2m`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let signed: jiff::SignedDuration = text.parse().map_err(|error| format!("{error}"))?;
+    Duration::try_from(signed).map_err(|_| "must not be negative".to_owned())
+}
