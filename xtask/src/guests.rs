@@ -1,0 +1,271 @@
+//! Builds guest crates into components, each with its manifest embedded.
+//!
+//! # Contract
+//! A guest is a workspace package with a `cdylib` target. It is compiled for
+//! wasm32-unknown-unknown in a target directory of its own, made into a
+//! component, and written to `<cache>/guests/<name>.wasm` (dashes become
+//! underscores). A guest whose sources, dependencies and toolchain are
+//! unchanged is not built again. The same sources give the same bytes on every
+//! machine: local paths are mapped away.
+
+use anyhow::{Context, Result, bail, ensure};
+use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package, PackageId};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use wasm_encoder::{Component, ComponentSectionId, CustomSection, Module, RawSection};
+use wasmparser::{Encoding, Parser, Payload};
+use wit_component::ComponentEncoder;
+
+const TARGET: &str = "wasm32-unknown-unknown";
+
+/// One built guest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Guest {
+    /// The package's name.
+    pub name: String,
+    /// The component.
+    pub path: PathBuf,
+    /// `sha256:` and the digest of the component's bytes.
+    pub digest: String,
+}
+
+/// Builds the guests `names` into `<cache>/guests`, or leaves them as they are if nothing changed.
+pub fn build(cache: &Path, names: &[&str]) -> Result<Vec<Guest>> {
+    let out = cache.join("guests");
+    fs::create_dir_all(&out).with_context(|| format!("create {}", out.display()))?;
+    // Two builds at once would write the same files; the lock goes with the file handle.
+    let lock = fs::File::create(out.join(".lock")).context("create the lock file")?;
+    lock.lock().context("wait for another build of the guests")?;
+
+    let root = workspace_root()?;
+    let metadata = MetadataCommand::new()
+        .manifest_path(root.join("Cargo.toml"))
+        .exec()
+        .context("read the workspace's metadata")?;
+    names
+        .iter()
+        .map(|name| {
+            build_one(cache, &root, &metadata, name).with_context(|| format!("guest {name}"))
+        })
+        .collect()
+}
+
+fn build_one(cache: &Path, root: &Path, metadata: &Metadata, name: &str) -> Result<Guest> {
+    let file = name.replace('-', "_");
+    let path = cache.join("guests").join(format!("{file}.wasm"));
+    let stamp_path = path.with_extension("stamp");
+    let stamp = stamp(root, metadata, name)?;
+    if path.is_file() && fs::read_to_string(&stamp_path).is_ok_and(|old| old == stamp) {
+        let guest = guest(name, &path)?;
+        eprintln!("guest {name}: unchanged ({})", short(&guest.digest));
+        return Ok(guest);
+    }
+    eprintln!("guest {name}: building");
+    let target = cache.join("guests-target");
+    compile(root, &target, name)?;
+    let module_path = target.join(TARGET).join("release").join(format!("{file}.wasm"));
+    let module = fs::read(&module_path)
+        .with_context(|| format!("read {}: is it a cdylib?", module_path.display()))?;
+    let component = componentize(&module)?;
+
+    // The stamp goes first and comes last, so that an interrupted build is not taken for a finished one.
+    let _ = fs::remove_file(&stamp_path);
+    let partial = path.with_extension("partial");
+    fs::write(&partial, &component).with_context(|| format!("write {}", partial.display()))?;
+    fs::rename(&partial, &path).with_context(|| format!("write {}", path.display()))?;
+    fs::write(&stamp_path, &stamp).with_context(|| format!("write {}", stamp_path.display()))?;
+
+    let guest = guest(name, &path)?;
+    eprintln!(
+        "guest {name}: {} bytes ({})",
+        component.len(),
+        short(&guest.digest)
+    );
+    Ok(guest)
+}
+
+fn guest(name: &str, path: &Path) -> Result<Guest> {
+    let bytes = fs::read(path).with_context(|| format!("read {}", path.display()))?;
+    Ok(Guest {
+        name: name.to_owned(),
+        path: path.to_owned(),
+        digest: format!("sha256:{:x}", Sha256::digest(&bytes)),
+    })
+}
+
+fn short(digest: &str) -> &str {
+    digest.get(..19).unwrap_or(digest)
+}
+
+fn workspace_root() -> Result<PathBuf> {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = here.parent().context("xtask lies in the workspace")?;
+    root.canonicalize().context("find the workspace")
+}
+
+/// `cargo build` for one guest alone, so that the features of two guests are not merged.
+fn compile(root: &Path, target: &Path, name: &str) -> Result<()> {
+    let home = std::env::home_dir().unwrap_or_default();
+    // The last that matches wins, and the workspace may lie in the home directory.
+    let remaps = [(home, "home"), (root.to_owned(), "kybern")]
+        .into_iter()
+        .filter(|(from, _)| !from.as_os_str().is_empty())
+        .map(|(from, to)| format!("\"--remap-path-prefix={}=/{to}\"", from.display()))
+        .collect::<Vec<_>>()
+        .join(",");
+    let status = Command::new("cargo")
+        .current_dir(root)
+        .args(["build", "--quiet", "--release", "--lib"])
+        .args(["--target", TARGET, "--package", name])
+        .arg("--target-dir")
+        .arg(target)
+        .arg("--config")
+        .arg(format!("target.{TARGET}.rustflags=[{remaps}]"))
+        // Flags for the host's linker are no flags for a guest.
+        .env_remove("RUSTFLAGS")
+        .env_remove("CARGO_ENCODED_RUSTFLAGS")
+        .env_remove("CARGO_BUILD_TARGET")
+        .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "s")
+        .env("CARGO_PROFILE_RELEASE_LTO", "true")
+        .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "1")
+        .env("CARGO_PROFILE_RELEASE_PANIC", "abort")
+        // Names stay, for the stack of a trap.
+        .env("CARGO_PROFILE_RELEASE_STRIP", "debuginfo")
+        .status()
+        .context("start cargo")?;
+    ensure!(status.success(), "cargo build failed ({status})");
+    Ok(())
+}
+
+/// Makes a core module a component and moves its manifest to the component's first section.
+///
+/// There a reader finds it without looking into the nested module.
+pub fn componentize(module: &[u8]) -> Result<Vec<u8>> {
+    let (module, manifest) = take_manifest(module)?;
+    let component = ComponentEncoder::default()
+        .validate(true)
+        .module(&module)
+        .context("read the module's interface")?
+        .encode()
+        .context("make a component")?;
+    let Some(manifest) = manifest else {
+        return Ok(component);
+    };
+    let mut front = Component::new();
+    front.section(&CustomSection {
+        name: kybern_interface::names::MANIFEST_SECTION.into(),
+        data: (&manifest).into(),
+    });
+    let mut whole = front.finish();
+    let header = Component::HEADER.len();
+    let body = component.get(header..).context("component has no header")?;
+    whole.extend_from_slice(body);
+    Ok(whole)
+}
+
+/// The module without its manifest section, and the manifest.
+fn take_manifest(module: &[u8]) -> Result<(Vec<u8>, Option<Vec<u8>>)> {
+    let mut rest = Module::new();
+    let mut manifest = None;
+    for payload in Parser::new(0).parse_all(module) {
+        let payload = payload.context("read the module")?;
+        if let Payload::Version { encoding, .. } = &payload {
+            ensure!(*encoding == Encoding::Module, "not a core module");
+        }
+        if let Payload::CustomSection(custom) = &payload
+            && custom.name() == kybern_interface::names::MANIFEST_SECTION
+        {
+            if manifest.replace(custom.data().to_vec()).is_some() {
+                bail!("two manifests: only one type of a crate can be the plugin");
+            }
+            continue;
+        }
+        if let Some((id, range)) = payload.as_section() {
+            let data = module.get(range).context("a section ends past the file")?;
+            rest.section(&RawSection { id, data });
+        }
+    }
+    Ok((rest.finish(), manifest))
+}
+
+/// What the component depends on: sources and manifests of the workspace's packages in it,
+/// exact versions of the others, toolchain, and how it is built.
+fn stamp(root: &Path, metadata: &Metadata, name: &str) -> Result<String> {
+    let mut hash = Sha256::new();
+    hash.update(include_str!("guests.rs"));
+    for file in ["Cargo.toml", "rust-toolchain.toml", ".cargo/config.toml"] {
+        hash.update(fs::read(root.join(file)).unwrap_or_default());
+    }
+    for package in closure(metadata, name)?.values() {
+        hash.update(package.name.as_str());
+        hash.update(package.version.to_string());
+        match &package.source {
+            Some(source) => hash.update(&source.repr),
+            None => {
+                let folder = package.manifest_path.parent().context("package folder")?;
+                hash_folder(&mut hash, folder.as_std_path())?;
+            }
+        }
+    }
+    Ok(format!("{:x}\n", hash.finalize()))
+}
+
+/// The package and everything that it is built from, without what only its tests need.
+fn closure<'a>(metadata: &'a Metadata, name: &str) -> Result<BTreeMap<PackageId, &'a Package>> {
+    let resolve = metadata.resolve.as_ref().context("no resolved dependencies")?;
+    let guest = metadata
+        .workspace_packages()
+        .into_iter()
+        .find(|package| package.name.as_str() == name)
+        .context("no such package in the workspace")?;
+    let mut found = BTreeMap::new();
+    let mut open = vec![guest.id.clone()];
+    while let Some(id) = open.pop() {
+        let package = metadata
+            .packages
+            .iter()
+            .find(|package| package.id == id)
+            .context("a dependency is not in the metadata")?;
+        if found.insert(id.clone(), package).is_some() {
+            continue;
+        }
+        let node = resolve.nodes.iter().find(|node| node.id == id);
+        for dependency in node.map(|node| node.deps.as_slice()).unwrap_or_default() {
+            let only_tests = dependency
+                .dep_kinds
+                .iter()
+                .all(|kind| kind.kind == DependencyKind::Development);
+            if !only_tests {
+                open.push(dependency.pkg.clone());
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn hash_folder(hash: &mut Sha256, folder: &Path) -> Result<()> {
+    let mut entries: Vec<_> = fs::read_dir(folder)
+        .and_then(Iterator::collect)
+        .with_context(|| format!("list {}", folder.display()))?;
+    entries.sort_by_key(fs::DirEntry::file_name);
+    for entry in entries {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with('.') || name == "target" {
+            continue;
+        }
+        let path = entry.path();
+        hash.update(name.as_bytes());
+        if path.is_dir() {
+            hash_folder(hash, &path)?;
+        } else {
+            let bytes = fs::read(&path).with_context(|| format!("read {}", path.display()))?;
+            hash.update(u64::try_from(bytes.len())?.to_le_bytes());
+            hash.update(&bytes);
+        }
+    }
+    Ok(())
+}
