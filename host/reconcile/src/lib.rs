@@ -1,1 +1,29 @@
-//! kybern-reconcile
+//! kybern-reconcile: from changed rows to the writes that are needed, and not one more.
+//!
+//! ```text
+//! commit -> trigger -> queue -> pass: sense -> decide -> check -> diff -> act -> prune -> status
+//! ```
+//!
+//! The engine knows tables and plans. Answers, decisions and writes come
+//! through the traits [`Sense`], [`Decide`] and [`Apply`].
+
+mod active;
+mod config;
+mod engine;
+mod error;
+mod metrics;
+mod plan;
+mod report;
+mod traits;
+
+pub use active::{Active, KindFacts, MaxPrune, PassLimits, Primary, kind_of, table_of};
+pub use config::{EngineConfig, PlanLimits};
+pub use engine::{Deps, Engine, Released};
+pub use error::{Cause, Crash, DecideError, EngineError, Refusal, SenseError, WriteError};
+pub use metrics::{Metrics, PluginMetrics};
+pub use plan::parse_plan;
+pub use report::{AnswerSummary, ApplyReason, DryPass, Ending, PassReport, Step, Verdict};
+pub use traits::{
+    Answer, Apply, Clock, Decide, Entropy, EventRequest, Kinds, ObjectRef, Sense, SenseRequest,
+    Sensed, Write, WriteBody, Written,
+};

@@ -1,0 +1,63 @@
+//! The engine's bounds and intervals.
+
+use std::time::Duration;
+
+/// The engine's bounds and intervals; each can be configured by the host.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EngineConfig {
+    /// Passes under way at once, over all registrations.
+    pub passes: usize,
+    /// Writes under way at once inside one wave of one pass.
+    pub writes: usize,
+    /// First delay after a failed pass; doubles with each failure.
+    pub backoff_base: Duration,
+    /// Longest delay after a failed pass.
+    pub backoff_cap: Duration,
+    /// How often a CR is looked at again though nothing happened.
+    pub resync: Duration,
+    /// How long shutdown waits for passes under way before it drops them.
+    pub grace: Duration,
+    /// Bounds of a plan.
+    pub plan: PlanLimits,
+}
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        Self {
+            passes: 64,
+            writes: 8,
+            backoff_base: Duration::from_millis(5),
+            backoff_cap: Duration::from_secs(300),
+            resync: Duration::from_secs(36_000),
+            grace: Duration::from_secs(30),
+            plan: PlanLimits::default(),
+        }
+    }
+}
+
+/// Bounds of a plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PlanLimits {
+    /// Actions of one plan.
+    pub actions: usize,
+    /// Bytes of one object as JSON; etcd takes 1.5 MiB.
+    pub object_bytes: usize,
+    /// Bytes of a status as JSON.
+    pub status_bytes: usize,
+    /// Depth of one object.
+    pub depth: usize,
+    /// Characters of a message of an Event.
+    pub message_chars: usize,
+}
+
+impl Default for PlanLimits {
+    fn default() -> Self {
+        Self {
+            actions: 1_000,
+            object_bytes: 1_048_576,
+            status_bytes: 262_144,
+            depth: 64,
+            message_chars: 1_024,
+        }
+    }
+}

@@ -1,0 +1,533 @@
+//! Sets of field paths in the form of `managedFields[].fieldsV1`, and what they say about values.
+//!
+//! `f:<name>` is a field, `k:{...}` an item of a list by its keys, `v:...` an item of a set by its
+//! value, `i:<n>` an item by position; `.` is the node itself. A node without children is a whole
+//! value: a scalar, or a list or map that its schema calls atomic.
+
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+
+/// One step down.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Step {
+    /// `f:`
+    Field(String),
+    /// `k:`, each key's value as JSON text.
+    Key(BTreeMap<String, String>),
+    /// `v:`, the value as JSON text.
+    Item(String),
+    /// `i:`
+    Index(usize),
+}
+
+impl Step {
+    fn parse(text: &str) -> Option<Self> {
+        let (tag, rest) = text.split_once(':')?;
+        match tag {
+            "f" => Some(Self::Field(rest.to_owned())),
+            "k" => {
+                let keys: Map<String, Value> = serde_json::from_str(rest).ok()?;
+                Some(Self::Key(
+                    keys.into_iter().map(|(k, v)| (k, v.to_string())).collect(),
+                ))
+            }
+            "v" => {
+                let value: Value = serde_json::from_str(rest).ok()?;
+                Some(Self::Item(value.to_string()))
+            }
+            "i" => rest.parse().ok().map(Self::Index),
+            _ => None,
+        }
+    }
+
+    fn render(&self) -> String {
+        match self {
+            Self::Field(name) => format!("f:{name}"),
+            Self::Key(keys) => {
+                let parts: Vec<String> = keys
+                    .iter()
+                    .map(|(k, v)| format!("{}:{v}", Value::from(k.as_str())))
+                    .collect();
+                format!("k:{{{}}}", parts.join(","))
+            }
+            Self::Item(text) => format!("v:{text}"),
+            Self::Index(at) => format!("i:{at}"),
+        }
+    }
+
+    /// The value that this step leads to.
+    fn get<'v>(&self, value: &'v Value) -> Option<&'v Value> {
+        match self {
+            Self::Field(name) => value.get(name),
+            Self::Key(keys) => value.as_array()?.iter().find(|item| {
+                keys.iter()
+                    .all(|(k, v)| item.get(k).is_some_and(|have| have.to_string() == *v))
+            }),
+            Self::Item(text) => value
+                .as_array()?
+                .iter()
+                .find(|item| item.to_string() == *text),
+            Self::Index(at) => value.as_array()?.get(*at),
+        }
+    }
+}
+
+/// A set of field paths.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct FieldSet {
+    /// Whether the node itself is in the set besides its children.
+    this: bool,
+    children: BTreeMap<Step, FieldSet>,
+}
+
+/// What a set says about an intent.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Cover {
+    /// The intent's paths, lists resolved the way the set resolves them.
+    pub(crate) shape: FieldSet,
+    /// Paths of the intent that are not in the set, dotted.
+    pub(crate) missing: Vec<String>,
+}
+
+impl FieldSet {
+    /// Reads `fieldsV1`; what it does not understand it leaves out.
+    pub(crate) fn parse(value: &Value) -> Self {
+        let mut set = Self::default();
+        let Some(object) = value.as_object() else {
+            return set;
+        };
+        for (key, inner) in object {
+            if key == "." {
+                set.this = true;
+            } else if let Some(step) = Step::parse(key) {
+                set.children.insert(step, Self::parse(inner));
+            }
+        }
+        set
+    }
+
+    /// Writes `fieldsV1`.
+    pub(crate) fn render(&self) -> Value {
+        let mut object = Map::new();
+        if self.this {
+            object.insert(".".to_owned(), Value::Object(Map::new()));
+        }
+        for (step, inner) in &self.children {
+            object.insert(step.render(), inner.render());
+        }
+        Value::Object(object)
+    }
+
+    /// Whether nothing is in it.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.children.is_empty()
+    }
+
+    /// Takes in what `other` has.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        self.this |= other.this;
+        for (step, inner) in &other.children {
+            self.children.entry(step.clone()).or_default().merge(inner);
+        }
+    }
+
+    fn is_leaf(&self) -> bool {
+        self.children.is_empty()
+    }
+
+    /// Whether a dotted path of field names, or something below it, is in the set.
+    pub(crate) fn has_path(&self, path: &[String]) -> bool {
+        let mut node = self;
+        for name in path {
+            // A whole value owns everything below it.
+            match node.children.get(&Step::Field(name.clone())) {
+                Some(inner) if inner.is_leaf() => return true,
+                Some(inner) => node = inner,
+                None => return false,
+            }
+        }
+        true
+    }
+
+    /// Which paths of `intent` are in this set. `intent` is an object without
+    /// what managedFields never name (apiVersion, kind, name, namespace).
+    pub(crate) fn cover(&self, intent: &Value) -> Cover {
+        let mut cover = Cover::default();
+        if let Some(object) = intent.as_object() {
+            for (name, value) in object {
+                let step = Step::Field(name.clone());
+                let node = self.children.get(&step);
+                let shape = walk(value, node, name, &mut cover.missing);
+                cover.shape.children.insert(step, shape);
+            }
+        }
+        cover
+    }
+
+    /// The part of `live` that this set names: equal for equal owned values.
+    pub(crate) fn select(&self, live: &Value) -> Value {
+        let mut out = Vec::with_capacity(self.children.len());
+        for (step, inner) in &self.children {
+            let value = match step.get(live) {
+                Some(value) if inner.is_leaf() => value.clone(),
+                Some(value) => inner.select(value),
+                None => continue,
+            };
+            out.push(Value::Array(vec![Value::from(step.render()), value]));
+        }
+        Value::Array(out)
+    }
+
+    /// The object that consists of this set's part of `live`: what its manager would apply.
+    pub(crate) fn extract(&self, live: &Value) -> Value {
+        if self.is_leaf() {
+            return live.clone();
+        }
+        match live {
+            Value::Object(object) => Value::Object(
+                object
+                    .iter()
+                    .filter_map(|(name, value)| {
+                        let inner = self.children.get(&Step::Field(name.clone()))?;
+                        Some((name.clone(), inner.extract(value)))
+                    })
+                    .collect(),
+            ),
+            Value::Array(items) => Value::Array(
+                items
+                    .iter()
+                    .enumerate()
+                    .filter_map(|(at, item)| self.extract_item(at, item))
+                    .collect(),
+            ),
+            other => other.clone(),
+        }
+    }
+
+    fn extract_item(&self, at: usize, item: &Value) -> Option<Value> {
+        let text = item.to_string();
+        self.children.iter().find_map(|(step, inner)| match step {
+            Step::Key(keys) => {
+                if !keys
+                    .iter()
+                    .all(|(k, v)| item.get(k).is_some_and(|have| have.to_string() == *v))
+                {
+                    return None;
+                }
+                let mut out = inner.extract(item);
+                // The keys belong to the item even where the set leaves them out.
+                if let Some(object) = out.as_object_mut() {
+                    for key in keys.keys() {
+                        if let Some(value) = item.get(key) {
+                            object.insert(key.clone(), value.clone());
+                        }
+                    }
+                }
+                Some(out)
+            }
+            Step::Item(wanted) => (*wanted == text).then(|| item.clone()),
+            Step::Index(wanted) => (*wanted == at).then(|| inner.extract(item)),
+            Step::Field(_) => None,
+        })
+    }
+
+    /// Paths that are in this set but not in `other`, dotted.
+    pub(crate) fn beyond(&self, other: &Self) -> Vec<String> {
+        let mut out = Vec::new();
+        self.beyond_into(other, "", &mut out);
+        out
+    }
+
+    fn beyond_into(&self, other: &Self, at: &str, out: &mut Vec<String>) {
+        for (step, inner) in &self.children {
+            let path = match step {
+                Step::Field(name) if at.is_empty() => name.clone(),
+                Step::Field(name) => format!("{at}.{name}"),
+                step => format!("{at}[{}]", step.render()),
+            };
+            match other.children.get(step) {
+                None => out.push(path),
+                Some(theirs) if theirs.is_leaf() => {}
+                Some(theirs) => inner.beyond_into(theirs, &path, out),
+            }
+        }
+    }
+}
+
+fn walk(intent: &Value, node: Option<&FieldSet>, at: &str, missing: &mut Vec<String>) -> FieldSet {
+    match (intent, node) {
+        (Value::Object(object), Some(node)) if !object.is_empty() && !node.is_leaf() => {
+            let mut shape = FieldSet::default();
+            for (name, value) in object {
+                let step = Step::Field(name.clone());
+                let path = format!("{at}.{name}");
+                let inner = walk(value, node.children.get(&step), &path, missing);
+                shape.children.insert(step, inner);
+            }
+            shape
+        }
+        (Value::Object(object), None) if !object.is_empty() => {
+            let mut shape = FieldSet::default();
+            for (name, value) in object {
+                let path = format!("{at}.{name}");
+                let inner = walk(value, None, &path, missing);
+                shape.children.insert(Step::Field(name.clone()), inner);
+            }
+            shape
+        }
+        (Value::Array(items), Some(node)) if !items.is_empty() && !node.is_leaf() => {
+            walk_list(items, node, at, missing)
+        }
+        (_, Some(_)) => FieldSet::default(),
+        (_, None) => {
+            missing.push(at.to_owned());
+            FieldSet::default()
+        }
+    }
+}
+
+fn walk_list(items: &[Value], node: &FieldSet, at: &str, missing: &mut Vec<String>) -> FieldSet {
+    let mut shape = FieldSet::default();
+    let mut taken: Vec<&Step> = Vec::new();
+    let mut open: Vec<(usize, &Value)> = Vec::new();
+    // Items that spell out every key first, so that an item that leaves one to
+    // its default cannot take another's place.
+    for (index, item) in items.iter().enumerate() {
+        let exact = node.children.iter().find(|(step, _)| match step {
+            Step::Key(keys) => keys
+                .iter()
+                .all(|(k, v)| item.get(k).is_some_and(|have| have.to_string() == *v)),
+            Step::Item(text) => item.to_string() == *text,
+            Step::Index(wanted) => *wanted == index,
+            Step::Field(_) => false,
+        });
+        match exact {
+            Some((step, inner)) => {
+                taken.push(step);
+                let path = format!("{at}[{}]", step.render());
+                let inner = walk(item, Some(inner), &path, missing);
+                shape.children.insert(step.clone(), inner);
+            }
+            None => open.push((index, item)),
+        }
+    }
+    for (index, item) in open {
+        let partial = node.children.iter().find(|(step, _)| {
+            let Step::Key(keys) = step else { return false };
+            !taken.contains(step)
+                && keys.keys().any(|k| item.get(k).is_some())
+                && keys
+                    .iter()
+                    .all(|(k, v)| item.get(k).is_none_or(|have| have.to_string() == *v))
+        });
+        match partial {
+            Some((step, inner)) => {
+                taken.push(step);
+                let path = format!("{at}[{}]", step.render());
+                let inner = walk(item, Some(inner), &path, missing);
+                shape.children.insert(step.clone(), inner);
+            }
+            None => missing.push(format!("{at}[{index}]")),
+        }
+    }
+    shape
+}
+
+/// One entry of `metadata.managedFields`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) manager: String,
+    /// `Apply` or `Update`.
+    pub(crate) operation: String,
+    pub(crate) subresource: String,
+    pub(crate) fields: FieldSet,
+}
+
+/// The entries of an object's `metadata.managedFields`; none if it has no such field.
+pub(crate) fn entries(object: &Value) -> Option<Vec<Entry>> {
+    let list = object.pointer("/metadata/managedFields")?.as_array()?;
+    let text = |entry: &Value, key: &str| {
+        entry
+            .get(key)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
+    };
+    Some(
+        list.iter()
+            .map(|entry| Entry {
+                manager: text(entry, "manager"),
+                operation: text(entry, "operation"),
+                subresource: text(entry, "subresource"),
+                fields: entry
+                    .get("fieldsV1")
+                    .map(FieldSet::parse)
+                    .unwrap_or_default(),
+            })
+            .collect(),
+    )
+}
+
+/// Everything that `manager` has on the object, whatever the operation.
+pub(crate) fn owned_by(object: &Value, manager: &str, subresource: &str) -> Option<FieldSet> {
+    let mut set = FieldSet::default();
+    for entry in entries(object)? {
+        if entry.manager == manager && entry.subresource == subresource {
+            set.merge(&entry.fields);
+        }
+    }
+    Some(set)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn deployment_entry() -> FieldSet {
+        FieldSet::parse(&json!({
+            "f:metadata": {
+                "f:labels": { ".": {}, "f:app": {} },
+                "f:ownerReferences": { ".": {}, "k:{\"uid\":\"u1\"}": {} },
+                "f:finalizers": { ".": {}, "v:\"a/b\"": {} },
+            },
+            "f:spec": {
+                "f:replicas": {},
+                "f:selector": {},
+                "f:template": { "f:spec": { "f:containers": {
+                    "k:{\"name\":\"web\"}": {
+                        ".": {}, "f:name": {}, "f:image": {}, "f:args": {}, "f:resources": {},
+                        "f:ports": {
+                            ".": {},
+                            "k:{\"containerPort\":53,\"protocol\":\"TCP\"}": { ".": {}, "f:containerPort": {}, "f:protocol": {} },
+                            "k:{\"containerPort\":53,\"protocol\":\"UDP\"}": { ".": {}, "f:containerPort": {}, "f:protocol": {} },
+                        },
+                    },
+                } } },
+            },
+        }))
+    }
+
+    fn intent() -> Value {
+        json!({
+            "metadata": {
+                "labels": { "app": "x" },
+                "ownerReferences": [{ "uid": "u1", "kind": "A", "name": "a" }],
+                "finalizers": ["a/b"],
+            },
+            "spec": {
+                "replicas": 2,
+                "selector": { "matchLabels": { "app": "x" } },
+                "template": { "spec": { "containers": [{
+                    "name": "web", "image": "i:1", "args": ["-v"], "resources": {},
+                    "ports": [{ "containerPort": 53 }, { "containerPort": 53, "protocol": "UDP" }],
+                }] } },
+            },
+        })
+    }
+
+    #[test]
+    fn a_rendered_set_reads_back_as_itself() {
+        let set = deployment_entry();
+        assert_eq!(FieldSet::parse(&set.render()), set);
+    }
+
+    #[test]
+    fn an_entry_covers_the_intent_it_came_from() {
+        let cover = deployment_entry().cover(&intent());
+        assert_eq!(cover.missing, Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_field_that_another_manager_took_is_missing() {
+        let mut entry = deployment_entry().render();
+        entry["f:spec"]["f:template"]["f:spec"]["f:containers"]["k:{\"name\":\"web\"}"]
+            .as_object_mut()
+            .unwrap()
+            .remove("f:image");
+        let cover = FieldSet::parse(&entry).cover(&intent());
+        assert_eq!(
+            cover.missing,
+            ["spec.template.spec.containers[k:{\"name\":\"web\"}].image"]
+        );
+    }
+
+    #[test]
+    fn an_item_that_leaves_a_key_to_its_default_finds_its_own_place() {
+        // Both orders: the spelled-out UDP item must not be taken by the short one.
+        for ports in [
+            json!([{ "containerPort": 53 }, { "containerPort": 53, "protocol": "UDP" }]),
+            json!([{ "containerPort": 53, "protocol": "UDP" }, { "containerPort": 53 }]),
+            json!([{ "containerPort": 53, "protocol": "TCP" }, { "containerPort": 53 }]),
+        ] {
+            let mut intent = intent();
+            intent["spec"]["template"]["spec"]["containers"][0]["ports"] = ports;
+            let cover = deployment_entry().cover(&intent);
+            assert_eq!(cover.missing, Vec::<String>::new());
+        }
+        let mut intent = intent();
+        intent["spec"]["template"]["spec"]["containers"][0]["ports"] =
+            json!([{ "containerPort": 54 }]);
+        assert_eq!(deployment_entry().cover(&intent).missing.len(), 1);
+    }
+
+    #[test]
+    fn defaults_and_foreign_fields_are_outside_of_the_selected_values() {
+        let cover = deployment_entry().cover(&intent());
+        let live = intent();
+        let before = cover.shape.select(&live);
+
+        let mut later = live.clone();
+        later["metadata"]["labels"]["foreign"] = json!("y");
+        later["spec"]["template"]["spec"]["containers"][0]["imagePullPolicy"] = json!("Always");
+        later["spec"]["template"]["spec"]["containers"][0]["ports"][0]["protocol"] = json!("TCP");
+        later["spec"]["template"]["spec"]["containers"]
+            .as_array_mut()
+            .unwrap()
+            .insert(0, json!({ "name": "sidecar" }));
+        // The defaulted protocol is part of the port's key, so the values before had none.
+        let mut defaulted = live.clone();
+        defaulted["spec"]["template"]["spec"]["containers"][0]["ports"][0]["protocol"] =
+            json!("TCP");
+        assert_ne!(cover.shape.select(&defaulted), before);
+        assert_eq!(cover.shape.select(&later), cover.shape.select(&defaulted));
+
+        let mut drifted = later.clone();
+        drifted["spec"]["template"]["spec"]["containers"][1]["image"] = json!("i:2");
+        assert_ne!(cover.shape.select(&later), cover.shape.select(&drifted));
+        let mut longer = later.clone();
+        longer["spec"]["template"]["spec"]["containers"][1]["args"] = json!(["-v", "-x"]);
+        assert_ne!(cover.shape.select(&later), cover.shape.select(&longer));
+    }
+
+    #[test]
+    fn extract_gives_back_what_the_manager_applied() {
+        let mut live = intent();
+        live["spec"]["template"]["spec"]["containers"][0]["ports"][0]["protocol"] = json!("TCP");
+        let mut with_foreign = live.clone();
+        with_foreign["metadata"]["labels"]["foreign"] = json!("y");
+        with_foreign["metadata"]["finalizers"] = json!(["a/b", "c/d"]);
+        with_foreign["status"] = json!({ "replicas": 1 });
+        assert_eq!(deployment_entry().extract(&with_foreign), live);
+    }
+
+    #[test]
+    fn beyond_names_what_only_one_has() {
+        let entry = deployment_entry();
+        let mut intent = intent();
+        intent["spec"].as_object_mut().unwrap().remove("replicas");
+        let shape = entry.cover(&intent).shape;
+        assert!(entry.beyond(&shape).contains(&"spec.replicas".to_owned()));
+        assert_eq!(shape.beyond(&entry), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_path_below_a_whole_value_is_owned_with_it() {
+        let entry = deployment_entry();
+        let path = |text: &str| text.split('.').map(str::to_owned).collect::<Vec<_>>();
+        assert!(entry.has_path(&path("spec.replicas")));
+        assert!(entry.has_path(&path("spec.selector.matchLabels")));
+        assert!(entry.has_path(&path("spec.template")));
+        assert!(!entry.has_path(&path("spec.paused")));
+    }
+}

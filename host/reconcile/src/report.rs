@@ -1,0 +1,146 @@
+//! What the last pass over a CR did and why: read by `explain`, conditions and tests.
+
+use crate::traits::ObjectRef;
+use kybern_interface::Plan;
+use kybern_table::Sequence;
+use std::time::Duration;
+
+/// How a pass ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ending {
+    /// Same answers, same CR, no drift: nothing was called or written.
+    Unchanged,
+    /// Everything the plan wants is so.
+    Succeeded,
+    /// The sense hook said that there is nothing to do.
+    Skipped,
+    /// The CR is paused.
+    Paused,
+    /// Something outside is not there yet.
+    Waiting {
+        /// CamelCase.
+        reason: String,
+        /// For people.
+        message: String,
+    },
+    /// The pass, or a part of it, failed.
+    Failed {
+        /// CamelCase.
+        reason: String,
+        /// For people.
+        message: String,
+    },
+    /// The CR, its namespace or this replica's lead is gone.
+    Gone,
+}
+
+/// One query's answer, without its rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AnswerSummary {
+    /// The query's name.
+    pub name: String,
+    /// Equal for equal rows.
+    pub fingerprint: u128,
+    /// How many rows.
+    pub rows: usize,
+}
+
+/// What is to be done with one object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// It does not exist: POST.
+    Create,
+    /// It exists and is not as intended.
+    Apply(ApplyReason),
+    /// It is as intended.
+    Converged,
+    /// It exists and is left alone (created once, children unchanged, being deleted).
+    Kept,
+    /// It exists without a controller and is taken over.
+    Adopt,
+    /// It is somebody else's.
+    NotOurs {
+        /// Whose, for people.
+        whose: String,
+    },
+    /// It, or the object that has its name, is being deleted.
+    WaitingForDeletion,
+    /// The plan no longer names it: it is deleted.
+    Prune,
+    /// The plan no longer names it: it loses its owner and stays.
+    Orphan,
+    /// Too many would be pruned at once.
+    Held,
+    /// The plan deletes it explicitly.
+    Delete,
+}
+
+/// Why an existing object is applied again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ApplyReason {
+    /// The intent is another than the one last applied.
+    Intent,
+    /// Owned fields have other values than after the last apply; the paths that differ, if known.
+    Drift(Vec<String>),
+    /// After a restart: these paths of the intent are not ours on the live object.
+    NotCovered(Vec<String>),
+    /// The CR asks for it (`kybern.dev/force-resync`).
+    Forced,
+}
+
+/// One line of a diff.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// Which object.
+    pub target: ObjectRef,
+    /// Its wave.
+    pub wave: i32,
+    /// What is to be done.
+    pub verdict: Verdict,
+}
+
+/// What the last pass over a CR did.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PassReport {
+    /// The registration.
+    pub plugin: String,
+    /// The CR.
+    pub object: ObjectRef,
+    /// The snapshot that it saw.
+    pub sequence: Sequence,
+    /// When it ended, RFC 3339.
+    pub at: String,
+    /// How long it took.
+    pub took: Duration,
+    /// How it ended.
+    pub ending: Ending,
+    /// The answers that it decided on.
+    pub answers: Vec<AnswerSummary>,
+    /// What it found to do.
+    pub steps: Vec<Step>,
+    /// Writes that were accepted: `create Deployment ns/web`.
+    pub writes: Vec<String>,
+    /// When the next pass is due at the latest.
+    pub next: Option<Duration>,
+    /// Failed passes in a row.
+    pub failures: u32,
+}
+
+/// What a pass would do now.
+#[derive(Debug, Clone)]
+pub struct DryPass {
+    /// The CR.
+    pub object: serde_json::Value,
+    /// The queries' answers, with rows.
+    pub answers: Vec<crate::traits::Answer>,
+    /// What the plugin decided; none if it did not come to that.
+    pub plan: Option<Plan>,
+    /// What is wrong with the plan.
+    pub offences: Vec<String>,
+    /// What would be done.
+    pub steps: Vec<Step>,
+    /// How it would end without any write failing.
+    pub ending: Ending,
+    /// Whether the status would be written.
+    pub status_changes: bool,
+}
