@@ -1,0 +1,255 @@
+//! Paths: finds them in an expression and makes one column of each.
+
+use sqlparser::ast::{AccessExpr, BinaryOperator, CastKind, DataType, Expr, Ident, Spanned, Subscript, Value};
+use sqlparser::tokenizer::Span;
+
+use super::scope::{Head, Source};
+use super::{Rewriter, quoted};
+use crate::{Path, Segment, StatementError};
+
+/// A dotted chain and the steps after it, as they were written.
+pub(super) struct Access {
+    chain: Vec<Ident>,
+    steps: Vec<Segment>,
+    /// Whether the last operator asks for text (`->>`, `#>>`).
+    text: bool,
+    /// Whether JSON operators or subscripts were used.
+    explicit: bool,
+    span: Span,
+}
+
+/// A column that an access turned into.
+pub(super) struct Replaced {
+    pub expr: Expr,
+    /// The name that the output column gets when the author gives none.
+    pub name: String,
+    /// Whether the value may be cast without failing: it is text of unknown content.
+    pub untyped: bool,
+}
+
+/// Reads an expression as an access. `Ok(None)`: it is something else.
+pub(super) fn access(expr: &Expr) -> Result<Option<Access>, StatementError> {
+    let span = expr.span();
+    match expr {
+        Expr::Identifier(ident) => Ok(Some(Access::chain(vec![ident.clone()], span))),
+        Expr::CompoundIdentifier(idents) => Ok(Some(Access::chain(idents.clone(), span))),
+        Expr::Nested(inner) => access(inner),
+        Expr::CompoundFieldAccess { root, access_chain } => {
+            let Some(mut found) = access(root)? else { return Ok(None) };
+            for step in access_chain {
+                found.step(step)?;
+            }
+            Ok(Some(found))
+        }
+        Expr::BinaryOp { left, op, right } => {
+            let (many, text) = match op {
+                BinaryOperator::Arrow => (false, false),
+                BinaryOperator::LongArrow => (false, true),
+                BinaryOperator::HashArrow => (true, false),
+                BinaryOperator::HashLongArrow => (true, true),
+                _ => return Ok(None),
+            };
+            let Some(mut found) = access(left)? else {
+                return Err(StatementError::new(left.span(), format!("{op} works on columns of tables only"))
+                    .cure("select the path inside the subquery and name it"));
+            };
+            found.explicit = true;
+            found.text = text;
+            if many { found.literal_path(right)? } else { found.literal_key(right)? }
+            Ok(Some(found))
+        }
+        _ => Ok(None),
+    }
+}
+
+fn literal_cure(error: StatementError) -> StatementError {
+    error.cure("keys are literals: ->'name', ->0, ['name'], [0] or #>>'{a,b}'")
+}
+
+impl Access {
+    fn chain(chain: Vec<Ident>, span: Span) -> Self {
+        Self { chain, steps: Vec::new(), text: false, explicit: false, span }
+    }
+
+    fn step(&mut self, step: &AccessExpr) -> Result<(), StatementError> {
+        self.explicit = true;
+        match step {
+            AccessExpr::Dot(Expr::Identifier(ident)) => {
+                self.steps.push(Segment::Key(ident.value.clone()));
+                Ok(())
+            }
+            AccessExpr::Subscript(Subscript::Index { index }) => self.literal_key(index),
+            AccessExpr::Dot(other) => Err(literal_cure(StatementError::new(
+                other.span(),
+                format!("{other} is no field name"),
+            ))),
+            AccessExpr::Subscript(_) => Err(literal_cure(StatementError::new(
+                self.span,
+                "a slice is not supported in a path",
+            ))),
+        }
+    }
+
+    fn literal_key(&mut self, key: &Expr) -> Result<(), StatementError> {
+        let refused = || {
+            literal_cure(StatementError::new(key.span(), format!("{key} is no literal key")))
+        };
+        let Expr::Value(value) = key else { return Err(refused()) };
+        self.steps.push(match &value.value {
+            Value::SingleQuotedString(name) | Value::EscapedStringLiteral(name) => Segment::Key(name.clone()),
+            Value::Number(number, _) => Segment::Index(number.parse().map_err(|_| refused())?),
+            _ => return Err(refused()),
+        });
+        Ok(())
+    }
+
+    /// `'{a,0,"b c"}'`: a PostgreSQL array of text. Digits are an index.
+    fn literal_path(&mut self, path: &Expr) -> Result<(), StatementError> {
+        let refused = || {
+            literal_cure(StatementError::new(path.span(), format!("{path} is no literal path")))
+        };
+        let Expr::Value(value) = path else { return Err(refused()) };
+        let Value::SingleQuotedString(text) = &value.value else { return Err(refused()) };
+        let inner = text.trim().strip_prefix('{').and_then(|t| t.strip_suffix('}')).ok_or_else(refused)?;
+        for element in split_array(inner).ok_or_else(refused)? {
+            self.steps.push(match element {
+                Element::Bare(text) if text.bytes().all(|b| b.is_ascii_digit()) => {
+                    Segment::Index(text.parse().map_err(|_| refused())?)
+                }
+                Element::Bare(text) | Element::Quoted(text) => Segment::Key(text),
+            });
+        }
+        Ok(())
+    }
+}
+
+enum Element {
+    Bare(String),
+    Quoted(String),
+}
+
+/// The elements of an array literal without its braces; `None` when it is malformed.
+fn split_array(inner: &str) -> Option<Vec<Element>> {
+    let mut elements = Vec::new();
+    let mut rest = inner.trim();
+    loop {
+        if let Some(after) = rest.strip_prefix('"') {
+            let mut text = String::new();
+            let mut characters = after.char_indices();
+            let end = loop {
+                match characters.next()? {
+                    (end, '"') => break end,
+                    (_, '\\') => text.push(characters.next()?.1),
+                    (_, other) => text.push(other),
+                }
+            };
+            elements.push(Element::Quoted(text));
+            rest = after.get(end + 1..)?.trim_start();
+        } else {
+            let end = rest.find(',').unwrap_or(rest.len());
+            let text = rest.get(..end)?.trim();
+            if text.is_empty() || text.contains(['{', '}', '"']) {
+                return None;
+            }
+            elements.push(Element::Bare(text.to_owned()));
+            rest = rest.get(end..)?;
+        }
+        if rest.is_empty() {
+            return Some(elements);
+        }
+        rest = rest.strip_prefix(',')?.trim_start();
+    }
+}
+
+impl Rewriter<'_> {
+    /// The column that an access means.
+    pub(super) fn replace(&mut self, access: &Access) -> Result<Replaced, StatementError> {
+        match self.head(&access.chain)? {
+            None => Err(self.unknown_column(&access.chain)),
+            Some(Head::Column { shape, table, alias, column, used }) => {
+                let mut steps: Vec<Segment> =
+                    access.chain.iter().skip(used).map(|i| Segment::Key(i.value.clone())).collect();
+                steps.extend(access.steps.iter().cloned());
+                let full = column.root.as_ref().map(|root| root.join(&steps));
+                let exact = full.as_ref().and_then(|path| shape.column_at(path));
+                let (name, path) = match (exact, full) {
+                    (_, _) if steps.is_empty() && column.selectable => (column.name.clone(), None),
+                    (Some(declared), _) => (declared.name.clone(), None),
+                    (None, Some(path)) if column.json => (shape.virtual_name(&path), Some(path)),
+                    _ => {
+                        return Err(StatementError::new(
+                            access.span,
+                            format!("column {} of {} has no fields", column.name, shape.full_name()),
+                        )
+                        .cure("a path begins with a JSON column like spec, status, labels or object"));
+                    }
+                };
+                let read = path.as_ref().or(column.root.as_ref().filter(|_| column.json));
+                let is_text = read.is_none_or(|path| self.names.is_text(&shape, path));
+                let untyped = is_text && read.is_some();
+                if let Some(used) = self.tables.get_mut(table) {
+                    match path {
+                        Some(path) => drop(used.paths.insert(name.clone(), path)),
+                        None => drop(used.columns.insert(name.clone())),
+                    }
+                }
+                let idents = vec![quoted(alias, access.span), quoted(&name, access.span)];
+                let mut expr = Expr::CompoundIdentifier(idents);
+                if access.text && !is_text {
+                    expr = Expr::Cast {
+                        kind: CastKind::Cast,
+                        expr: Box::new(expr),
+                        data_type: DataType::Text,
+                        array: false,
+                        format: None,
+                    };
+                }
+                Ok(Replaced { expr, name, untyped })
+            }
+            Some(Head::Derived { mut idents, alias, used }) => {
+                if access.chain.len() == used && access.steps.is_empty() {
+                    let name = idents.last().map(|i| i.value.clone()).unwrap_or_default();
+                    let expr = match idents.len() {
+                        1 => idents.pop().map(Expr::Identifier),
+                        _ => Some(Expr::CompoundIdentifier(idents)),
+                    };
+                    let expr = expr.unwrap_or_else(|| Expr::CompoundIdentifier(Vec::new()));
+                    return Ok(Replaced { expr, name, untyped: false });
+                }
+                Err(on_derived(access, &alias))
+            }
+            Some(Head::Opaque { alias }) => self.opaque(access, &alias),
+        }
+    }
+
+    /// A column that the subquery has under the canonical name of a path.
+    fn opaque(&self, access: &Access, alias: &str) -> Result<Replaced, StatementError> {
+        let mut path = Path(access.chain.iter().skip(1).map(|i| Segment::Key(i.value.clone())).collect());
+        path.0.extend(access.steps.iter().cloned());
+        let name = path.to_string();
+        let relation = self
+            .scopes
+            .iter()
+            .rev()
+            .flat_map(|scope| &scope.relations)
+            .find(|relation| relation.alias == alias);
+        let columns = match relation.map(|r| &r.source) {
+            Some(Source::Derived(columns)) => Some(columns),
+            _ => None,
+        };
+        match columns {
+            Some(columns) if columns.contains(&name) => {
+                let idents = vec![quoted(alias, access.span), quoted(&name, access.span)];
+                Ok(Replaced { expr: Expr::CompoundIdentifier(idents), name, untyped: false })
+            }
+            _ if access.chain.len() == 2 && !access.explicit => Err(self.unknown_column(&access.chain)),
+            _ => Err(on_derived(access, alias)),
+        }
+    }
+}
+
+fn on_derived(access: &Access, alias: &str) -> StatementError {
+    let of = if alias.is_empty() { String::new() } else { format!(" {alias}") };
+    StatementError::new(access.span, format!("a path cannot enter a column of the subquery{of}"))
+        .cure("select the path inside the subquery and name it")
+}

@@ -1,0 +1,196 @@
+//! One SELECT: its clauses, and what its output columns are called.
+
+use sqlparser::ast::{
+    Distinct, Expr, GroupByExpr, GroupByWithModifier, NamedWindowExpr, Select, SelectFlavor, SelectItem, Spanned,
+    Value,
+};
+
+use super::access::access;
+use super::{Output, Rewriter, folded, quoted, settle, unsupported};
+use crate::StatementError;
+
+/// What a SELECT selects.
+pub(super) struct Projected {
+    columns: Vec<Projection>,
+}
+
+struct Projection {
+    name: String,
+    /// Whether the author named it with AS.
+    explicit: bool,
+}
+
+impl Projected {
+    pub(super) fn output(&self) -> Output {
+        self.columns.iter().map(|column| column.name.clone()).collect()
+    }
+
+    fn explicit(&self, name: &str) -> Option<usize> {
+        self.columns.iter().position(|c| c.explicit && c.name == name)
+    }
+}
+
+impl Rewriter<'_> {
+    /// Rewrites a SELECT and leaves its scope open for ORDER BY.
+    pub(super) fn select(&mut self, select: &mut Select) -> Result<Projected, StatementError> {
+        refuse_clauses(select)?;
+        self.from(&mut select.from)?;
+        let projected = self.projection(select)?;
+        if let Some(Distinct::On(keys)) = &mut select.distinct {
+            self.exprs(keys)?;
+        }
+        self.exprs(&mut select.selection)?;
+        self.group_by(&mut select.group_by, &projected)?;
+        self.exprs(&mut select.having)?;
+        for window in &mut select.named_window {
+            settle(&mut window.0);
+            match &mut window.1 {
+                NamedWindowExpr::NamedWindow(name) => settle(name),
+                NamedWindowExpr::WindowSpec(spec) => self.window(spec)?,
+            }
+        }
+        self.exprs(&mut select.qualify)?;
+        Ok(projected)
+    }
+
+    fn projection(&mut self, select: &mut Select) -> Result<Projected, StatementError> {
+        let mut items = Vec::with_capacity(select.projection.len());
+        let mut columns = Vec::with_capacity(select.projection.len());
+        for item in std::mem::take(&mut select.projection) {
+            match item {
+                SelectItem::UnnamedExpr(mut expr) => {
+                    let replaced = match access(&expr)? {
+                        Some(found) => Some(self.replace(&found)?),
+                        None => None,
+                    };
+                    let name = match &replaced {
+                        Some(replaced) => replaced.name.clone(),
+                        None => unique(self.output_name(&expr, columns.len() + 1)?, &columns),
+                    };
+                    let item = match replaced.map(|replaced| replaced.expr) {
+                        Some(column @ (Expr::CompoundIdentifier(_) | Expr::Identifier(_))) => {
+                            SelectItem::UnnamedExpr(column)
+                        }
+                        // A cast would take the name away.
+                        Some(expr) => {
+                            let alias = quoted(&name, expr.span());
+                            SelectItem::ExprWithAlias { expr, alias }
+                        }
+                        None => {
+                            self.expr(&mut expr)?;
+                            let alias = quoted(&name, expr.span());
+                            SelectItem::ExprWithAlias { expr, alias }
+                        }
+                    };
+                    items.push(item);
+                    columns.push(Projection { name, explicit: false });
+                }
+                SelectItem::ExprWithAlias { mut expr, mut alias } => {
+                    self.expr(&mut expr)?;
+                    settle(&mut alias);
+                    columns.push(Projection { name: alias.value.clone(), explicit: true });
+                    items.push(SelectItem::ExprWithAlias { expr, alias });
+                }
+                SelectItem::ExprWithAliases { expr, .. } => {
+                    return unsupported(expr.span(), "more than one name for a column");
+                }
+                wildcard @ (SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..)) => {
+                    for (item, name) in self.wildcard(&wildcard)? {
+                        items.push(item);
+                        columns.push(Projection { name, explicit: false });
+                    }
+                }
+            }
+        }
+        if items.is_empty() {
+            return Err(StatementError::new(select.select_token.0.span, "SELECT selects nothing"));
+        }
+        select.projection = items;
+        Ok(Projected { columns })
+    }
+
+    /// What an expression without AS is called: as in PostgreSQL, after the
+    /// column or function that it is about.
+    fn output_name(&mut self, expr: &Expr, position: usize) -> Result<String, StatementError> {
+        Ok(match expr {
+            Expr::Nested(inner) | Expr::Cast { expr: inner, .. } => match access(inner)? {
+                Some(found) => self.replace(&found)?.name,
+                None => self.output_name(inner, position)?,
+            },
+            Expr::Function(function) => function.name.to_string().to_lowercase().replace('"', ""),
+            Expr::Case { .. } => "case".to_owned(),
+            Expr::Exists { .. } => "exists".to_owned(),
+            _ => format!("column{position}"),
+        })
+    }
+
+    fn group_by(&mut self, group_by: &mut GroupByExpr, projected: &Projected) -> Result<(), StatementError> {
+        let (exprs, modifiers) = match group_by {
+            GroupByExpr::Expressions(exprs, modifiers) => (exprs, modifiers),
+            GroupByExpr::All(_) => {
+                return Err(StatementError::new(group_by.span(), "GROUP BY ALL is not supported")
+                    .cure("name the columns"));
+            }
+        };
+        for modifier in modifiers {
+            match modifier {
+                GroupByWithModifier::GroupingSets(expr) => self.expr(expr)?,
+                GroupByWithModifier::Rollup | GroupByWithModifier::Cube => {}
+                GroupByWithModifier::Totals => return unsupported(sqlparser::tokenizer::Span::empty(), "WITH TOTALS"),
+            }
+        }
+        for expr in exprs {
+            // A column in reach comes first, then a name given with AS, as in PostgreSQL.
+            if let Expr::Identifier(ident) = &*expr
+                && let Some(position) = projected.explicit(&folded(ident))
+                && !self.in_own_scope(ident)?
+            {
+                *expr = Expr::value(Value::Number((position + 1).to_string(), false));
+                continue;
+            }
+            self.expr(expr)?;
+        }
+        Ok(())
+    }
+
+    /// Whether the innermost FROM has a column of that name.
+    fn in_own_scope(&self, ident: &sqlparser::ast::Ident) -> Result<bool, StatementError> {
+        match self.scopes.last() {
+            Some(scope) => Ok(scope.head(std::slice::from_ref(ident))?.is_some()),
+            None => Ok(false),
+        }
+    }
+}
+
+/// The name, numbered when it is taken.
+fn unique(name: String, columns: &[Projection]) -> String {
+    let taken = |name: &str| columns.iter().any(|column| column.name == name);
+    if !taken(&name) {
+        return name;
+    }
+    (2..).map(|n| format!("{name}_{n}")).find(|name| !taken(name)).unwrap_or(name)
+}
+
+fn refuse_clauses(select: &Select) -> Result<(), StatementError> {
+    let span = select.select_token.0.span;
+    if select.into.is_some() {
+        return Err(StatementError::new(span, "SELECT INTO is refused: nothing is written")
+            .cure("leave INTO out"));
+    }
+    let unknown = !select.optimizer_hints.is_empty()
+        || select.select_modifiers.is_some()
+        || select.top.is_some()
+        || select.exclude.is_some()
+        || !select.lateral_views.is_empty()
+        || select.prewhere.is_some()
+        || !select.connect_by.is_empty()
+        || !select.cluster_by.is_empty()
+        || !select.distribute_by.is_empty()
+        || !select.sort_by.is_empty()
+        || select.value_table_mode.is_some()
+        || select.flavor != SelectFlavor::Standard;
+    if unknown {
+        return unsupported(span, "a clause of this SELECT");
+    }
+    Ok(())
+}

@@ -1,0 +1,83 @@
+//! Spells out `*` and `alias.*`.
+
+use sqlparser::ast::{
+    ObjectNamePart, SelectItem, SelectItemQualifiedWildcardKind, Spanned, WildcardAdditionalOptions,
+};
+
+use super::from::column;
+use super::scope::{Relation, Source};
+use super::{Rewriter, folded, unsupported};
+use crate::StatementError;
+
+type Item = (SelectItem, String);
+
+impl Rewriter<'_> {
+    /// The columns that a wildcard stands for.
+    pub(super) fn wildcard(&mut self, item: &SelectItem) -> Result<Vec<Item>, StatementError> {
+        let span = item.span();
+        let scope = self.scopes.last().cloned().unwrap_or_default();
+        let (relations, options) = match item {
+            SelectItem::Wildcard(options) => (scope.relations.clone(), options),
+            SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), options) => {
+                let Some(ObjectNamePart::Identifier(ident)) = name.0.last() else {
+                    return unsupported(span, "this wildcard");
+                };
+                let wanted = folded(ident);
+                let Some(relation) = scope.relations.iter().find(|r| r.alias == wanted) else {
+                    return Err(StatementError::new(span, format!("there is no table {wanted} in FROM")));
+                };
+                (vec![relation.clone()], options)
+            }
+            _ => return unsupported(span, "this wildcard"),
+        };
+        if has_options(options) {
+            return Err(StatementError::new(span, "options of * are not supported").cure("name the columns"));
+        }
+        if relations.is_empty() {
+            return Err(StatementError::new(span, "* needs a FROM clause"));
+        }
+        let unqualified = matches!(item, SelectItem::Wildcard(_));
+        let mut items = Vec::new();
+        let mut merged = Vec::new();
+        for relation in &relations {
+            for name in self.columns(relation) {
+                if unqualified && scope.merged.contains(&name) {
+                    if merged.contains(&name) {
+                        continue;
+                    }
+                    merged.push(name.clone());
+                }
+                let item = SelectItem::UnnamedExpr(column(&relation.alias, &name, span));
+                items.push((item, name));
+            }
+        }
+        Ok(items)
+    }
+
+    fn columns(&mut self, relation: &Relation) -> Vec<String> {
+        match &relation.source {
+            Source::Table { shape, index } => {
+                let names: Vec<String> = shape
+                    .columns
+                    .iter()
+                    .filter(|column| column.wildcard)
+                    .map(|column| column.name.clone())
+                    .collect();
+                if let Some(used) = self.tables.get_mut(*index) {
+                    used.columns.extend(names.iter().cloned());
+                }
+                names
+            }
+            Source::Derived(columns) => columns.clone(),
+        }
+    }
+}
+
+fn has_options(options: &WildcardAdditionalOptions) -> bool {
+    options.opt_ilike.is_some()
+        || options.opt_exclude.is_some()
+        || options.opt_except.is_some()
+        || options.opt_replace.is_some()
+        || options.opt_rename.is_some()
+        || options.opt_alias.is_some()
+}
