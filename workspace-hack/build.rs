@@ -1,0 +1,3 @@
+//! Lets cargo see the build-dependencies.
+// Without a build script cargo would ignore the build-dependencies.
+fn main() {}

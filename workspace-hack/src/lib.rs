@@ -1,0 +1,1 @@
+//! Holds no code: it names the features that all members share (see .config/hakari.toml).
