@@ -1,1 +1,90 @@
-//! kybern-sdk
+//! Write a Kybern plugin in Rust: a type, one function from rows to a plan, and no unsafe.
+//!
+//! # A whole plugin
+//! ```
+//! use kybern_sdk::{Cr, HookError, Plan, Plugin, Situation, json};
+//! use serde::Deserialize;
+//!
+//! #[derive(Deserialize)]
+//! struct Spec {
+//!     text: String,
+//! }
+//!
+//! struct Greeting;
+//!
+//! #[kybern_sdk::plugin(
+//!     name = "greeting",
+//!     resource = "example.com/v1/Greeting",
+//!     writes = ["v1/ConfigMap"],
+//! )]
+//! impl Plugin for Greeting {
+//!     type Spec = Spec;
+//!
+//!     fn decide(cr: &Cr<Spec>, _: &Situation<'_>) -> Result<Plan, HookError> {
+//!         Ok(Plan::new().apply(json!({
+//!             "apiVersion": "v1",
+//!             "kind": "ConfigMap",
+//!             "metadata": { "name": cr.metadata.name },
+//!             "data": { "text": cr.spec.text },
+//!         })))
+//!     }
+//! }
+//!
+//! // `cargo test` needs neither wasm nor a cluster.
+//! let plan = kybern_sdk::testing::Situation::new(json!({
+//!     "apiVersion": "example.com/v1",
+//!     "kind": "Greeting",
+//!     "metadata": { "name": "hello" },
+//!     "spec": { "text": "Hello!" },
+//! }))
+//! .decide::<Greeting>()?;
+//! let config = plan.child("ConfigMap", "hello").ok_or(HookError::wait("no ConfigMap"))?;
+//! assert_eq!(config["data"]["text"], "Hello!");
+//! # Ok::<(), HookError>(())
+//! ```
+//! The crate is a `cdylib`; built for wasm32-unknown-unknown it exports the
+//! hooks that the `impl` block defines and carries its manifest.
+//!
+//! # Contract
+//! - `decide` is pure: everything that it may depend on is in the CR and the
+//!   [`Situation`]. The same situation gives the same plan.
+//! - A CR that does not fit `Spec` ends the pass as [`HookError::Invalid`] with
+//!   the path of the field; `decide` is not called.
+//! - A panic is logged with its place and ends the pass as a trap.
+
+// The generated exports name this crate by its name.
+#[cfg(target_arch = "wasm32")]
+extern crate self as kybern_sdk;
+
+mod child;
+mod cr;
+mod decode;
+mod dispatch;
+#[cfg(target_arch = "wasm32")]
+#[doc(hidden)]
+pub mod guest;
+pub mod log;
+mod plan;
+mod plugin;
+mod row;
+mod rows;
+mod situation;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod testing;
+mod trigger;
+
+pub use child::Child;
+pub use cr::{Cr, Metadata};
+pub use decode::decode;
+pub use kybern_interface::{
+    Action, DeleteObject, Effect, EffectPhase, Failure, Gvk, HookError, Manifest, Outcome,
+    OutcomeResult, PatchKind, PatchObject, Propagation, Query, RunEffect, Sensing, Subresource,
+    SubresourceKind, Target,
+};
+pub use kybern_sdk_macros::plugin;
+pub use plan::Plan;
+pub use plugin::{Embedded, Plugin};
+pub use rows::Rows;
+pub use serde_json::{Value, json};
+pub use situation::Situation;
+pub use trigger::Trigger;

@@ -18,6 +18,24 @@ pub struct Query {
     pub params: Vec<Value>,
 }
 
+impl Query {
+    /// A query without parameters.
+    pub fn new(name: impl Into<String>, sql: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            sql: sql.into(),
+            params: Vec::new(),
+        }
+    }
+
+    /// The value of the next parameter.
+    #[must_use]
+    pub fn param(mut self, value: impl Into<Value>) -> Self {
+        self.params.push(value.into());
+        self
+    }
+}
+
 /// Input of `sense`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]

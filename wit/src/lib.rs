@@ -24,14 +24,14 @@ pub use manifest::{
 };
 pub use plan::{
     Action, Adoption, ApplyMode, ApplyObject, Children, DeleteObject, Deletion, EffectPhase,
-    EventType, ImmutablePolicy, PatchKind, PatchObject, Plan, Propagation, PrunePolicy,
-    RunEffect, SetState, SqlWrite, Subresource, SubresourceKind, Target,
+    EventType, ImmutablePolicy, PatchKind, PatchObject, Plan, Propagation, PrunePolicy, RunEffect,
+    SetState, SqlWrite, Subresource, SubresourceKind, Target,
 };
 pub use registration::{
-    ActiveVersion, ConfigMapSource, CrdPolicy, HttpGrant, HttpSource, ImageSource, KeyRef, Limits,
-    ObjectName, PluginCondition, PluginResource, PluginSpec, PluginStatus, PreviousVersion,
-    ReadGrant, Registration, RemovalPolicy, ResourceRole, ResourceStatus, Scope, SecretGrant,
-    Selector, SettingsSource, Source, VerbGrant, WriteGrant, Grants, GrantVerb,
+    ActiveVersion, ConfigMapSource, CrdPolicy, GrantVerb, Grants, HttpGrant, HttpSource,
+    ImageSource, KeyRef, Limits, ObjectName, PluginCondition, PluginResource, PluginSpec,
+    PluginStatus, PreviousVersion, ReadGrant, Registration, RemovalPolicy, ResourceRole,
+    ResourceStatus, Scope, SecretGrant, Selector, SettingsSource, Source, VerbGrant, WriteGrant,
 };
 
 /// The WIT package's name and version, as a component names it.

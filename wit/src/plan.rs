@@ -1,10 +1,11 @@
 //! The plan: the immutable result of `decide`, typed actions that leave the host no choices.
 
+use crate::Gvk;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// What `decide` returns.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Plan {
@@ -190,6 +191,19 @@ pub struct PatchObject {
     pub wave: i32,
 }
 
+impl PatchObject {
+    /// A server-side apply of the fields in `patch`.
+    pub fn new(target: Target, patch: Value) -> Self {
+        Self {
+            target,
+            kind: PatchKind::default(),
+            patch,
+            subresource: None,
+            wave: 0,
+        }
+    }
+}
+
 /// How a patch reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -231,6 +245,28 @@ pub struct Target {
     pub uid: Option<String>,
 }
 
+impl Target {
+    /// An object of this type; an empty namespace is a cluster-scoped object.
+    pub fn new(resource: Gvk, namespace: impl Into<String>, name: impl Into<String>) -> Self {
+        Self {
+            cluster: None,
+            group: resource.group,
+            version: resource.version,
+            kind: resource.kind,
+            namespace: namespace.into(),
+            name: name.into(),
+            uid: None,
+        }
+    }
+
+    /// Only the object with this uid.
+    #[must_use]
+    pub fn with_uid(mut self, uid: impl Into<String>) -> Self {
+        self.uid = Some(uid.into());
+        self
+    }
+}
+
 /// An object that should go.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -244,6 +280,17 @@ pub struct DeleteObject {
     /// Lower waves first.
     #[serde(default)]
     pub wave: i32,
+}
+
+impl DeleteObject {
+    /// Deletes in the background, in wave 0.
+    pub fn new(target: Target) -> Self {
+        Self {
+            target,
+            propagation: Propagation::default(),
+            wave: 0,
+        }
+    }
 }
 
 /// What happens to what a deleted object owns.
@@ -291,6 +338,20 @@ pub struct RunEffect {
     /// While the CR lives, or while it is being deleted.
     #[serde(default)]
     pub phase: EffectPhase,
+}
+
+impl RunEffect {
+    /// An effect without input whose outcome never gets old.
+    pub fn new(name: impl Into<String>, key: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            key: key.into(),
+            input: Value::Null,
+            max_age_ms: None,
+            timeout_ms: None,
+            phase: EffectPhase::default(),
+        }
+    }
 }
 
 /// When an effect may run.

@@ -482,9 +482,10 @@ impl PluginSpec {
         manifest: &'a Manifest,
     ) -> impl Iterator<Item = &'a crate::ResourceAsk> {
         manifest.resources.iter().filter(|ask| {
-            !self.resources.iter().any(|r| {
-                r.group == ask.group && r.version == ask.version && r.kind == ask.kind
-            })
+            !self
+                .resources
+                .iter()
+                .any(|r| r.group == ask.group && r.version == ask.version && r.kind == ask.kind)
         })
     }
 }

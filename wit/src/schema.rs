@@ -1,6 +1,8 @@
 //! JSON Schemas of the documents and the `Plugin` CustomResourceDefinition, generated from the types.
 
-use crate::{Effect, Manifest, Outcome, Plan, PluginSpec, PluginStatus, Sensing, Situation, Trigger};
+use crate::{
+    Effect, Manifest, Outcome, Plan, PluginSpec, PluginStatus, Sensing, Situation, Trigger,
+};
 use schemars::generate::SchemaSettings;
 use serde_json::{Value, json};
 
@@ -26,7 +28,10 @@ fn structural<T: schemars::JsonSchema>() -> Value {
     let mut settings = SchemaSettings::openapi3();
     settings.inline_subschemas = true;
     settings.meta_schema = None;
-    let mut schema = settings.into_generator().into_root_schema_for::<T>().to_value();
+    let mut schema = settings
+        .into_generator()
+        .into_root_schema_for::<T>()
+        .to_value();
     tidy(&mut schema);
     schema
 }
@@ -60,7 +65,10 @@ fn tidy(schema: &mut Value) {
                 .collect()
         });
         let Some(constants) = constants else { continue };
-        let alternatives = object.get(key).and_then(Value::as_array).map_or(0, Vec::len);
+        let alternatives = object
+            .get(key)
+            .and_then(Value::as_array)
+            .map_or(0, Vec::len);
         object.remove(key);
         if constants.len() == alternatives {
             object.insert("type".into(), json!("string"));
@@ -73,7 +81,9 @@ fn tidy(schema: &mut Value) {
     }
     if object.get("type") == Some(&json!("object"))
         && !object.contains_key("properties")
-        && object.get("additionalProperties").is_none_or(Value::is_boolean)
+        && object
+            .get("additionalProperties")
+            .is_none_or(Value::is_boolean)
     {
         object.remove("additionalProperties");
         object.insert("x-kubernetes-preserve-unknown-fields".into(), json!(true));

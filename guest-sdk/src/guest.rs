@@ -1,0 +1,153 @@
+//! The sandbox's side: imports and exports of the component (only on wasm32).
+//!
+//! Each hook is a world of its own, so that a plugin exports exactly the hooks
+//! that it has; the encoder unites the worlds.
+
+use crate::log::Level;
+use crate::rows::{Cursor, ReadRows};
+use crate::{HookError, Plugin, dispatch};
+
+#[doc(hidden)]
+pub use wit_bindgen;
+
+/// Exports `decide`.
+pub mod decide {
+    wit_bindgen::generate!({
+        path: "../wit",
+        inline: "
+            package kybern:sdk;
+            world deciding {
+                import kybern:operator/rows@0.1.0;
+                import kybern:operator/log@0.1.0;
+                export kybern:operator/decide@0.1.0;
+            }
+        ",
+        world: "kybern:sdk/deciding",
+        pub_export_macro: true,
+        runtime_path: "::kybern_sdk::guest::wit_bindgen::rt",
+    });
+}
+
+/// Exports `sense`.
+pub mod sense {
+    wit_bindgen::generate!({
+        path: "../wit",
+        inline: "
+            package kybern:sdk;
+            world sensing { export kybern:operator/sense@0.1.0; }
+        ",
+        world: "kybern:sdk/sensing",
+        pub_export_macro: true,
+        with: { "kybern:operator/types@0.1.0": super::decide::kybern::operator::types },
+        runtime_path: "::kybern_sdk::guest::wit_bindgen::rt",
+    });
+}
+
+/// Exports `act`.
+pub mod act {
+    wit_bindgen::generate!({
+        path: "../wit",
+        inline: "
+            package kybern:sdk;
+            world acting { export kybern:operator/act@0.1.0; }
+        ",
+        world: "kybern:sdk/acting",
+        pub_export_macro: true,
+        with: { "kybern:operator/types@0.1.0": super::decide::kybern::operator::types },
+        runtime_path: "::kybern_sdk::guest::wit_bindgen::rt",
+    });
+}
+
+use decide::kybern::operator::{log, rows, types};
+
+impl<P: Plugin> decide::exports::kybern::operator::decide::Guest for P {
+    fn decide(situation: String) -> Result<String, types::HookError> {
+        explain_panics();
+        dispatch::decide::<P>(&situation, &Host).map_err(wire)
+    }
+}
+
+impl<P: Plugin> sense::exports::kybern::operator::sense::Guest for P {
+    fn sense(trigger: String) -> Result<String, types::HookError> {
+        explain_panics();
+        dispatch::sense::<P>(&trigger).map_err(wire)
+    }
+}
+
+impl<P: Plugin> act::exports::kybern::operator::act::Guest for P {
+    fn act(effect: String) -> Result<String, types::HookError> {
+        explain_panics();
+        dispatch::act::<P>(&effect).map_err(wire)
+    }
+}
+
+/// A trap has no message; what the panic says goes into the log before it.
+fn explain_panics() {
+    std::panic::set_hook(Box::new(|panic| write(Level::Error, &panic.to_string())));
+}
+
+pub(crate) fn write(level: Level, message: &str) {
+    let level = match level {
+        Level::Debug => log::Level::Debug,
+        Level::Info => log::Level::Info,
+        Level::Warn => log::Level::Warn,
+        Level::Error => log::Level::Error,
+    };
+    log::write(level, message);
+}
+
+fn wire(error: HookError) -> types::HookError {
+    let failure = |failure: crate::Failure| types::Failure {
+        message: failure.message,
+        retry_after_ms: failure.retry_after_ms,
+    };
+    match error {
+        HookError::Invalid(message) => types::HookError::Invalid(message),
+        HookError::Wait(why) => types::HookError::Wait(failure(why)),
+        HookError::Retry(why) => types::HookError::Retry(failure(why)),
+        HookError::Internal(message) => types::HookError::Internal(message),
+    }
+}
+
+/// Answers from the host.
+struct Host;
+
+impl ReadRows for Host {
+    fn open(&self, query: &str) -> Result<Box<dyn Cursor>, HookError> {
+        let cursor = rows::open(query).map_err(|error| unreadable(query, error))?;
+        Ok(Box::new(HostCursor {
+            query: query.to_owned(),
+            cursor,
+        }))
+    }
+}
+
+struct HostCursor {
+    query: String,
+    cursor: rows::Cursor,
+}
+
+impl Cursor for HostCursor {
+    fn page(&mut self, max: u32) -> Result<Option<String>, HookError> {
+        self.cursor
+            .json(max)
+            .map_err(|error| unreadable(&self.query, error))
+    }
+}
+
+fn unreadable(query: &str, error: rows::ReadError) -> HookError {
+    match error {
+        rows::ReadError::UnknownQuery => HookError::Internal(format!(
+            "no query `{query}`: neither the manifest nor sense names it"
+        )),
+        rows::ReadError::Closed => {
+            HookError::Internal(format!("the answer of query `{query}` was read twice"))
+        }
+        rows::ReadError::RowTooLarge(bytes) => HookError::Internal(format!(
+            "a row of query `{query}` has {bytes} bytes, more than the host hands over: select fewer columns"
+        )),
+        rows::ReadError::Failed(reason) => {
+            HookError::retry(format!("query `{query}` failed: {reason}"))
+        }
+    }
+}
