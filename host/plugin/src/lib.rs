@@ -1,1 +1,49 @@
-//! kybern-plugin
+//! The sandbox: loads plugins (WebAssembly components) and calls their hooks within limits.
+//!
+//! # Contract
+//! - [`Runtime::load`] takes untrusted bytes and gives a [`Plugin`], or says
+//!   what is wrong with them and what to do about it.
+//! - [`Plugin::decide`] and [`Plugin::sense`] block: call them on guest
+//!   threads, never on an async worker. Each call gets a fresh instance, so
+//!   nothing that one call does can be seen by another.
+//! - Whatever a guest does ends in a [`CallError`] within [`CallLimits`]:
+//!   never in a panic, never in an unbounded allocation, never in a value that
+//!   was not checked.
+//!
+//! # The walk of one call
+//! gate (bounded wait) -> store with limits -> instantiate -> hook, which reads
+//! rows and logs through the host -> document checked -> store dropped.
+
+mod answer;
+mod cache;
+mod call;
+mod compiled;
+mod document;
+mod engine;
+mod gate;
+mod hook;
+mod ipc;
+mod limiter;
+mod limits;
+mod load;
+mod log;
+mod manifest;
+mod meter;
+mod plugin;
+mod row_json;
+mod rows;
+mod runtime;
+mod shape;
+mod state;
+mod strict;
+mod ticker;
+mod world;
+
+pub use answer::NamedAnswer;
+pub use call::{Call, CallError, Usage};
+pub use engine::Allocation;
+pub use limits::CallLimits;
+pub use load::LoadError;
+pub use manifest::read_manifest;
+pub use plugin::Plugin;
+pub use runtime::{Runtime, RuntimeConfig, RuntimeError};

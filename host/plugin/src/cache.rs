@@ -1,0 +1,388 @@
+//! Compiled code on disk, in a directory that only this process's user can write to.
+//!
+//! # Contract
+//! What is read back was written by this host: the directory is opened once,
+//! checked (own user, mode 0700, no link), and every file is opened relative to
+//! it, checked (own user, nobody else may write, no link) and compared with the
+//! digest at its start, which covers the name as well. Anything that is not as
+//! it should be is a miss, and a miss means: compile again.
+//!
+//! A file is named after the digest of the wasm and of everything that decides
+//! about its machine code: the engine's version, its settings and the processor.
+
+use crate::runtime::RuntimeError;
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, Timestamps};
+use rustix::io::Errno;
+use sha2::{Digest, Sha256};
+use std::fs::{DirBuilder, File};
+use std::hash::{Hash, Hasher};
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use wasmtime::Engine;
+
+const MAGIC: &[u8; 8] = b"kybernc1";
+const DIGEST: usize = 32;
+const SUFFIX: &str = ".cwasm";
+const PARTIAL: &str = ".partial";
+const PRIVATE: u32 = 0o700;
+
+/// Machine code that this host stored earlier; see the contract above.
+pub(crate) struct StoredCode {
+    bytes: Vec<u8>,
+}
+
+impl StoredCode {
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// Compiled code on disk.
+#[derive(Debug)]
+pub(crate) struct Cache {
+    directory: OwnedFd,
+    max_bytes: u64,
+    /// Makes the names of unfinished files unique within this process.
+    partials: AtomicU64,
+}
+
+impl Cache {
+    /// Opens the directory, making it if it is absent.
+    pub(crate) fn open(path: &Path, max_bytes: u64) -> Result<Self, RuntimeError> {
+        let wrong = |reason: String| RuntimeError::Cache {
+            path: path.to_owned(),
+            reason,
+        };
+        DirBuilder::new()
+            .recursive(true)
+            .mode(PRIVATE)
+            .create(path)
+            .map_err(|error| wrong(format!("cannot make it: {error}")))?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let directory = rustix::fs::open(path, flags, Mode::empty())
+            .map_err(|error| wrong(format!("cannot open it: {error}")))?;
+        let stat = rustix::fs::fstat(&directory)
+            .map_err(|error| wrong(format!("cannot look at it: {error}")))?;
+        if stat.st_uid != rustix::process::geteuid().as_raw() {
+            return Err(wrong(format!(
+                "user {} owns it; compiled code is only taken from a directory of the own user",
+                stat.st_uid
+            )));
+        }
+        if stat.st_mode & 0o077 != 0 {
+            return Err(wrong(format!(
+                "its mode is {:o}, so others can get at it: `chmod 700` it",
+                stat.st_mode & 0o7777
+            )));
+        }
+        let cache = Self {
+            directory,
+            max_bytes,
+            partials: AtomicU64::new(0),
+        };
+        cache.sweep();
+        Ok(cache)
+    }
+
+    /// What was stored under this key, unless anything is wrong with it.
+    pub(crate) fn get(&self, key: &Key) -> Option<StoredCode> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let file = rustix::fs::openat(&self.directory, key.file(), flags, Mode::empty()).ok()?;
+        let read = || {
+            let stat = rustix::fs::fstat(&file).ok()?;
+            let size = self.vouch(&stat)?;
+            let mut bytes = Vec::with_capacity(usize::try_from(size).ok()?);
+            File::from(file.try_clone().ok()?)
+                .take(size)
+                .read_to_end(&mut bytes)
+                .ok()?;
+            let (head, code) = bytes.split_at_checked(MAGIC.len() + DIGEST)?;
+            if head != head_of(key, code) {
+                return None;
+            }
+            bytes.drain(..MAGIC.len() + DIGEST);
+            Some(StoredCode { bytes })
+        };
+        let found = read();
+        match found {
+            // The least recently used go first. It does no harm if this fails.
+            Some(_) => {
+                let _ = rustix::fs::futimens(&file, &now());
+            }
+            None => self.forget(key),
+        }
+        found
+    }
+
+    /// The size of a file, if nobody but the own user can have written it.
+    fn vouch(&self, stat: &Stat) -> Option<u64> {
+        let own = stat.st_uid == rustix::process::geteuid().as_raw()
+            && FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
+            && stat.st_mode & 0o022 == 0
+            && stat.st_nlink == 1;
+        let size = u64::try_from(stat.st_size).ok()?;
+        (own && size <= self.max_bytes).then_some(size)
+    }
+
+    /// Removes what is stored under this key: it is of no use.
+    pub(crate) fn forget(&self, key: &Key) {
+        self.remove(key.file());
+    }
+
+    fn remove(&self, name: &str) {
+        // What cannot be removed stays a miss, or goes with the next sweep.
+        let _ = rustix::fs::unlinkat(&self.directory, name, AtFlags::empty());
+    }
+
+    /// Stores code that this process compiled. A reader sees all of it or nothing.
+    pub(crate) fn put(&self, key: &Key, code: &[u8]) -> Result<(), Errno> {
+        let size = u64::try_from(code.len()).unwrap_or(u64::MAX);
+        if size.saturating_add(64) > self.max_bytes {
+            return Ok(());
+        }
+        let partial = format!(
+            "{}-{}{PARTIAL}",
+            rustix::process::getpid().as_raw_nonzero(),
+            self.partials.fetch_add(1, Ordering::Relaxed)
+        );
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mode = Mode::RUSR | Mode::WUSR;
+        let file = rustix::fs::openat(&self.directory, partial.as_str(), flags, mode)?;
+        let mut file = File::from(file);
+        let written = file
+            .write_all(&head_of(key, code))
+            .and_then(|()| file.write_all(code))
+            .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
+            .and_then(|()| {
+                rustix::fs::renameat(
+                    &self.directory,
+                    partial.as_str(),
+                    &self.directory,
+                    key.file(),
+                )
+            });
+        if written.is_err() {
+            self.remove(&partial);
+        }
+        self.sweep();
+        written
+    }
+
+    /// Removes unfinished files of processes that are gone, and what is over the size.
+    fn sweep(&self) {
+        let Ok(mut files) = self.list() else {
+            return;
+        };
+        files.sort_by_key(|file| std::cmp::Reverse(file.used));
+        let mut total = 0_u64;
+        let own = format!("{}-", rustix::process::getpid().as_raw_nonzero());
+        for file in files {
+            let partial = file.name.ends_with(PARTIAL);
+            if !partial {
+                total = total.saturating_add(file.size);
+            }
+            if total > self.max_bytes || (partial && !file.name.starts_with(&own)) {
+                self.remove(&file.name);
+            }
+        }
+    }
+
+    fn list(&self) -> Result<Vec<Entry>, Errno> {
+        let mut files = Vec::new();
+        for entry in rustix::fs::Dir::read_from(&self.directory)? {
+            let entry = entry?;
+            let Ok(name) = entry.file_name().to_str() else {
+                continue;
+            };
+            if !name.ends_with(SUFFIX) && !name.ends_with(PARTIAL) {
+                continue;
+            }
+            let flags = AtFlags::SYMLINK_NOFOLLOW;
+            let Ok(stat) = rustix::fs::statat(&self.directory, name, flags) else {
+                continue;
+            };
+            files.push(Entry {
+                name: name.to_owned(),
+                used: (
+                    stat.st_mtime,
+                    u64::try_from(stat.st_mtime_nsec).unwrap_or(0),
+                ),
+                size: u64::try_from(stat.st_size).unwrap_or(0),
+            });
+        }
+        Ok(files)
+    }
+}
+
+struct Entry {
+    name: String,
+    used: (i64, u64),
+    size: u64,
+}
+
+fn now() -> Timestamps {
+    let now = rustix::fs::Timespec {
+        tv_sec: 0,
+        tv_nsec: rustix::fs::UTIME_NOW,
+    };
+    Timestamps {
+        last_access: now,
+        last_modification: now,
+    }
+}
+
+fn head_of(key: &Key, code: &[u8]) -> Vec<u8> {
+    let mut hash = Sha256::new();
+    hash.update(key.file());
+    hash.update([0]);
+    hash.update(code);
+    let mut head = MAGIC.to_vec();
+    head.extend_from_slice(&hash.finalize());
+    head
+}
+
+/// The name of some wasm's code for one engine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Key(String);
+
+impl Key {
+    /// `digest` is `sha256:` and the hex digest of the wasm.
+    pub(crate) fn new(digest: &str, engine: &Engine) -> Self {
+        // Version, settings, target and processor features of the engine.
+        let mut hasher = Sha256Hasher(Sha256::new());
+        engine.precompile_compatibility_hash().hash(&mut hasher);
+        let wasm = digest.trim_start_matches("sha256:");
+        Self(format!("{wasm}-{:x}{SUFFIX}", hasher.0.finalize()))
+    }
+
+    fn file(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Collects what is hashed, because a `u64` would be too short for a name.
+struct Sha256Hasher(Sha256);
+
+impl Hasher for Sha256Hasher {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    fn finish(&self) -> u64 {
+        0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    fn cache(directory: &Path) -> Cache {
+        Cache::open(&directory.join("code"), 1_000).unwrap()
+    }
+
+    fn key(name: &str) -> Key {
+        Key(format!("{name}{SUFFIX}"))
+    }
+
+    fn names(directory: &Path) -> Vec<String> {
+        let mut names: Vec<_> = std::fs::read_dir(directory.join("code"))
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn gives_back_what_was_put() {
+        let directory = tempfile::tempdir().unwrap();
+        let cache = cache(directory.path());
+        assert!(cache.get(&key("a")).is_none());
+        cache.put(&key("a"), b"code").unwrap();
+        assert_eq!(cache.get(&key("a")).unwrap().bytes(), b"code");
+        let mode = std::fs::metadata(directory.path().join("code"))
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o7777, 0o700);
+    }
+
+    #[test]
+    fn what_was_changed_renamed_or_linked_is_a_miss_and_goes() {
+        let directory = tempfile::tempdir().unwrap();
+        let cache = cache(directory.path());
+        let file = |name: &str| {
+            directory
+                .path()
+                .join("code")
+                .join(format!("{name}{SUFFIX}"))
+        };
+        for name in ["changed", "cut", "renamed", "linked", "open", "hard"] {
+            cache.put(&key(name), b"code").unwrap();
+        }
+        let mut bytes = std::fs::read(file("changed")).unwrap();
+        *bytes.last_mut().unwrap() ^= 1;
+        std::fs::write(file("changed"), bytes).unwrap();
+        std::fs::write(file("cut"), b"kyb").unwrap();
+        std::fs::rename(file("renamed"), file("other")).unwrap();
+        std::fs::rename(file("linked"), directory.path().join("away")).unwrap();
+        symlink(directory.path().join("away"), file("linked")).unwrap();
+        std::fs::set_permissions(file("open"), std::fs::Permissions::from_mode(0o666)).unwrap();
+        std::fs::hard_link(file("hard"), directory.path().join("second")).unwrap();
+        for name in ["changed", "cut", "other", "open", "hard"] {
+            assert!(cache.get(&key(name)).is_none(), "{name}");
+            assert!(!file(name).exists(), "{name}");
+        }
+        assert!(cache.get(&key("linked")).is_none());
+    }
+
+    #[test]
+    fn a_directory_of_others_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let open = directory.path().join("open");
+        std::fs::create_dir(&open).unwrap();
+        std::fs::set_permissions(&open, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let error = Cache::open(&open, 1_000).unwrap_err().to_string();
+        assert!(error.contains("chmod 700"), "{error}");
+        let link = directory.path().join("link");
+        std::fs::set_permissions(&open, std::fs::Permissions::from_mode(0o700)).unwrap();
+        symlink(&open, &link).unwrap();
+        assert!(Cache::open(&link, 1_000).is_err());
+        assert!(Cache::open(&open, 1_000).is_ok());
+    }
+
+    #[test]
+    fn the_least_recently_used_go_first() {
+        let directory = tempfile::tempdir().unwrap();
+        let cache = cache(directory.path());
+        let code = [0; 300];
+        cache.put(&key("a"), &code).unwrap();
+        cache.put(&key("b"), &code).unwrap();
+        // Times of files have a coarse clock: make b clearly older.
+        let old = File::options()
+            .write(true)
+            .open(directory.path().join("code").join("b.cwasm"))
+            .unwrap();
+        old.set_modified(std::time::UNIX_EPOCH).unwrap();
+        cache.put(&key("c"), &code).unwrap();
+        assert_eq!(names(directory.path()), ["a.cwasm", "c.cwasm"]);
+        cache.put(&key("huge"), &[0; 2_000]).unwrap();
+        assert_eq!(names(directory.path()), ["a.cwasm", "c.cwasm"]);
+    }
+
+    #[test]
+    fn unfinished_files_go_when_the_next_process_starts() {
+        let directory = tempfile::tempdir().unwrap();
+        drop(cache(directory.path()));
+        std::fs::write(directory.path().join("code/1-0.partial"), b"half").unwrap();
+        std::fs::write(directory.path().join("code/note.txt"), b"not ours").unwrap();
+        drop(cache(directory.path()));
+        assert_eq!(names(directory.path()), ["note.txt"]);
+    }
+}

@@ -1,0 +1,28 @@
+//! The one place that turns stored machine code back into a component.
+//!
+//! # Contract
+//! Forged bytes would be run as the host itself. So [`load`] takes nothing but
+//! a [`StoredCode`], which only the cache can make, and which vouches that the
+//! bytes
+//! - lay in a directory that nobody but this process's user could write to,
+//! - in a regular file that this user owns and nobody else could write to,
+//! - and are, by their digest, what this host wrote for the same wasm bytes and
+//!   the same engine.
+//!
+//! Never make one from bytes that a user, a registry, an archive or a request gave.
+#![expect(
+    unsafe_code,
+    reason = "loading compiled code is unsafe by nature; the contract is above"
+)]
+
+use crate::cache::StoredCode;
+use wasmtime::Engine;
+use wasmtime::component::Component;
+
+/// The component with this code. An error means that it is not for this engine: compile again.
+pub(crate) fn load(engine: &Engine, code: &StoredCode) -> wasmtime::Result<Component> {
+    // SAFETY: by the contract of `StoredCode` the bytes are what
+    // `Component::serialize` gave this host, unchanged; wasmtime itself checks
+    // that version and settings of the engine are the same.
+    unsafe { Component::deserialize(engine, code.bytes()) }
+}

@@ -1,0 +1,240 @@
+//! One hook call: fresh store, limits, instance, function, and what its end means.
+
+use crate::answer::NamedAnswer;
+use crate::call::{Call, CallError, Usage};
+use crate::document;
+use crate::limiter::OutOfMemory;
+use crate::limits::CallLimits;
+use crate::log::printable;
+use crate::meter::{OutOfTime, Stopwatch};
+use crate::runtime::Inner;
+use crate::state::CallState;
+use kybern_interface::{Failure, HookError};
+use wasmtime::component::{
+    ComponentExportIndex, ComponentType, Instance, InstancePre, Lift, TypedFunc,
+};
+use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline, WasmBacktrace};
+
+/// Handles that a call may have beside its open cursors.
+const SPARE_HANDLES: usize = 64;
+/// Bytes of a hook error's message; what is longer is cut.
+const MESSAGE: usize = 4 * 1024;
+
+/// `failure`, as the interface has it.
+#[derive(Debug, ComponentType, Lift)]
+#[component(record)]
+struct GuestFailure {
+    message: String,
+    #[component(name = "retry-after-ms")]
+    retry_after_ms: Option<u64>,
+}
+
+/// `hook-error`, as the interface has it.
+#[derive(Debug, ComponentType, Lift)]
+#[component(variant)]
+enum GuestError {
+    #[component(name = "invalid")]
+    Invalid(String),
+    #[component(name = "wait")]
+    Wait(GuestFailure),
+    #[component(name = "retry")]
+    Retry(GuestFailure),
+    #[component(name = "internal")]
+    Internal(String),
+}
+
+type Function = TypedFunc<(String,), (Result<String, GuestError>,)>;
+
+/// A hook of a loaded plugin: found by name once, when it was loaded.
+#[derive(Clone)]
+pub(crate) struct Hook {
+    pub(crate) name: &'static str,
+    pub(crate) index: ComponentExportIndex,
+}
+
+/// What is needed to call a plugin.
+pub(crate) struct Callee<'a> {
+    pub(crate) runtime: &'a Inner,
+    pub(crate) plugin: &'a str,
+    pub(crate) instance: &'a InstancePre<CallState>,
+}
+
+impl Callee<'_> {
+    /// Calls the hook with this document; blocks.
+    pub(crate) fn call(
+        &self,
+        hook: &Hook,
+        input: &str,
+        answers: Vec<NamedAnswer>,
+        limits: &CallLimits,
+    ) -> Call<String> {
+        self.run(answers, limits, |store, instance| {
+            let function = typed(store, instance, hook)?;
+            let bytes = u64::try_from(input.len()).unwrap_or(u64::MAX);
+            store.data_mut().bytes_in = bytes;
+            let (output,) = function
+                .call(&mut *store, (input.to_owned(),))
+                .map_err(|error| ended(&error, store.data()))?;
+            document::check(output.map_err(hook_error)?, limits)
+        })
+    }
+
+    /// Makes an instance and looks whether these hooks have the right types.
+    pub(crate) fn probe(&self, hooks: &[&Hook], limits: &CallLimits) -> Call<()> {
+        self.run(Vec::new(), limits, |store, instance| {
+            for hook in hooks {
+                typed(store, instance, hook)?;
+            }
+            Ok(())
+        })
+    }
+
+    fn run<T: Length>(
+        &self,
+        answers: Vec<NamedAnswer>,
+        limits: &CallLimits,
+        work: impl FnOnce(&mut Store<CallState>, &Instance) -> Result<T, CallError>,
+    ) -> Call<T> {
+        let waiting = Stopwatch::start();
+        let Some(_pass) = self.runtime.gate.enter(limits.wait) else {
+            return Call {
+                result: Err(CallError::Busy),
+                usage: Usage {
+                    wall_time: waiting.wall(),
+                    ..Usage::default()
+                },
+            };
+        };
+        let _ticking = self.runtime.ticker.begin();
+        let working = Stopwatch::start();
+        let mut store = Store::new(
+            &self.runtime.engine,
+            CallState::new(self.plugin, answers, limits),
+        );
+        store.limiter(|state| &mut state.limiter);
+        store.set_epoch_deadline(1);
+        store.epoch_deadline_callback(|store| {
+            store.data().deadline.check()?;
+            Ok(UpdateDeadline::Continue(1))
+        });
+        // What a guest hands over was in its memory, so it cannot be more; documents
+        // are measured afterwards. Texts for host functions are read in place.
+        store.set_hostcall_fuel(limits.memory);
+        store.set_max_component_handles(limits.handles.saturating_add(SPARE_HANDLES));
+
+        let result = self
+            .instance
+            .instantiate(&mut store)
+            .map_err(|error| match ended(&error, store.data()) {
+                // Nothing was returned yet, so nothing can be malformed.
+                CallError::MalformedOutput { reason } => CallError::Host { reason },
+                other => other,
+            })
+            .and_then(|instance| work(&mut store, &instance));
+
+        let state = store.into_data();
+        state.log.finish();
+        let usage = Usage {
+            time: working.cpu(),
+            wall_time: waiting.wall(),
+            peak_memory: state.limiter.peak(),
+            rows: state.rows,
+            bytes_in: state.bytes_in,
+            bytes_out: result.as_ref().map_or(0, Length::length),
+            log_lines: state.log.lines,
+            log_dropped: state.log.dropped,
+        };
+        Call { result, usage }
+    }
+}
+
+/// How much a result adds to the bytes that came out.
+trait Length {
+    fn length(&self) -> u64;
+}
+
+impl Length for String {
+    fn length(&self) -> u64 {
+        u64::try_from(self.len()).unwrap_or(u64::MAX)
+    }
+}
+
+impl Length for () {
+    fn length(&self) -> u64 {
+        0
+    }
+}
+
+fn typed(
+    store: &mut Store<CallState>,
+    instance: &Instance,
+    hook: &Hook,
+) -> Result<Function, CallError> {
+    instance
+        .get_typed_func(&mut *store, &hook.index)
+        .map_err(|error| CallError::Host {
+            reason: format!("hook `{}`: {error:#}", hook.name),
+        })
+}
+
+fn hook_error(error: GuestError) -> CallError {
+    let failure = |failure: GuestFailure| Failure {
+        message: cut(&failure.message, MESSAGE),
+        retry_after_ms: failure.retry_after_ms,
+    };
+    CallError::Hook(match error {
+        GuestError::Invalid(message) => HookError::Invalid(cut(&message, MESSAGE)),
+        GuestError::Wait(wait) => HookError::Wait(failure(wait)),
+        GuestError::Retry(retry) => HookError::Retry(failure(retry)),
+        GuestError::Internal(message) => HookError::Internal(cut(&message, MESSAGE)),
+    })
+}
+
+/// What the engine's error means. It never depends on an error's text.
+fn ended(error: &wasmtime::Error, state: &CallState) -> CallError {
+    if let Some(OutOfTime { limit }) = error.downcast_ref() {
+        return CallError::OutOfTime { limit: *limit };
+    }
+    if let Some(OutOfMemory { limit }) = error.downcast_ref() {
+        return CallError::OutOfMemory { limit: *limit };
+    }
+    if error.is::<PoolConcurrencyLimitError>() {
+        return CallError::Busy;
+    }
+    if let Some(trap) = error.downcast_ref::<Trap>() {
+        return CallError::Trap {
+            message: trap_message(&trap.to_string(), error, state),
+        };
+    }
+    let reason = cut(&error.root_cause().to_string(), MESSAGE);
+    // A host function refused what it was called with, or a returned value breaks the rules of
+    // the component model; in the first case there are guest frames on the stack.
+    if error.is::<WasmBacktrace>() {
+        CallError::Trap {
+            message: trap_message(&reason, error, state),
+        }
+    } else {
+        CallError::MalformedOutput { reason }
+    }
+}
+
+fn trap_message(trap: &str, error: &wasmtime::Error, state: &CallState) -> String {
+    let mut message = trap.to_owned();
+    let frames = error.downcast_ref().map(WasmBacktrace::frames);
+    if let Some(name) = frames
+        .unwrap_or_default()
+        .iter()
+        .find_map(|frame| frame.func_name())
+    {
+        message.push_str(&format!(" in `{}`", cut(name, 200)));
+    }
+    if let Some(logged) = &state.log.last_error {
+        message.push_str(&format!("; its last error: {logged}"));
+    }
+    cut(&message, MESSAGE)
+}
+
+fn cut(text: &str, bytes: usize) -> String {
+    let end = text.floor_char_boundary(bytes);
+    printable(text.get(..end).unwrap_or_default())
+}

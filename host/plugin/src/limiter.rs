@@ -1,0 +1,162 @@
+//! Counts what a store's instances take and refuses what is over the limit.
+
+use crate::limits::CallLimits;
+use wasmtime::ResourceLimiter;
+
+/// The guest wanted too much. Travels through the engine as the error of the growth.
+///
+/// A refused growth ends the call instead of returning -1 to the guest: a pure
+/// function must not be able to see how much memory the host has.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("needs more than {limit} bytes")]
+pub(crate) struct OutOfMemory {
+    pub(crate) limit: usize,
+}
+
+/// Counts what a store's instances take.
+#[derive(Debug)]
+pub(crate) struct Limiter {
+    memory_limit: usize,
+    memory: usize,
+    peak: usize,
+    /// The growth that was allowed last, to take it back if it fails.
+    last_growth: usize,
+    element_limit: usize,
+    elements: usize,
+    instances: usize,
+}
+
+impl Limiter {
+    pub(crate) fn new(limits: &CallLimits) -> Self {
+        Self {
+            memory_limit: limits.memory,
+            memory: 0,
+            peak: 0,
+            last_growth: 0,
+            element_limit: limits.table_elements,
+            elements: 0,
+            instances: limits.instances,
+        }
+    }
+
+    /// Most bytes of all linear memories at one time.
+    pub(crate) fn peak(&self) -> usize {
+        self.peak
+    }
+}
+
+impl ResourceLimiter for Limiter {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        self.last_growth = 0;
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            // The module's own maximum: part of the program, so it may see it.
+            return Ok(false);
+        }
+        let growth = desired.saturating_sub(current);
+        let memory = self.memory.saturating_add(growth);
+        if memory > self.memory_limit {
+            let limit = self.memory_limit;
+            return Err(OutOfMemory { limit }.into());
+        }
+        self.memory = memory;
+        self.peak = self.peak.max(memory);
+        self.last_growth = growth;
+        Ok(true)
+    }
+
+    fn memory_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
+        let growth = std::mem::take(&mut self.last_growth);
+        if growth == 0 {
+            return Ok(());
+        }
+        // Allowed, but the host has not got it: the guest must not see that either.
+        self.memory = self.memory.saturating_sub(growth);
+        Err(error)
+    }
+
+    fn table_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            return Ok(false);
+        }
+        let elements = self
+            .elements
+            .saturating_add(desired.saturating_sub(current));
+        if elements > self.element_limit {
+            let limit = self.memory_limit;
+            return Err(OutOfMemory { limit }.into());
+        }
+        self.elements = elements;
+        Ok(true)
+    }
+
+    fn instances(&self) -> usize {
+        self.instances
+    }
+
+    fn tables(&self) -> usize {
+        self.instances
+    }
+
+    fn memories(&self) -> usize {
+        self.instances
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limiter(memory: usize) -> Limiter {
+        Limiter::new(&CallLimits {
+            memory,
+            table_elements: 10,
+            ..CallLimits::default()
+        })
+    }
+
+    #[test]
+    fn counts_all_memories_together() {
+        let mut limiter = limiter(100);
+        assert!(limiter.memory_growing(0, 60, None).unwrap());
+        assert!(limiter.memory_growing(0, 40, None).unwrap());
+        let error = limiter.memory_growing(60, 61, None).unwrap_err();
+        assert_eq!(error.downcast_ref::<OutOfMemory>().unwrap().limit, 100);
+        assert_eq!(limiter.peak(), 100);
+    }
+
+    #[test]
+    fn a_module_sees_its_own_maximum_only() {
+        let mut limiter = limiter(100);
+        assert!(!limiter.memory_growing(0, 60, Some(50)).unwrap());
+        assert_eq!(limiter.peak(), 0);
+        assert!(
+            limiter
+                .memory_grow_failed(wasmtime::Error::msg("maximum"))
+                .is_ok()
+        );
+        assert!(limiter.memory_growing(0, 60, Some(60)).unwrap());
+        assert!(
+            limiter
+                .memory_grow_failed(wasmtime::Error::msg("the host has none left"))
+                .is_err()
+        );
+        assert!(limiter.memory_growing(0, 100, None).unwrap());
+    }
+
+    #[test]
+    fn counts_table_elements() {
+        let mut limiter = limiter(100);
+        assert!(limiter.table_growing(0, 10, None).unwrap());
+        assert!(limiter.table_growing(0, 1, None).is_err());
+    }
+}

@@ -1,0 +1,64 @@
+//! Why a component is refused.
+
+/// Why a component is refused. A retry helps only where the variant says so.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The file is too large; nothing of it was read.
+    #[error("the component has {bytes} bytes, more than the limit of {limit}")]
+    TooLarge {
+        /// Its size.
+        bytes: usize,
+        /// The largest size that is accepted.
+        limit: usize,
+    },
+    /// The bytes are no WebAssembly component.
+    #[error("not a WebAssembly component: {reason}")]
+    NotAComponent {
+        /// What is wrong, and the cure.
+        reason: String,
+    },
+    /// There is no manifest, or it is not right.
+    #[error("the manifest (custom section `kybern:manifest`) {reason}")]
+    Manifest {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// It was built for another version of the interface.
+    #[error(
+        "the plugin was built for {found}; this host offers {offered}: build it with an SDK of that version"
+    )]
+    World {
+        /// What the component names.
+        found: String,
+        /// What this host offers.
+        offered: &'static str,
+    },
+    /// It imports what the host does not give.
+    #[error("the plugin imports what this host does not offer: {}; {cure}", .imports.join(", "))]
+    Imports {
+        /// The imports.
+        imports: Vec<String>,
+        /// What to do about it.
+        cure: &'static str,
+    },
+    /// It exports no `decide` hook.
+    #[error("the plugin exports no `decide` hook (kybern:operator/decide)")]
+    NoDecide,
+    /// A hook or an import has another type than the interface says.
+    #[error("the plugin does not fit {offered}: {reason}")]
+    Interface {
+        /// What does not fit.
+        reason: String,
+        /// What this host offers.
+        offered: &'static str,
+    },
+    /// It could not be compiled.
+    #[error("the component cannot be compiled: {reason}")]
+    Compile {
+        /// The compiler's message.
+        reason: String,
+    },
+    /// A trial instance failed. Helps to retry if the source is [`CallError::Busy`](crate::CallError::Busy).
+    #[error("a trial instance of the plugin failed")]
+    Probe(#[source] crate::CallError),
+}

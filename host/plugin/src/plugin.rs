@@ -1,0 +1,229 @@
+//! A loaded plugin and its hooks.
+
+use crate::answer::NamedAnswer;
+use crate::cache::Key;
+use crate::call::{Call, CallError, Usage};
+use crate::compiled;
+use crate::hook::{Callee, Hook};
+use crate::limits::CallLimits;
+use crate::load::LoadError;
+use crate::manifest;
+use crate::runtime::Inner;
+use crate::shape::Shape;
+use crate::state::CallState;
+use crate::strict;
+use crate::world;
+use kybern_interface::{Manifest, PACKAGE};
+use sha2::{Digest, Sha256};
+use std::fmt;
+use std::sync::Arc;
+use wasmtime::component::{Component, InstancePre};
+
+/// A loaded plugin. Cheap to clone; every call gets a fresh instance.
+#[derive(Clone)]
+pub struct Plugin {
+    loaded: Arc<Loaded>,
+}
+
+struct Loaded {
+    runtime: Arc<Inner>,
+    digest: String,
+    manifest: Manifest,
+    /// For the hooks that are pure functions. The act hook will get one of its
+    /// own, with effects linked in.
+    pure: InstancePre<CallState>,
+    decide: Hook,
+    sense: Option<Hook>,
+    has_act: bool,
+}
+
+impl Plugin {
+    /// `sha256:` and the hex digest of the component's bytes.
+    pub fn digest(&self) -> &str {
+        &self.loaded.digest
+    }
+
+    /// What the plugin asks for.
+    pub fn manifest(&self) -> &Manifest {
+        &self.loaded.manifest
+    }
+
+    /// Whether it exports the sense hook.
+    pub fn has_sense(&self) -> bool {
+        self.loaded.sense.is_some()
+    }
+
+    /// Whether it exports the act hook. This host does not call it yet.
+    pub fn has_act(&self) -> bool {
+        self.loaded.has_act
+    }
+
+    /// Calls `decide` with a situation document; gives a plan document that is
+    /// JSON within the limits, but whose fields nobody has looked at. Blocks.
+    pub fn decide(
+        &self,
+        situation: &str,
+        answers: Vec<NamedAnswer>,
+        limits: &CallLimits,
+    ) -> Call<String> {
+        self.callee()
+            .call(&self.loaded.decide, situation, answers, limits)
+    }
+
+    /// Calls `decide` twice and compares the plans in canonical JSON: a
+    /// difference is [`CallError::NotPure`]. The usage is that of both calls.
+    pub fn decide_strict(
+        &self,
+        situation: &str,
+        answers: Vec<NamedAnswer>,
+        limits: &CallLimits,
+    ) -> Call<String> {
+        let first = self.decide(situation, answers.clone(), limits);
+        let Ok(plan) = &first.result else {
+            return first;
+        };
+        let second = self.decide(situation, answers, limits);
+        let usage = first.usage.and(second.usage);
+        let difference = match &second.result {
+            Ok(other) => strict::difference(plan, other),
+            // About the host, not about the plugin.
+            Err(CallError::Busy | CallError::Host { .. } | CallError::OutOfTime { .. }) => {
+                return Call { usage, ..second };
+            }
+            Err(error) => Some(format!("a plan, then an error: {error}")),
+        };
+        let result = match difference {
+            None => first.result,
+            Some(difference) => Err(CallError::NotPure { difference }),
+        };
+        Call { result, usage }
+    }
+
+    /// Calls `sense` with a trigger document; [`CallError::NoHook`] if the plugin has none. Blocks.
+    pub fn sense(&self, trigger: &str, limits: &CallLimits) -> Call<String> {
+        match &self.loaded.sense {
+            Some(sense) => self.callee().call(sense, trigger, Vec::new(), limits),
+            None => Call {
+                result: Err(CallError::NoHook { hook: "sense" }),
+                usage: Usage::default(),
+            },
+        }
+    }
+
+    fn callee(&self) -> Callee<'_> {
+        Callee {
+            runtime: &self.loaded.runtime,
+            plugin: &self.loaded.manifest.name,
+            instance: &self.loaded.pure,
+        }
+    }
+}
+
+impl fmt::Debug for Plugin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Plugin")
+            .field("name", &self.loaded.manifest.name)
+            .field("digest", &self.loaded.digest)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Checks from cheap to dear: size, names, manifest, code, types, a trial instance.
+pub(crate) fn load(runtime: &Arc<Inner>, wasm: &[u8]) -> Result<Plugin, LoadError> {
+    let limit = runtime.config.max_component;
+    if wasm.len() > limit {
+        return Err(LoadError::TooLarge {
+            bytes: wasm.len(),
+            limit,
+        });
+    }
+    let shape = Shape::read(wasm)?;
+    world::check(&shape)?;
+    let manifest = manifest::parse(shape.manifest()?)?;
+    let digest = format!("sha256:{:x}", Sha256::digest(wasm));
+
+    let component = component(runtime, wasm, &digest)?;
+    let hook = |name| find(&component, name);
+    let decide = hook("decide").ok_or(LoadError::NoDecide)?;
+    let sense = hook("sense");
+    let has_act = hook("act").is_some();
+    let pure = runtime
+        .linker
+        .instantiate_pre(&component)
+        .map_err(|error| LoadError::Interface {
+            reason: format!("{error:#}"),
+            offered: PACKAGE,
+        })?;
+
+    let plugin = Plugin {
+        loaded: Arc::new(Loaded {
+            runtime: Arc::clone(runtime),
+            digest,
+            manifest,
+            pure,
+            decide,
+            sense,
+            has_act,
+        }),
+    };
+    plugin.probe()?;
+    Ok(plugin)
+}
+
+impl Plugin {
+    /// A trial instance: its start functions run, and its hooks' types are checked.
+    fn probe(&self) -> Result<(), LoadError> {
+        let mut hooks = vec![&self.loaded.decide];
+        hooks.extend(&self.loaded.sense);
+        let probe = self.callee().probe(&hooks, &CallLimits::default());
+        probe.result.map_err(LoadError::Probe)
+    }
+}
+
+/// The hook's function in the interface of the same name.
+fn find(component: &Component, name: &'static str) -> Option<Hook> {
+    let interface = format!("kybern:operator/{name}@0.1.0");
+    let interface = component.get_export_index(None, interface.as_str())?;
+    let index = component.get_export_index(Some(&interface), name)?;
+    Some(Hook { name, index })
+}
+
+/// The compiled component, from the cache if it is there. One compiles at a time:
+/// compiling takes all processors anyway, and a second load of the same bytes finds them done.
+fn component(runtime: &Inner, wasm: &[u8], digest: &str) -> Result<Component, LoadError> {
+    let _turn = runtime.compiling.lock();
+    let key = Key::new(digest, &runtime.engine);
+    if let Some(cache) = &runtime.cache
+        && let Some(code) = cache.get(&key)
+    {
+        match compiled::load(&runtime.engine, &code) {
+            Ok(component) => {
+                tracing::debug!(digest, "loaded compiled plugin");
+                return Ok(component);
+            }
+            Err(error) => {
+                tracing::warn!(
+                    digest,
+                    error = format!("{error:#}"),
+                    "compiling a plugin again"
+                );
+                cache.forget(&key);
+            }
+        }
+    }
+    let component =
+        Component::from_binary(&runtime.engine, wasm).map_err(|error| LoadError::Compile {
+            reason: format!("{error:#}"),
+        })?;
+    tracing::debug!(digest, bytes = wasm.len(), "compiled plugin");
+    if let Some(cache) = &runtime.cache {
+        let stored = component
+            .serialize()
+            .map_err(|error| format!("{error:#}"))
+            .and_then(|code| cache.put(&key, &code).map_err(|error| error.to_string()));
+        if let Err(error) = stored {
+            tracing::warn!(digest, error, "a compiled plugin could not be kept");
+        }
+    }
+    Ok(component)
+}

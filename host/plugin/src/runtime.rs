@@ -1,0 +1,142 @@
+//! The runtime: one engine, its instances and its cache of compiled code.
+
+use crate::cache::Cache;
+use crate::engine::{Allocation, engine};
+use crate::gate::Gate;
+use crate::load::LoadError;
+use crate::plugin::{self, Plugin};
+use crate::state::CallState;
+use crate::ticker::Ticker;
+use crate::{log, rows};
+use parking_lot::Mutex;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use wasmtime::Engine;
+use wasmtime::component::Linker;
+
+/// How a [`Runtime`] is set up.
+#[derive(Debug, Clone)]
+pub struct RuntimeConfig {
+    /// Calls that run at the same time; more wait. Default 32.
+    pub instances: u32,
+    /// Largest linear memory that any call may be given, in bytes. Default 1 GiB.
+    pub max_memory: usize,
+    /// Stack of a guest in bytes; the calling thread needs twice that. Default 512 KiB.
+    pub max_stack: usize,
+    /// How often a running guest's time is checked. Default 5 ms.
+    pub tick: Duration,
+    /// Largest component in bytes. Default 32 MiB.
+    pub max_component: usize,
+    /// Where compiled code is kept; made with mode 0700 if absent. None = compiled at every start.
+    pub cache_dir: Option<PathBuf>,
+    /// Most bytes kept there; the least recently used go first. Default 512 MiB.
+    pub cache_bytes: u64,
+}
+
+impl Default for RuntimeConfig {
+    fn default() -> Self {
+        Self {
+            instances: 32,
+            max_memory: 1024 * 1024 * 1024,
+            max_stack: 512 * 1024,
+            tick: Duration::from_millis(5),
+            max_component: 32 * 1024 * 1024,
+            cache_dir: None,
+            cache_bytes: 512 * 1024 * 1024,
+        }
+    }
+}
+
+/// Why a [`Runtime`] cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum RuntimeError {
+    /// The engine refuses its configuration.
+    #[error("the WebAssembly engine cannot be set up: {reason}")]
+    Engine {
+        /// The engine's message.
+        reason: String,
+    },
+    /// The thread that checks the guests' time cannot be started.
+    #[error("the thread that limits the guests' time cannot be started")]
+    Ticker(#[source] std::io::Error),
+    /// The cache directory cannot be used, or others than this process's user can write to it.
+    #[error("the cache of compiled plugins in {path} cannot be used: {reason}")]
+    Cache {
+        /// The directory.
+        path: PathBuf,
+        /// What is wrong, and the cure.
+        reason: String,
+    },
+}
+
+/// The runtime. Cheap to clone; plugins keep it alive.
+#[derive(Clone)]
+pub struct Runtime {
+    inner: Arc<Inner>,
+}
+
+/// What plugins share.
+pub(crate) struct Inner {
+    pub(crate) engine: Engine,
+    pub(crate) linker: Linker<CallState>,
+    pub(crate) gate: Gate,
+    pub(crate) ticker: Ticker,
+    pub(crate) cache: Option<Cache>,
+    pub(crate) compiling: Mutex<()>,
+    pub(crate) config: RuntimeConfig,
+    allocation: Allocation,
+}
+
+impl Runtime {
+    /// Sets up the engine, its instances and its cache.
+    pub fn new(config: RuntimeConfig) -> Result<Self, RuntimeError> {
+        let (engine, allocation) = engine(&config)?;
+        let mut linker = Linker::new(&engine);
+        rows::add_to_linker(&mut linker)
+            .and_then(|()| log::add_to_linker(&mut linker))
+            .map_err(|error| RuntimeError::Engine {
+                reason: format!("{error:#}"),
+            })?;
+        let cache = match &config.cache_dir {
+            Some(path) => Some(Cache::open(path, config.cache_bytes)?),
+            None => None,
+        };
+        let inner = Inner {
+            ticker: Ticker::start(&engine, config.tick).map_err(RuntimeError::Ticker)?,
+            gate: Gate::new(config.instances),
+            compiling: Mutex::new(()),
+            engine,
+            linker,
+            cache,
+            config,
+            allocation,
+        };
+        Ok(Self {
+            inner: Arc::new(inner),
+        })
+    }
+
+    /// Checks and compiles a component, makes a trial instance, and gives the plugin.
+    ///
+    /// Takes milliseconds for a small plugin and seconds for an interpreter,
+    /// unless its code is in the cache. Blocks.
+    pub fn load(&self, wasm: &[u8]) -> Result<Plugin, LoadError> {
+        plugin::load(&self.inner, wasm)
+    }
+
+    /// Where instances live.
+    pub fn allocation(&self) -> Allocation {
+        self.inner.allocation
+    }
+}
+
+impl fmt::Debug for Runtime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Runtime")
+            .field("config", &self.inner.config)
+            .field("allocation", &self.inner.allocation)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,98 @@
+//! One thread that ticks the engine's epoch while any guest runs, and sleeps while none does.
+
+use parking_lot::{Condvar, Mutex};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+use wasmtime::Engine;
+
+/// The ticking thread. It ends when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Ticker {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// The epoch ticks for as long as this lives.
+#[derive(Debug)]
+pub(crate) struct Ticking<'a> {
+    shared: &'a Shared,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    running: usize,
+    stopped: bool,
+}
+
+impl Ticker {
+    pub(crate) fn start(engine: &Engine, tick: Duration) -> std::io::Result<Self> {
+        let shared = Arc::new(Shared::default());
+        let thread = {
+            let (shared, engine) = (Arc::clone(&shared), engine.weak());
+            std::thread::Builder::new()
+                .name("plugin-ticker".to_owned())
+                .spawn(move || {
+                    while shared.sleep(tick) {
+                        let Some(engine) = engine.upgrade() else {
+                            return;
+                        };
+                        engine.increment_epoch();
+                    }
+                })?
+        };
+        Ok(Self {
+            shared,
+            thread: Some(thread),
+        })
+    }
+
+    /// Ticks until the result is dropped.
+    pub(crate) fn begin(&self) -> Ticking<'_> {
+        let mut state = self.shared.state.lock();
+        state.running = state.running.saturating_add(1);
+        if state.running == 1 {
+            self.shared.changed.notify_all();
+        }
+        Ticking {
+            shared: &self.shared,
+        }
+    }
+}
+
+impl Shared {
+    /// Sleeps for a tick, or for as long as no guest runs; false = stop.
+    fn sleep(&self, tick: Duration) -> bool {
+        let mut state = self.state.lock();
+        self.changed
+            .wait_while(&mut state, |state| state.running == 0 && !state.stopped);
+        if !state.stopped {
+            self.changed.wait_for(&mut state, tick);
+        }
+        !state.stopped
+    }
+}
+
+impl Drop for Ticking<'_> {
+    fn drop(&mut self) {
+        let mut state = self.shared.state.lock();
+        state.running = state.running.saturating_sub(1);
+    }
+}
+
+impl Drop for Ticker {
+    fn drop(&mut self) {
+        self.shared.state.lock().stopped = true;
+        self.shared.changed.notify_all();
+        if let Some(thread) = self.thread.take() {
+            // It cannot have panicked: it only counts.
+            let _ = thread.join();
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! Which versions of the interface, and which imports and exports, this host takes.
+//!
+//! Names are read from the component's binary, so a component that does not
+//! fit is refused before seconds are spent on compiling it.
+
+use crate::load::LoadError;
+use crate::shape::Shape;
+use kybern_interface::PACKAGE;
+
+const PACKAGE_NAME: &str = "kybern:operator";
+/// Interfaces that a pure hook may import.
+const GIVEN: [&str; 3] = ["rows", "log", "types"];
+
+const WASI_CURE: &str = "WASI is not supported yet: build for wasm32-unknown-unknown (Rust), \
+     or stub WASI out (componentize-py --stub-wasi, jco --backend-qjs-stub-wasi)";
+const NEWER_CURE: &str = "build it with an SDK for kybern:operator@0.1.0";
+const OTHER_CURE: &str =
+    "a plugin can import the interfaces rows, log and types of kybern:operator only";
+
+/// A name like `kybern:operator/rows@0.1.0`, taken apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Name<'a> {
+    package: &'a str,
+    interface: &'a str,
+    version: Option<&'a str>,
+}
+
+impl<'a> Name<'a> {
+    fn parse(name: &'a str) -> Self {
+        let (path, version) = match name.split_once('@') {
+            Some((path, version)) => (path, Some(version)),
+            None => (name, None),
+        };
+        let (package, interface) = path.split_once('/').unwrap_or((path, ""));
+        Self {
+            package,
+            interface,
+            version,
+        }
+    }
+}
+
+/// Refuses a component whose names do not fit.
+pub(crate) fn check(shape: &Shape<'_>) -> Result<(), LoadError> {
+    for name in shape.imports.iter().chain(&shape.exports) {
+        let name = Name::parse(name);
+        if name.package == PACKAGE_NAME {
+            check_version(name.package, name.version)?;
+        }
+    }
+    let mut cure = None;
+    let mut refused = Vec::new();
+    for import in &shape.imports {
+        let name = Name::parse(import);
+        let why = if name.package == PACKAGE_NAME {
+            if GIVEN.contains(&name.interface) {
+                continue;
+            }
+            NEWER_CURE
+        } else if name.package.starts_with("wasi:") {
+            WASI_CURE
+        } else {
+            OTHER_CURE
+        };
+        cure.get_or_insert(why);
+        refused.push((*import).to_owned());
+    }
+    match cure {
+        Some(cure) => Err(LoadError::Imports {
+            imports: refused,
+            cure,
+        }),
+        None => Ok(()),
+    }
+}
+
+/// Refuses a manifest that names another world or version.
+pub(crate) fn check_world(world: &str) -> Result<(), LoadError> {
+    let name = Name::parse(world);
+    check_version(name.package, name.version)
+}
+
+fn check_version(package: &str, version: Option<&str>) -> Result<(), LoadError> {
+    let fits = package == PACKAGE_NAME
+        && match (version.and_then(numbers), Name::parse(PACKAGE).version) {
+            (Some(found), Some(offered)) => {
+                numbers(offered).is_some_and(|offered| compatible(found, offered))
+            }
+            _ => false,
+        };
+    if fits {
+        return Ok(());
+    }
+    Err(LoadError::World {
+        found: match version {
+            Some(version) => format!("{package}@{version}"),
+            None => format!("{package} without a version"),
+        },
+        offered: PACKAGE,
+    })
+}
+
+/// Semantic versioning: what starts with the same first number that is not 0.
+fn compatible(found: [u64; 3], offered: [u64; 3]) -> bool {
+    match (found, offered) {
+        ([0, 0, _], _) | (_, [0, 0, _]) => found == offered,
+        ([0, found, _], [0, offered, _]) => found == offered,
+        ([found, ..], [offered, ..]) => found == offered,
+    }
+}
+
+fn numbers(version: &str) -> Option<[u64; 3]> {
+    let mut parts = version.split('.');
+    let mut next = || parts.next()?.parse().ok();
+    let numbers = [next()?, next()?, next()?];
+    parts.next().is_none().then_some(numbers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdict(imports: &[&'static str], exports: &[&'static str]) -> String {
+        let shape = Shape {
+            imports: imports.to_vec(),
+            exports: exports.to_vec(),
+            manifests: Vec::new(),
+        };
+        check(&shape).map_or_else(|error| error.to_string(), |()| "ok".to_owned())
+    }
+
+    #[test]
+    fn takes_what_it_gives() {
+        assert_eq!(
+            verdict(
+                &["kybern:operator/rows@0.1.0", "kybern:operator/log@0.1.3"],
+                &["kybern:operator/decide@0.1.0", "init"]
+            ),
+            "ok"
+        );
+    }
+
+    #[test]
+    fn names_both_versions() {
+        let text = "the plugin was built for kybern:operator@0.2.0; this host offers \
+                    kybern:operator@0.1.0: build it with an SDK of that version";
+        assert_eq!(verdict(&[], &["kybern:operator/decide@0.2.0"]), text);
+        assert_eq!(verdict(&["kybern:operator/rows@0.2.0"], &[]), text);
+        assert!(verdict(&["kybern:operator/rows"], &[]).contains("without a version"));
+    }
+
+    #[test]
+    fn names_every_refused_import_and_the_cure() {
+        let text = verdict(
+            &[
+                "kybern:operator/rows@0.1.0",
+                "wasi:cli/environment@0.2.6",
+                "wasi:io/streams@0.2.6",
+            ],
+            &[],
+        );
+        assert!(text.contains("wasi:cli/environment@0.2.6, wasi:io/streams@0.2.6"));
+        assert!(text.contains("not supported yet"));
+        assert!(verdict(&["kybern:operator/http@0.1.9"], &[]).contains("SDK for"));
+        assert!(verdict(&["env"], &[]).contains("rows, log and types"));
+    }
+
+    #[test]
+    fn versions_fit_as_semver_says() {
+        for (found, offered, fits) in [
+            ([0, 1, 0], [0, 1, 7], true),
+            ([0, 1, 7], [0, 1, 0], true),
+            ([0, 2, 0], [0, 1, 0], false),
+            ([1, 2, 0], [1, 9, 0], true),
+            ([2, 0, 0], [1, 0, 0], false),
+            ([1, 1, 0], [0, 1, 0], false),
+            ([0, 0, 1], [0, 0, 2], false),
+        ] {
+            assert_eq!(compatible(found, offered), fits, "{found:?} {offered:?}");
+        }
+        assert_eq!(numbers("0.1.0"), Some([0, 1, 0]));
+        for bad in ["", "1", "1.2", "1.2.3.4", "1.2.x", "1.2.3-rc.1"] {
+            assert_eq!(numbers(bad), None, "{bad}");
+        }
+    }
+}
