@@ -24,6 +24,7 @@ pub mod decide {
         ",
         world: "kybern:sdk/deciding",
         pub_export_macro: true,
+        generate_all,
         runtime_path: "::kybern_sdk::guest::wit_bindgen::rt",
     });
 }
@@ -38,6 +39,7 @@ pub mod sense {
         ",
         world: "kybern:sdk/sensing",
         pub_export_macro: true,
+        generate_all,
         with: { "kybern:operator/types@0.1.0": super::decide::kybern::operator::types },
         runtime_path: "::kybern_sdk::guest::wit_bindgen::rt",
     });
@@ -53,6 +55,7 @@ pub mod act {
         ",
         world: "kybern:sdk/acting",
         pub_export_macro: true,
+        generate_all,
         with: { "kybern:operator/types@0.1.0": super::decide::kybern::operator::types },
         runtime_path: "::kybern_sdk::guest::wit_bindgen::rt",
     });
