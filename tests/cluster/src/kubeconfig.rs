@@ -1,0 +1,28 @@
+//! kubeconfig files.
+
+use crate::user::User;
+use anyhow::{Context, Result};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::json;
+use std::path::{Path, PathBuf};
+
+/// Writes `<folder>/<user>.kubeconfig` (JSON, which is YAML).
+pub(crate) fn write(folder: &Path, url: &str, authority: &[u8], user: &User) -> Result<PathBuf> {
+    let config = json!({
+        "apiVersion": "v1", "kind": "Config",
+        "clusters": [{ "name": "test", "cluster": {
+            "server": url, "certificate-authority-data": STANDARD.encode(authority),
+        }}],
+        "users": [{ "name": user.name(), "user": { "token": user.token() } }],
+        "contexts": [{ "name": "test", "context": { "cluster": "test", "user": user.name() } }],
+        "current-context": "test",
+    });
+    let file = user
+        .name()
+        .replace(|c: char| !c.is_ascii_alphanumeric(), "-");
+    let path = folder.join(format!("{file}.kubeconfig"));
+    std::fs::write(&path, config.to_string())
+        .with_context(|| format!("write {}", path.display()))?;
+    Ok(path)
+}

@@ -1,0 +1,4 @@
+//! The test cluster against itself: one real control plane, asked by each test.
+
+mod children;
+mod plane;
