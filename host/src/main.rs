@@ -4,12 +4,15 @@ mod args;
 mod clock;
 mod cluster;
 mod commands;
+mod environment;
 mod kinds;
 mod logging;
 mod metrics;
+mod offline;
 mod registration;
 mod server;
 mod simulator;
+mod tables;
 mod wiring;
 
 use clap::Parser;

@@ -1,0 +1,150 @@
+//! `kybern explain`: a pass over one custom resource that writes nothing, told step by step.
+
+use crate::args::ExplainArgs;
+use crate::kinds::{Kinds, plugin_table};
+use crate::offline::Offline;
+use crate::registration::prepared::Prepared;
+use crate::registration::{access, check, limits, settings, source};
+use crate::simulator::MemoryApply;
+use crate::wiring::decide::Guests;
+use crate::wiring::ingest::Ingest;
+use crate::wiring::sense::SqlSense;
+use crate::wiring::time::{Jitter, SystemClock};
+use anyhow::{Context, anyhow, bail};
+use kybern_interface::Registration;
+use kybern_kube::{Resource, Target};
+use kybern_plugin::{Runtime, RuntimeConfig};
+use kybern_reconcile::{ApplyReason, Deps, DryPass, Ending, Engine, EngineConfig, Verdict};
+use kybern_sql::SqlLimits;
+use serde_json::Value;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+/// Explains the CR's state from the cluster as it is now.
+pub(crate) async fn run(args: ExplainArgs) -> anyhow::Result<ExitCode> {
+    let (namespace, name) = args.object.split_once('/').unwrap_or(("", args.object.as_str()));
+    let cluster = crate::cluster::connect(&args.cluster).await?;
+    let resource = Resource::from(&plugin_table());
+    let raw = cluster
+        .get(&Target::new(&resource, None, &args.plugin))
+        .await
+        .with_context(|| format!("Plugin {} cannot be read", args.plugin))?;
+    let registration: Registration = serde_json::from_slice(&raw)?;
+    println!("Registration {}", registration.name());
+    for condition in &registration.status.conditions {
+        println!("  {}={} {}: {}", condition.kind, condition.status, condition.reason, condition.message);
+    }
+    let kinds = Kinds::default();
+    kinds.discover(&cluster).await?;
+    let problem = |p: crate::registration::problem::Problem| anyhow!("{}: {}", p.reason, p.message);
+    check::spec(&registration.spec, cluster.default_namespace()).map_err(problem)?;
+    let wasm = source::fetch(&registration.spec.source, Some(&cluster)).await.map_err(problem)?;
+    let plugin = Runtime::new(RuntimeConfig::default())?.load(&wasm)?;
+    println!("  digest {}", plugin.digest());
+    let manifest = Arc::new(plugin.manifest().clone());
+    let prepared = Prepared {
+        settings: settings::resolve(&registration.spec.settings, &manifest.settings_schema).map_err(problem)?,
+        limits: limits::of(&registration.spec.limits).map_err(problem)?,
+        registration: Arc::new(registration),
+        plugin: plugin.clone(),
+        manifest,
+    };
+    let served = kinds.served();
+    let wanted = prepared.tables(&served).map_err(problem)?;
+    for def in &wanted {
+        kinds.learn_types(&cluster, &def.key.group, &def.key.version).await;
+    }
+    let mut tables = Offline::new();
+    tables.list(&cluster, &wanted, None).await?;
+    let (writer, reader) = tables.into_parts();
+    let (ingest, _thread) = Ingest::start(writer, reader.snapshot().sequence())?;
+    let sense = Arc::new(SqlSense::new(kybern_sql::Engine::new(reader.clone(), SqlLimits::default())));
+    sense.set_catalog(kinds.catalog());
+    let access = access::of(&prepared.registration.spec, &prepared.manifest, &served);
+    sense.admit(&args.plugin, access, &prepared.manifest).await.map_err(problem)?;
+    let guests = Guests::new(true);
+    guests.insert(&args.plugin, plugin, prepared.limits.clone());
+    let engine = Engine::new(Deps {
+        reader: reader.clone(),
+        sense,
+        decide: Arc::new(guests),
+        // A dry pass writes nothing; were it to, it would write into memory.
+        apply: Arc::new(MemoryApply::new(Vec::new(), ingest)),
+        kinds: Arc::new(kinds.clone()),
+        clock: Arc::new(SystemClock),
+        entropy: Arc::new(Jitter),
+        config: EngineConfig::default(),
+    });
+    let active = prepared.active(&served).map_err(problem)?;
+    let primaries = active.primaries.clone();
+    engine.register(active);
+    for primary in primaries {
+        let found = crate::tables::row(&reader.snapshot(), &primary.table(), namespace, name);
+        if found.is_some() {
+            let pass = engine.dry_pass(&args.plugin, &primary.gvk, namespace, name).await?;
+            print(&pass)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+    }
+    bail!("{} does not exist, or is of no kind that {} is in charge of", args.object, args.plugin)
+}
+
+/// The pass, for people.
+fn print(pass: &DryPass) -> anyhow::Result<()> {
+    let conditions = pass.object.pointer("/status/conditions").and_then(Value::as_array);
+    println!("Conditions");
+    for condition in conditions.into_iter().flatten() {
+        let text = |key: &str| condition.get(key).and_then(Value::as_str).unwrap_or_default();
+        println!("  {}={} {}: {}", text("type"), text("status"), text("reason"), text("message"));
+    }
+    println!("Answers");
+    for answer in &pass.answers {
+        println!("  {}: {} rows, fingerprint {:032x}", answer.name, answer.rows, answer.fingerprint);
+        for scan in &answer.read_set.scans {
+            println!("    reads {} by {:?}", scan.table, scan.keys);
+        }
+    }
+    if let Some(plan) = &pass.plan {
+        println!("Plan");
+        for line in serde_saphyr::to_string(plan)?.lines() {
+            println!("  {line}");
+        }
+    }
+    for offence in &pass.offences {
+        println!("Refused: {offence}");
+    }
+    println!("Now");
+    for step in &pass.steps {
+        println!("  {}: {}", step.target, verdict(&step.verdict));
+    }
+    if pass.status_changes {
+        println!("  status: would be written");
+    }
+    match &pass.ending {
+        Ending::Failed { reason, message } | Ending::Waiting { reason, message } => {
+            println!("  {reason}: {message}");
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// What would be done with an object.
+fn verdict(verdict: &Verdict) -> String {
+    match verdict {
+        Verdict::Create => "would be created".into(),
+        Verdict::Apply(ApplyReason::Intent) => "would be applied: the intent changed".into(),
+        Verdict::Apply(ApplyReason::Drift(paths)) => format!("would be applied: changed by others: {}", paths.join(", ")),
+        Verdict::Apply(ApplyReason::NotCovered(paths)) => format!("would be applied: not ours on the live object: {}", paths.join(", ")),
+        Verdict::Apply(ApplyReason::Forced) => "would be applied: asked for by annotation".into(),
+        Verdict::Converged => "is as intended".into(),
+        Verdict::Kept => "is left alone".into(),
+        Verdict::Adopt => "would be taken over".into(),
+        Verdict::NotOurs { whose } => format!("is not ours: {whose}"),
+        Verdict::WaitingForDeletion => "is being deleted; created again afterwards".into(),
+        Verdict::Prune => "would be deleted: the plan no longer names it".into(),
+        Verdict::Orphan => "would lose its owner and stay".into(),
+        Verdict::Held => "would be deleted, but too many at once: held".into(),
+        Verdict::Delete => "would be deleted: the plan says so".into(),
+    }
+}

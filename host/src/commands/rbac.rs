@@ -1,0 +1,140 @@
+//! `kybern rbac`: exactly the rules that registrations need, as a ClusterRole.
+
+use super::manifests;
+use crate::args::RbacArgs;
+use crate::kinds::{Kinds, Served, plugin_table};
+use anyhow::Context;
+use kybern_interface::{Gvk, Registration};
+use kybern_kube::{ApiResource, ListOptions, Resource};
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::ExitCode;
+
+/// Most registrations that are read.
+const MAX_REGISTRATIONS: usize = 10_000;
+
+/// Prints the ClusterRole as YAML.
+pub(crate) async fn run(args: RbacArgs) -> anyhow::Result<ExitCode> {
+    let kinds = Kinds::default();
+    let objects = if args.filename.is_empty() {
+        let cluster = crate::cluster::connect(&args.cluster).await?;
+        kinds.discover(&cluster).await?;
+        let resource = Resource::from(&plugin_table());
+        let page = cluster
+            .list_all(&resource, None, &ListOptions::default(), MAX_REGISTRATIONS)
+            .await
+            .context("registrations cannot be listed; is the Plugin CRD installed?")?;
+        page.items
+            .iter()
+            .map(|raw| serde_json::from_slice(raw))
+            .collect::<Result<Vec<Value>, _>>()?
+    } else {
+        let objects = manifests::load(&args.filename)?;
+        crate::kinds::builtin::fill(&kinds, &objects)?;
+        objects
+    };
+    let registrations = objects
+        .into_iter()
+        .filter(|o| o.get("kind") == Some(&json!("Plugin")))
+        .map(|o| {
+            let name = o.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default().to_owned();
+            serde_json::from_value(o).with_context(|| format!("Plugin {name}"))
+        })
+        .collect::<anyhow::Result<Vec<Registration>>>()?;
+    let role = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRole",
+        "metadata": { "name": args.name },
+        "rules": rules(&registrations, &kinds.served()),
+    });
+    print!("{}", serde_saphyr::to_string(&role)?);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// (group, plural with subresource) -> verbs.
+type Needs = BTreeMap<(String, String), BTreeSet<&'static str>>;
+
+/// The rules, one for each resource, sorted.
+fn rules(registrations: &[Registration], served: &Served) -> Vec<Value> {
+    let mut needs = Needs::new();
+    let mut need = |group: &str, resource: String, verbs: &[&'static str]| {
+        needs.entry((group.to_owned(), resource)).or_default().extend(verbs);
+    };
+    for registration in registrations {
+        for resource in &registration.spec.resources {
+            let gvk = Gvk::new(&*resource.group, &*resource.version, &*resource.kind);
+            let plural = plural(served.get(&gvk), &resource.kind);
+            need(&resource.group, plural.clone(), &["get", "list", "watch", "patch"]);
+            need(&resource.group, format!("{plural}/status"), &["patch"]);
+            need(&resource.group, format!("{plural}/finalizers"), &["update"]);
+        }
+        for grant in &registration.spec.grants.read {
+            for kind in &grant.kinds {
+                let plural = plural(served.preferred(&grant.group, kind), kind);
+                need(&grant.group, plural, &["get", "list", "watch"]);
+            }
+        }
+        for grant in &registration.spec.grants.write {
+            for kind in &grant.kinds {
+                let plural = plural(served.preferred(&grant.group, kind), kind);
+                need(&grant.group, plural.clone(), &["get", "list", "watch", "create", "patch", "delete"]);
+                for subresource in &grant.subresources {
+                    need(&grant.group, format!("{plural}/{subresource}"), &["create", "patch"]);
+                }
+            }
+        }
+    }
+    needs
+        .into_iter()
+        .map(|((group, resource), verbs)| {
+            json!({ "apiGroups": [group], "resources": [resource], "verbs": verbs })
+        })
+        .collect()
+}
+
+/// The plural, as served; else by English rules, which API conventions follow.
+fn plural(found: Option<&ApiResource>, kind: &str) -> String {
+    if let Some(found) = found {
+        return found.plural.clone();
+    }
+    let lower = kind.to_lowercase();
+    if lower.ends_with('s') || lower.ends_with('x') || lower.ends_with("ch") || lower.ends_with("sh") {
+        format!("{lower}es")
+    } else if let Some(stem) = lower.strip_suffix('y').filter(|s| !s.ends_with(['a', 'e', 'o', 'u'])) {
+        format!("{stem}ies")
+    } else {
+        format!("{lower}s")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rules_are_what_the_engine_uses_and_no_more() {
+        let registration: Registration = serde_json::from_value(json!({
+            "apiVersion": "kybern.dev/v1alpha1", "kind": "Plugin", "metadata": { "name": "a" },
+            "spec": {
+                "source": { "file": "x" },
+                "resources": [{ "group": "app.example.com", "version": "v1", "kind": "AppService" }],
+                "grants": {
+                    "read": [{ "group": "", "kinds": ["Pod"] }],
+                    "write": [{ "group": "networking.k8s.io", "kinds": ["NetworkPolicy"], "verbs": ["apply"] }],
+                },
+            },
+        }))
+        .unwrap();
+        let rules = rules(&[registration], &Served::default());
+        assert_eq!(
+            Value::from(rules),
+            json!([
+                { "apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"] },
+                { "apiGroups": ["app.example.com"], "resources": ["appservices"], "verbs": ["get", "list", "patch", "watch"] },
+                { "apiGroups": ["app.example.com"], "resources": ["appservices/finalizers"], "verbs": ["update"] },
+                { "apiGroups": ["app.example.com"], "resources": ["appservices/status"], "verbs": ["patch"] },
+                { "apiGroups": ["networking.k8s.io"], "resources": ["networkpolicies"], "verbs": ["create", "delete", "get", "list", "patch", "watch"] },
+            ])
+        );
+    }
+}

@@ -1,0 +1,309 @@
+//! `kybern run`: watches the cluster and runs the registered plugins.
+
+use crate::args::RunArgs;
+use crate::kinds::{Kinds, crd_table, plugin_table};
+use crate::metrics;
+use crate::registration::controller::{Controller, Role};
+use crate::server::{self, Health};
+use crate::wiring::apply::ClusterApply;
+use crate::wiring::decide::Guests;
+use crate::wiring::ingest::Ingest;
+use crate::wiring::sense::SqlSense;
+use crate::wiring::time::{Jitter, SystemClock};
+use crate::wiring::watches::Watches;
+use anyhow::{Context, bail};
+use kybern_kube::events::{self, RecorderConfig};
+use kybern_kube::lease::{self, LeaseConfig};
+use kybern_kube::clock::SystemClock as BootClock;
+use kybern_kube::{AlwaysLeader, Cluster, Fence, LeaderState, WatchConfig, Writes};
+use kybern_plugin::{Runtime, RuntimeConfig};
+use kybern_reconcile::{Deps, Engine, EngineConfig};
+use kybern_sql::SqlLimits;
+use kybern_table::{Reader, StoreConfig, TableState};
+use parking_lot::RwLock;
+use prometheus_client::registry::Registry;
+use std::process::ExitCode;
+use std::sync::Arc;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// Runs until SIGTERM or SIGINT.
+pub(crate) async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
+    if args.namespaces.len() > 1 {
+        bail!("--namespaces: this version watches one namespace or all; name one, or run a host for each");
+    }
+    let cluster = crate::cluster::connect(&args.cluster).await?;
+    let namespace = args
+        .lease_namespace
+        .clone()
+        .unwrap_or_else(|| cluster.default_namespace().to_owned());
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        server = %cluster.server(),
+        class = %args.class,
+        "starting"
+    );
+    let shutdown = CancellationToken::new();
+    let (writer, reader) = kybern_table::store(StoreConfig::default());
+    let (ingest, _ingest_thread) = Ingest::start(writer, reader.snapshot().sequence())?;
+    let watches = Watches::new(
+        cluster.clone(),
+        ingest.clone(),
+        WatchConfig {
+            idle: args.watch_idle,
+            ..WatchConfig::default()
+        },
+        args.namespaces.first().cloned(),
+        shutdown.child_token(),
+    );
+    watches.set(vec![plugin_table(), crd_table()]).await;
+
+    let election = Election::start(&args, &cluster, &namespace)?;
+    let writes = Writes::new(cluster.clone(), Arc::clone(&election.fence));
+    let guests = Guests::new(args.strict);
+    let sense = Arc::new(SqlSense::new(kybern_sql::Engine::new(reader.clone(), SqlLimits::default())));
+    let kinds = Kinds::default();
+    let runtime = Runtime::new(RuntimeConfig {
+        cache_dir: Some(compiled_dir(&args)?),
+        ..RuntimeConfig::default()
+    })?;
+
+    let engine_now: Arc<RwLock<Option<Engine>>> = Arc::default();
+    let mut registry = Registry::default();
+    metrics::register(
+        &mut registry,
+        metrics::Sources {
+            reader: reader.clone(),
+            watches: watches.clone(),
+            guests: guests.clone(),
+            engine: Arc::clone(&engine_now),
+        },
+    );
+    let tasks = TaskTracker::new();
+    let server = tasks.spawn(server::serve(
+        args.listen,
+        Arc::new(HostHealth {
+            reader: reader.clone(),
+        }),
+        Arc::new(registry),
+        shutdown.child_token(),
+    ));
+
+    let (roles_out, roles) = watch::channel(Arc::new(Role::Standby));
+    let controller = Controller {
+        class: args.class.clone(),
+        namespace: namespace.clone(),
+        cluster: cluster.clone(),
+        writes: writes.clone(),
+        reader: reader.clone(),
+        commits: ingest.commits(),
+        kinds: kinds.clone(),
+        watches: watches.clone(),
+        runtime,
+        guests: guests.clone(),
+        sense: Arc::clone(&sense),
+    };
+    let controller = tasks.spawn(controller.run(roles, shutdown.child_token()));
+    let (recorder, worker) = events::recorder(
+        cluster.clone(),
+        RecorderConfig::new("kybern.dev/host", &election.identity),
+        Arc::new(BootClock),
+    );
+    tasks.spawn(worker.run(shutdown.child_token()));
+
+    let make_engine = || {
+        Engine::new(Deps {
+            reader: reader.clone(),
+            sense: Arc::clone(&sense) as Arc<dyn kybern_reconcile::Sense>,
+            decide: Arc::new(guests.clone()),
+            apply: Arc::new(ClusterApply::new(
+                writes.clone(),
+                recorder.clone(),
+                ingest.clone(),
+            )),
+            kinds: Arc::new(kinds.clone()),
+            clock: Arc::new(SystemClock),
+            entropy: Arc::new(Jitter),
+            config: EngineConfig::default(),
+        })
+    };
+    let leading = lead(LeadParts {
+        make_engine: &make_engine,
+        watches: &watches,
+        reader: &reader,
+        ingest: &ingest,
+        engine_now: &engine_now,
+        roles: roles_out,
+        states: election.states.clone(),
+        shutdown: shutdown.clone(),
+    });
+    let code = tokio::select! {
+        signal = stop_signal() => {
+            tracing::info!(signal = signal?, "stopping");
+            ExitCode::SUCCESS
+        }
+        served = server => {
+            served.context("the server ended")??;
+            bail!("the server ended by itself");
+        }
+        () = leading => ExitCode::SUCCESS,
+    };
+    shutdown.cancel();
+    let engine = engine_now.write().take();
+    drop(engine);
+    let _ = tokio::time::timeout(std::time::Duration::from_secs(30), controller).await;
+    watches.ended().await;
+    election.release().await;
+    tracing::info!("stopped");
+    Ok(code)
+}
+
+/// What the leading loop works with.
+struct LeadParts<'a> {
+    make_engine: &'a (dyn Fn() -> Engine + Sync),
+    watches: &'a Watches,
+    reader: &'a Reader,
+    ingest: &'a Ingest,
+    engine_now: &'a RwLock<Option<Engine>>,
+    roles: watch::Sender<Arc<Role>>,
+    states: watch::Receiver<LeaderState>,
+    shutdown: CancellationToken,
+}
+
+/// Runs an engine for each term of leadership.
+async fn lead(mut parts: LeadParts<'_>) {
+    loop {
+        if parts.states.wait_for(|state| *state == LeaderState::Leading).await.is_err() {
+            return parts.shutdown.cancelled().await;
+        }
+        tracing::info!("this replica leads");
+        let term = parts.shutdown.child_token();
+        let mut states = parts.states.clone();
+        let lost = async {
+            // A closed channel means that nobody elects any more: the term goes on until shutdown.
+            if states.wait_for(|state| *state != LeaderState::Leading).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        };
+        let work = async {
+            // Lists that are older than the last leader's writes must not be acted on.
+            parts.watches.refresh(parts.reader, &term).await;
+            let engine = (parts.make_engine)();
+            *parts.engine_now.write() = Some(engine.clone());
+            let _ = parts.roles.send(Arc::new(Role::Leader(engine.clone())));
+            engine.run(parts.ingest.commits(), term.clone()).await;
+        };
+        tokio::pin!(work);
+        tokio::select! {
+            () = &mut work => {}
+            () = lost => {
+                tracing::warn!("this replica does not lead any more");
+                term.cancel();
+                let _ = parts.roles.send(Arc::new(Role::Standby));
+                work.await;
+            }
+        }
+        *parts.engine_now.write() = None;
+        if parts.shutdown.is_cancelled() {
+            return;
+        }
+        let _ = parts.roles.send(Arc::new(Role::Standby));
+    }
+}
+
+/// Who leads, and the fence that follows from it.
+struct Election {
+    fence: Arc<dyn Fence>,
+    states: watch::Receiver<LeaderState>,
+    identity: String,
+    running: Option<lease::Election>,
+    /// Keeps `states` open without an election.
+    _alone: Option<watch::Sender<LeaderState>>,
+}
+
+impl Election {
+    fn start(args: &RunArgs, cluster: &Cluster, namespace: &str) -> anyhow::Result<Self> {
+        let identity = format!(
+            "{}_{:x}",
+            rustix::system::uname().nodename().to_string_lossy(),
+            std::process::id()
+        );
+        if !args.leader_elect {
+            let (alone, states) = watch::channel(LeaderState::Leading);
+            return Ok(Self {
+                fence: Arc::new(AlwaysLeader),
+                states,
+                identity,
+                running: None,
+                _alone: Some(alone),
+            });
+        }
+        let name = if args.class.is_empty() {
+            "kybern".to_owned()
+        } else {
+            format!("kybern-{}", args.class)
+        };
+        let config = LeaseConfig {
+            lease: args.lease_duration,
+            renew_deadline: args.renew_deadline,
+            retry: args.retry_period,
+            ..LeaseConfig::new(namespace, &name, &identity)
+        };
+        let (leadership, election) = lease::start(cluster, config, Arc::new(BootClock))?;
+        Ok(Self {
+            states: leadership.state(),
+            fence: Arc::new(leadership),
+            identity,
+            running: Some(election),
+            _alone: None,
+        })
+    }
+
+    /// Gives the lease back, so that another replica leads at once.
+    async fn release(self) {
+        if let Some(election) = self.running {
+            let _ = tokio::task::spawn_blocking(move || election.stop()).await;
+        }
+    }
+}
+
+/// The host can work once it sees its own registrations.
+struct HostHealth {
+    reader: Reader,
+}
+
+impl Health for HostHealth {
+    fn ready(&self) -> Result<(), String> {
+        match self.reader.snapshot().table(&plugin_table().key).map(|table| table.state()) {
+            Some(TableState::Ready { .. }) => Ok(()),
+            Some(TableState::Failed(reason)) => Err(format!(
+                "registrations cannot be read: {reason}; is the Plugin CRD installed? `kybern crd | kubectl apply -f -`"
+            )),
+            Some(TableState::Loading) | None => Err("registrations are being listed".into()),
+        }
+    }
+}
+
+/// The private directory for compiled plugins.
+fn compiled_dir(args: &RunArgs) -> anyhow::Result<std::path::PathBuf> {
+    if let Some(dir) = &args.compiled {
+        return Ok(dir.clone());
+    }
+    let base = crate::environment::cache_dir();
+    std::fs::create_dir_all(&base).with_context(|| {
+        format!("{}: cannot be created; name another directory with --compiled", base.display())
+    })?;
+    Ok(base.join("compiled"))
+}
+
+/// Waits for SIGTERM or SIGINT.
+async fn stop_signal() -> anyhow::Result<&'static str> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut term = signal(SignalKind::terminate())?;
+    let mut int = signal(SignalKind::interrupt())?;
+    Ok(tokio::select! {
+        _ = term.recv() => "SIGTERM",
+        _ = int.recv() => "SIGINT",
+    })
+}

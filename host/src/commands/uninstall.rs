@@ -1,0 +1,139 @@
+//! `kybern uninstall`: removes all registrations of a class, so that nothing stays behind.
+
+use crate::args::UninstallArgs;
+use crate::kinds::{Kinds, plugin_table};
+use crate::offline::Offline;
+use crate::registration::removal;
+use crate::wiring::apply::ClusterApply;
+use crate::wiring::decide::Guests;
+use crate::wiring::ingest::Ingest;
+use crate::wiring::sense::SqlSense;
+use crate::wiring::time::{Jitter, SystemClock};
+use anyhow::{Context, bail};
+use kybern_interface::Registration;
+use kybern_kube::clock::SystemClock as BootClock;
+use kybern_kube::events::{self, RecorderConfig};
+use kybern_kube::{AlwaysLeader, Cluster, DeleteOptions, ListOptions, RequestError, Resource, Target, Writes};
+use kybern_reconcile::{Deps, Engine, EngineConfig};
+use kybern_sql::SqlLimits;
+use serde_json::Value;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Most registrations that are read.
+const MAX_REGISTRATIONS: usize = 10_000;
+/// How long a running host has to release a registration before this command does it.
+const HOST_TIME: Duration = Duration::from_secs(15);
+
+/// Deletes each registration; a running host releases it, else this command does.
+pub(crate) async fn run(args: UninstallArgs) -> anyhow::Result<ExitCode> {
+    let cluster = crate::cluster::connect(&args.cluster).await?;
+    let all = registrations(&cluster, &args.class).await?;
+    if all.is_empty() {
+        println!("no Plugin of class {:?}", args.class);
+        return Ok(ExitCode::SUCCESS);
+    }
+    if !args.yes {
+        for registration in &all {
+            println!("would release and delete Plugin {} (onRemoval: {:?})", registration.name(), registration.spec.on_removal);
+        }
+        println!("run again with --yes to do it");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let writes = Writes::new(cluster.clone(), Arc::new(AlwaysLeader));
+    let resource = Resource::from(&plugin_table());
+    for registration in &all {
+        let uid = registration.metadata.get("uid").and_then(Value::as_str).unwrap_or_default();
+        match writes
+            .delete(&Target::new(&resource, None, registration.name()), &DeleteOptions::of(uid))
+            .await
+        {
+            Ok(_) => {}
+            Err(RequestError::Api(refused)) if refused.is_not_found() => {}
+            Err(error) => return Err(error).with_context(|| format!("Plugin {} cannot be deleted", registration.name())),
+        }
+    }
+    let deadline = crate::clock::monotonic().saturating_add(HOST_TIME);
+    loop {
+        let left = registrations(&cluster, &args.class).await?;
+        if left.is_empty() {
+            println!("released and deleted: {}", names(&all));
+            return Ok(ExitCode::SUCCESS);
+        }
+        if crate::clock::monotonic() >= deadline {
+            println!("no running host released {}; doing it here", names(&left));
+            for registration in left {
+                release(&cluster, &writes, registration).await?;
+            }
+            println!("released and deleted: {}", names(&all));
+            return Ok(ExitCode::SUCCESS);
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+fn names(registrations: &[Registration]) -> String {
+    registrations.iter().map(Registration::name).collect::<Vec<_>>().join(", ")
+}
+
+/// The registrations of a class.
+async fn registrations(cluster: &Cluster, class: &str) -> anyhow::Result<Vec<Registration>> {
+    let resource = Resource::from(&plugin_table());
+    let page = match cluster.list_all(&resource, None, &ListOptions::default(), MAX_REGISTRATIONS).await {
+        Ok(page) => page,
+        Err(RequestError::Api(refused)) if refused.is_not_found() => return Ok(Vec::new()),
+        Err(error) => return Err(error).context("registrations cannot be listed"),
+    };
+    let mut found = Vec::new();
+    for raw in &page.items {
+        let value: Value = serde_json::from_slice(raw)?;
+        if value.pointer("/spec/class").and_then(Value::as_str).unwrap_or_default() == class {
+            found.push(serde_json::from_value(value)?);
+        }
+    }
+    Ok(found)
+}
+
+/// Does what the host would do: releases every CR and child, then the registration.
+async fn release(cluster: &Cluster, writes: &Writes, registration: Registration) -> anyhow::Result<()> {
+    let registration = Arc::new(registration);
+    let kinds = Kinds::default();
+    kinds.discover(cluster).await?;
+    let served = kinds.served();
+    let wanted = removal::tables(&registration, &served);
+    let mut tables = Offline::new();
+    tables.list(cluster, &wanted, None).await?;
+    let (writer, reader) = tables.into_parts();
+    let (ingest, _thread) = Ingest::start(writer, reader.snapshot().sequence())?;
+    // Releasing needs no Events; the worker is not run, and what is recorded is dropped.
+    let (recorder, _worker) = events::recorder(
+        cluster.clone(),
+        RecorderConfig::new("kybern.dev/uninstall", "uninstall"),
+        Arc::new(BootClock),
+    );
+    let engine = Engine::new(Deps {
+        reader: reader.clone(),
+        sense: Arc::new(SqlSense::new(kybern_sql::Engine::new(reader.clone(), SqlLimits::default()))),
+        decide: Arc::new(Guests::new(false)),
+        apply: Arc::new(ClusterApply::new(writes.clone(), recorder, ingest)),
+        kinds: Arc::new(kinds.clone()),
+        clock: Arc::new(SystemClock),
+        entropy: Arc::new(Jitter),
+        config: EngineConfig::default(),
+    });
+    for _ in 0..10 {
+        let (active, problem) = removal::active(&registration, &served, &reader.snapshot());
+        if let Some(problem) = problem {
+            bail!("{}: {}", registration.name(), problem.message);
+        }
+        let released = engine.release(&active, registration.spec.on_removal).await;
+        if released.failures.is_empty() {
+            removal::let_go(writes, &registration).await?;
+            return Ok(());
+        }
+        tracing::warn!(failures = %released.failures.join("; "), "not released yet; tried again");
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    bail!("Plugin {} could not be released; run the command again", registration.name())
+}

@@ -1,0 +1,17 @@
+//! What is read from the environment beside the arguments: the one module that does.
+
+use std::path::PathBuf;
+
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+fn variable(name: &str) -> Option<PathBuf> {
+    std::env::var(name).ok().filter(|v| !v.is_empty()).map(PathBuf::from)
+}
+
+/// The user's cache directory for Kybern: `$KYBERN_CACHE`, else `~/.cache/kybern`, else a
+/// directory of the working one.
+pub(crate) fn cache_dir() -> PathBuf {
+    variable("KYBERN_CACHE")
+        .or_else(|| variable("XDG_CACHE_HOME").map(|dir| dir.join("kybern")))
+        .or_else(|| variable("HOME").map(|dir| dir.join(".cache/kybern")))
+        .unwrap_or_else(|| PathBuf::from(".kybern"))
+}

@@ -1,0 +1,341 @@
+//! What can be said about a registration without loading anything.
+
+use super::problem::Problem;
+use kybern_interface::{GrantVerb, Gvk, Manifest, PluginSpec, Registration, ResourceRole, Scope};
+use std::sync::Arc;
+
+/// Groups that no grant may name.
+const NEVER_GROUPS: [&str; 2] = [kybern_interface::names::GROUP, "rbac.authorization.k8s.io"];
+/// Kinds that no grant may name.
+const NEVER_KINDS: [&str; 7] = [
+    "CustomResourceDefinition",
+    "MutatingWebhookConfiguration",
+    "ValidatingWebhookConfiguration",
+    "ValidatingAdmissionPolicy",
+    "ValidatingAdmissionPolicyBinding",
+    "MutatingAdmissionPolicy",
+    "Lease",
+];
+
+/// Whether objects of this kind may never be written through a grant.
+fn never(group: &str, kind: &str) -> bool {
+    NEVER_GROUPS.contains(&group) || NEVER_KINDS.contains(&kind)
+}
+
+/// The first thing that is wrong with the spec by itself.
+pub(crate) fn spec(spec: &PluginSpec, host_namespace: &str) -> Result<(), Problem> {
+    supported(spec)?;
+    if spec.resources.is_empty() {
+        return Err(Problem::new(
+            "NoResources",
+            "spec.resources is empty: name the kind that the plugin is in charge of",
+        ));
+    }
+    let sources = [
+        spec.source.file.is_some(),
+        spec.source.config_map.is_some(),
+        spec.source.oci.is_some(),
+        spec.source.http.is_some(),
+    ];
+    if sources.iter().filter(|s| **s).count() != 1 {
+        return Err(Problem::new(
+            "InvalidSource",
+            "spec.source must name exactly one of file, configMap, oci, http",
+        ));
+    }
+    if let Some(digest) = &spec.digest
+        && !is_digest(digest)
+    {
+        return Err(Problem::new(
+            "InvalidDigest",
+            format!("spec.digest `{digest}` is not `sha256:` and 64 lower-case hex digits; `kybern plugin inspect FILE` prints it"),
+        ));
+    }
+    if let Some(source) = &spec.source.config_map
+        && source.namespace != host_namespace
+        && spec.digest.is_none()
+    {
+        return Err(Problem::new(
+            "DigestRequired",
+            format!(
+                "spec.digest is required because ConfigMap {}/{} is outside the host's namespace {host_namespace}: whoever may edit it could replace the code",
+                source.namespace, source.name
+            ),
+        ));
+    }
+    grants(spec)
+}
+
+/// `sha256:` and 64 lower-case hex digits.
+fn is_digest(text: &str) -> bool {
+    text.strip_prefix("sha256:").is_some_and(|hex| {
+        hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+    })
+}
+
+/// What is part of the interface but not answered yet.
+fn supported(spec: &PluginSpec) -> Result<(), Problem> {
+    let mut missing = Vec::new();
+    if spec.source.oci.is_some() {
+        missing.push("source.oci");
+    }
+    if spec.source.http.is_some() {
+        missing.push("source.http");
+    }
+    if !spec.settings_from.is_empty() {
+        missing.push("settingsFrom");
+    }
+    if !spec.grants.http.is_empty() {
+        missing.push("grants.http");
+    }
+    if !spec.grants.secrets.is_empty() {
+        missing.push("grants.secrets");
+    }
+    if !spec.former_field_managers.is_empty() {
+        missing.push("formerFieldManagers");
+    }
+    if spec.service_account_name.is_some() {
+        missing.push("serviceAccountName");
+    }
+    if spec.resources.iter().any(|r| r.role == ResourceRole::Decorator) {
+        missing.push("resources[].role: Decorator");
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(Problem::new(
+        "NotSupportedYet",
+        format!(
+            "spec.{} {} not supported by this version of the host; remove {} or upgrade",
+            missing.join(", spec."),
+            if missing.len() == 1 { "is" } else { "are" },
+            if missing.len() == 1 { "it" } else { "them" },
+        ),
+    ))
+}
+
+/// Grants that are never given.
+fn grants(spec: &PluginSpec) -> Result<(), Problem> {
+    for grant in &spec.grants.write {
+        for kind in &grant.kinds {
+            if kind == "*" || grant.group == "*" {
+                return Err(Problem::new(
+                    "InvalidGrant",
+                    "spec.grants.write: wildcards are not allowed; name each group and kind",
+                ));
+            }
+            if never(&grant.group, kind) {
+                return Err(Problem::new(
+                    "InvalidGrant",
+                    format!(
+                        "spec.grants.write: {kind} of group {:?} can never be granted: it would let the plugin widen its own rights; remove it",
+                        grant.group
+                    ),
+                ));
+            }
+        }
+    }
+    for grant in &spec.grants.read {
+        if grant.group == "*" || grant.kinds.iter().any(|k| k == "*") {
+            return Err(Problem::new(
+                "InvalidGrant",
+                "spec.grants.read: wildcards are not allowed; name each group and kind",
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Two registrations in charge of one kind are refused, both, unless both have selectors.
+pub(crate) fn conflicts(
+    registration: &Registration,
+    all: &[Arc<Registration>],
+) -> Result<(), Problem> {
+    for other in all.iter().filter(|other| other.name() != registration.name()) {
+        for mine in &registration.spec.resources {
+            let clash = other.spec.resources.iter().any(|theirs| {
+                theirs.group == mine.group
+                    && theirs.kind == mine.kind
+                    && (theirs.selector.is_none() || mine.selector.is_none())
+            });
+            if clash {
+                return Err(Problem::passing(
+                    "KindTaken",
+                    format!(
+                        "Plugin {} is in charge of {} too; remove one of the two, or give both a selector",
+                        other.name(),
+                        Gvk::new(&*mine.group, &*mine.version, &*mine.kind)
+                    ),
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What the manifest and the registration do not agree on.
+pub(crate) fn manifest(spec: &PluginSpec, manifest: &Manifest) -> Result<(), Problem> {
+    for resource in &spec.resources {
+        let known = manifest.resources.iter().any(|ask| {
+            ask.group == resource.group
+                && ask.version == resource.version
+                && ask.kind == resource.kind
+        });
+        if !known {
+            let offers: Vec<String> = manifest
+                .resources
+                .iter()
+                .map(|r| Gvk::new(&*r.group, &*r.version, &*r.kind).to_string())
+                .collect();
+            return Err(Problem::new(
+                "ResourceNotInManifest",
+                format!(
+                    "spec.resources names {}, but the plugin {} is made for {}",
+                    Gvk::new(&*resource.group, &*resource.version, &*resource.kind),
+                    manifest.name,
+                    offers.join("; ")
+                ),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// What the manifest asks for and the registration does not grant, for people. Granting less is
+/// allowed: what is missed shows when it is used.
+pub(crate) fn ungranted(spec: &PluginSpec, manifest: &Manifest) -> Vec<String> {
+    let mut missing = Vec::new();
+    for ask in &manifest.reads {
+        let own = spec.resources.iter().any(|r| r.group == ask.group && r.kind == ask.kind);
+        let granted = spec
+            .grants
+            .read
+            .iter()
+            .any(|g| g.group == ask.group && g.kinds.contains(&ask.kind));
+        if !own && !granted && !ask.optional {
+            missing.push(format!("read {}", Gvk::new(&*ask.group, &*ask.version, &*ask.kind)));
+        }
+    }
+    for ask in &manifest.writes {
+        for verb in &ask.verbs {
+            let granted = spec.grants.write.iter().any(|g| {
+                g.group == ask.group && g.kinds.contains(&ask.kind) && g.verbs.contains(verb)
+            });
+            if !granted {
+                let verb = match verb {
+                    GrantVerb::Apply => "apply",
+                    GrantVerb::Patch => "patch",
+                    GrantVerb::Delete => "delete",
+                };
+                missing.push(format!("{verb} {}", Gvk::new(&*ask.group, &*ask.version, &*ask.kind)));
+            }
+        }
+    }
+    missing
+}
+
+/// Kinds that a registration reads or writes, beside its own, in the version that the manifest
+/// names. A grant for a kind that the manifest does not mention has no version and no use.
+pub(crate) fn used_kinds(spec: &PluginSpec, manifest: &Manifest) -> Vec<(Gvk, Use)> {
+    let mut kinds = Vec::new();
+    for ask in &manifest.reads {
+        if let Some(grant) = spec
+            .grants
+            .read
+            .iter()
+            .find(|g| g.group == ask.group && g.kinds.contains(&ask.kind))
+        {
+            let gvk = Gvk::new(&*ask.group, &*ask.version, &*ask.kind);
+            kinds.push((
+                gvk,
+                Use::Read {
+                    scope: grant.scope.clone(),
+                    optional: ask.optional,
+                },
+            ));
+        }
+    }
+    for ask in &manifest.writes {
+        if spec
+            .grants
+            .write
+            .iter()
+            .any(|g| g.group == ask.group && g.kinds.contains(&ask.kind))
+        {
+            kinds.push((Gvk::new(&*ask.group, &*ask.version, &*ask.kind), Use::Write));
+        }
+    }
+    kinds
+}
+
+/// What a registration does with a kind.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Use {
+    /// Its queries see rows.
+    Read {
+        /// Which rows.
+        scope: Scope,
+        /// Whether it may be absent.
+        optional: bool,
+    },
+    /// Its plans write objects.
+    Write,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn parse(value: serde_json::Value) -> PluginSpec {
+        serde_json::from_value(value).unwrap()
+    }
+
+    fn reason(value: serde_json::Value) -> &'static str {
+        spec(&parse(value), "kybern").unwrap_err().reason
+    }
+
+    #[test]
+    fn each_fault_has_its_reason() {
+        let resources = json!([{ "group": "g", "version": "v1", "kind": "K" }]);
+        let file = json!({ "file": "/x.wasm" });
+        assert_eq!(reason(json!({ "resources": [], "source": file })), "NoResources");
+        assert_eq!(reason(json!({ "resources": resources, "source": {} })), "InvalidSource");
+        assert_eq!(
+            reason(json!({ "resources": resources, "source": file, "digest": "sha256:12" })),
+            "InvalidDigest"
+        );
+        assert_eq!(
+            reason(json!({ "resources": resources, "source": { "configMap": { "namespace": "other", "name": "n", "key": "k" } } })),
+            "DigestRequired"
+        );
+        assert_eq!(
+            reason(json!({ "resources": resources, "source": { "http": { "url": "u" } } })),
+            "NotSupportedYet"
+        );
+        for (group, kind) in [
+            ("rbac.authorization.k8s.io", "ClusterRole"),
+            ("kybern.dev", "Plugin"),
+            ("apiextensions.k8s.io", "CustomResourceDefinition"),
+            ("coordination.k8s.io", "Lease"),
+            ("*", "Pod"),
+            ("", "*"),
+        ] {
+            let grants = json!({ "write": [{ "group": group, "kinds": [kind], "verbs": ["apply"] }] });
+            assert_eq!(
+                reason(json!({ "resources": resources, "source": file, "grants": grants })),
+                "InvalidGrant",
+                "{group} {kind}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_config_map_of_the_hosts_own_namespace_needs_no_digest() {
+        let good = parse(json!({
+            "resources": [{ "group": "g", "version": "v1", "kind": "K" }],
+            "source": { "configMap": { "namespace": "kybern", "name": "n", "key": "k" } },
+        }));
+        assert_eq!(spec(&good, "kybern"), Ok(()));
+    }
+}

@@ -1,0 +1,20 @@
+//! Registrations: from a `Plugin` object to a plugin that the engine runs, and back.
+//!
+//! ```text
+//! Plugin row -> check -> source -> digest -> load -> manifest -> settings -> CRDs -> kinds -> queries -> tables -> engine
+//! ```
+//!
+//! Each step that fails ends in a condition whose message says what to do; other registrations go on.
+
+pub(crate) mod access;
+pub(crate) mod check;
+pub(crate) mod condition;
+pub(crate) mod controller;
+pub(crate) mod crds;
+pub(crate) mod limits;
+pub(crate) mod prepared;
+pub(crate) mod problem;
+pub(crate) mod removal;
+pub(crate) mod report;
+pub(crate) mod settings;
+pub(crate) mod source;

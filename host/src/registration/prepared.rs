@@ -1,0 +1,105 @@
+//! A registration whose plugin is loaded and checked, before its tables are ready.
+
+use super::check::{Use, used_kinds};
+use super::problem::Problem;
+use crate::kinds::Served;
+use kybern_interface::{Gvk, Manifest, Registration};
+use kybern_plugin::{CallLimits, Plugin};
+use kybern_reconcile::{Active, KindFacts, PassLimits, Primary};
+use kybern_table::{Snapshot, TableDef, TableState};
+use serde_json::Value;
+use std::sync::Arc;
+
+/// A registration whose plugin is loaded and checked.
+#[derive(Clone)]
+pub(crate) struct Prepared {
+    /// The object.
+    pub(crate) registration: Arc<Registration>,
+    /// The component.
+    pub(crate) plugin: Plugin,
+    /// Its manifest.
+    pub(crate) manifest: Arc<Manifest>,
+    /// Settings with defaults.
+    pub(crate) settings: Value,
+    /// What a call may use.
+    pub(crate) limits: CallLimits,
+}
+
+impl Prepared {
+    /// Every kind that it reads, writes or is in charge of, with the tables to watch.
+    pub(crate) fn tables(&self, served: &Served) -> Result<Vec<TableDef>, Problem> {
+        let mut tables = Vec::new();
+        for resource in &self.registration.spec.resources {
+            let gvk = Gvk::new(&*resource.group, &*resource.version, &*resource.kind);
+            tables.push(crate::kinds::table(served_kind(served, &gvk)?));
+        }
+        for (gvk, used) in used_kinds(&self.registration.spec, &self.manifest) {
+            let optional = matches!(used, Use::Read { optional: true, .. });
+            match served_kind(served, &gvk) {
+                Ok(resource) => tables.push(crate::kinds::table(resource)),
+                Err(_) if optional => {}
+                Err(problem) => return Err(problem),
+            }
+        }
+        Ok(tables)
+    }
+
+    /// What the engine runs; only with kinds that are served.
+    pub(crate) fn active(&self, served: &Served) -> Result<Active, Problem> {
+        let primaries = self
+            .registration
+            .spec
+            .resources
+            .iter()
+            .map(|resource| {
+                let gvk = Gvk::new(&*resource.group, &*resource.version, &*resource.kind);
+                let found = served_kind(served, &gvk)?;
+                Ok(Primary {
+                    facts: KindFacts {
+                        plural: found.plural.clone(),
+                        namespaced: found.namespaced,
+                        has_status: found.subresources.contains_key("status"),
+                    },
+                    selector: resource.selector.clone(),
+                    gvk,
+                })
+            })
+            .collect::<Result<Vec<_>, Problem>>()?;
+        Ok(Active {
+            registration: Arc::clone(&self.registration),
+            digest: self.plugin.digest().to_owned(),
+            manifest: Arc::clone(&self.manifest),
+            primaries,
+            settings: self.settings.clone(),
+            limits: PassLimits::of(&self.registration.spec.limits),
+            has_sense: self.plugin.has_sense(),
+        })
+    }
+}
+
+/// The kind, or a problem that goes away when it is served.
+fn served_kind<'a>(served: &'a Served, gvk: &Gvk) -> Result<&'a kybern_kube::ApiResource, Problem> {
+    served.get(gvk).ok_or_else(|| {
+        Problem::new(
+            "KindNotServed",
+            format!(
+                "{}; install its CustomResourceDefinition, or let the host do it with spec.crds: Create",
+                served.why_not(gvk)
+            ),
+        )
+    })
+}
+
+/// The first of these tables that cannot be read, and why.
+pub(crate) fn unready(tables: &[TableDef], snapshot: &Snapshot) -> Option<Problem> {
+    tables.iter().find_map(|def| {
+        match snapshot.table(&def.key).map(|table| table.state()) {
+            Some(TableState::Ready { .. }) => None,
+            Some(TableState::Failed(reason)) => Some(Problem::new("KindUnreadable", reason.to_string())),
+            Some(TableState::Loading) | None => Some(Problem::new(
+                "Loading",
+                format!("{} is being listed", def.plural),
+            )),
+        }
+    })
+}

@@ -1,0 +1,43 @@
+//! Why a registration cannot run, in words that a condition shows.
+
+use std::time::Duration;
+
+/// When the host looks again by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Again {
+    /// When the `Plugin` object, a CRD or another registration changes.
+    OnChange,
+    /// After a while: something outside may have changed.
+    After(Duration),
+}
+
+/// Why a registration cannot run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Problem {
+    /// CamelCase, the condition's reason.
+    pub(crate) reason: &'static str,
+    /// What is wrong and what to do.
+    pub(crate) message: String,
+    /// When the host looks again.
+    pub(crate) again: Again,
+}
+
+impl Problem {
+    /// Only a change can help.
+    pub(crate) fn new(reason: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            reason,
+            message: message.into(),
+            again: Again::OnChange,
+        }
+    }
+
+    /// It may go away by itself.
+    pub(crate) fn passing(reason: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            reason,
+            message: message.into(),
+            again: Again::After(Duration::from_secs(5)),
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! The engine's `Apply` over the API server: each accepted write is in the table before it returns.
+
+use super::ingest::Ingest;
+use async_trait::async_trait;
+use bytes::Bytes;
+use kybern_interface::{EventType, Propagation};
+use kybern_kube::events::{Occurrence, Recorded, Recorder, Regarding, Severity};
+use kybern_kube::{
+    ApplyOptions, DeleteOptions, Deletion, PatchOptions, RequestError, Resource, Target,
+    WriteOptions, Writes,
+};
+use kybern_reconcile::{
+    Apply, Cause, EventRequest, ObjectRef, Refusal, Write, WriteBody, WriteError, Written,
+    table_of,
+};
+use kybern_table::{Change, Deleted, Origin};
+use serde_json::Value;
+
+/// Writes to the API server and into the table.
+pub(crate) struct ClusterApply {
+    writes: Writes,
+    events: Recorder,
+    ingest: Ingest,
+}
+
+impl ClusterApply {
+    /// Every write passes the fence of `writes`.
+    pub(crate) fn new(writes: Writes, events: Recorder, ingest: Ingest) -> Self {
+        Self {
+            writes,
+            events,
+            ingest,
+        }
+    }
+
+    /// Puts an answer into the table and hands it on parsed.
+    async fn take_in(&self, target: &ObjectRef, raw: Bytes) -> Result<Value, WriteError> {
+        let value = serde_json::from_slice(&raw)
+            .map_err(|error| WriteError::Lost(format!("the answer is no JSON: {error}")))?;
+        self.ingest
+            .commit(vec![Change::Upsert {
+                table: table_of(&target.gvk),
+                raw,
+                origin: Origin::OwnWrite,
+            }])
+            .await
+            .ok_or_else(shutting_down)?;
+        Ok(value)
+    }
+}
+
+fn shutting_down() -> WriteError {
+    WriteError::Lost("the host is shutting down".into())
+}
+
+/// The kind as URLs name it.
+fn resource(target: &ObjectRef) -> Resource {
+    Resource::new(
+        &target.gvk.group,
+        &target.gvk.version,
+        &target.gvk.kind,
+        &target.plural,
+        !target.namespace.is_empty(),
+    )
+}
+
+fn body(value: &Value) -> Result<Bytes, WriteError> {
+    serde_json::to_vec(value)
+        .map(Bytes::from)
+        .map_err(|error| WriteError::Lost(format!("the object cannot be written as JSON: {error}")))
+}
+
+fn namespace(target: &ObjectRef) -> Option<&str> {
+    (!target.namespace.is_empty()).then_some(target.namespace.as_str())
+}
+
+/// The engine's word for why a request failed.
+fn failure(error: RequestError) -> WriteError {
+    match error {
+        RequestError::Api(refused) => WriteError::Refused(Refusal {
+            code: refused.code,
+            reason: refused.reason,
+            message: refused.message,
+            causes: refused
+                .causes
+                .into_iter()
+                .map(|cause| Cause {
+                    reason: cause.reason,
+                    message: cause.message,
+                    field: cause.field,
+                })
+                .collect(),
+            retry_after: refused.retry_after,
+        }),
+        RequestError::NotLeading(_) => WriteError::Fenced,
+        other => WriteError::Lost(chain(&other)),
+    }
+}
+
+/// An error with its sources.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        source = inner.source();
+    }
+    text
+}
+
+#[async_trait]
+impl Apply for ClusterApply {
+    async fn write(&self, write: Write) -> Result<Written, WriteError> {
+        let resource = resource(&write.target);
+        let at = Target::new(&resource, namespace(&write.target), &write.target.name);
+        let raw = match write.body {
+            WriteBody::Create { object, manager } => {
+                self.writes
+                    .create(&resource, namespace(&write.target), body(&object)?, &WriteOptions::by(&manager))
+                    .await
+            }
+            WriteBody::Apply { object, manager } => {
+                self.writes.apply(&at, body(&object)?, &ApplyOptions::force(&manager)).await
+            }
+            WriteBody::JsonPatch { patch, manager } => {
+                let options = PatchOptions {
+                    write: WriteOptions::by(&manager),
+                    subresource: None,
+                };
+                self.writes.json_patch(&at, body(&patch)?, &options).await
+            }
+            WriteBody::ApplyStatus { object, manager } => {
+                self.writes.apply_status(&at, body(&object)?, &ApplyOptions::force(&manager)).await
+            }
+            WriteBody::Delete { uid, propagation } => {
+                let mut options = DeleteOptions::of(&uid);
+                options.propagation = match propagation {
+                    Propagation::Background => kybern_kube::Propagation::Background,
+                    Propagation::Foreground => kybern_kube::Propagation::Foreground,
+                    Propagation::Orphan => kybern_kube::Propagation::Orphan,
+                };
+                match self.writes.delete(&at, &options).await.map_err(failure)? {
+                    Deletion::Pending(raw) => Ok(raw),
+                    Deletion::Gone => {
+                        let gone = Change::Delete {
+                            table: table_of(&write.target.gvk),
+                            target: Deleted::Own {
+                                namespace: namespace(&write.target).map(str::to_owned),
+                                name: write.target.name.clone(),
+                                uid,
+                            },
+                        };
+                        self.ingest.commit(vec![gone]).await.ok_or_else(shutting_down)?;
+                        return Ok(Written { object: None });
+                    }
+                }
+            }
+        }
+        .map_err(failure)?;
+        let object = self.take_in(&write.target, raw).await?;
+        Ok(Written {
+            object: Some(object),
+        })
+    }
+
+    async fn read(&self, target: &ObjectRef) -> Result<Option<Value>, WriteError> {
+        let resource = resource(target);
+        let at = Target::new(&resource, namespace(target), &target.name);
+        match self.writes.get(&at).await {
+            Ok(raw) => Ok(Some(self.take_in(target, raw).await?)),
+            Err(RequestError::Api(refused)) if refused.is_not_found() => Ok(None),
+            Err(error) => Err(failure(error)),
+        }
+    }
+
+    async fn event(&self, event: EventRequest) {
+        let namespace = event.regarding.namespace;
+        let recorded = self.events.record(Occurrence {
+            regarding: Regarding {
+                api_version: event.regarding.gvk.api_version(),
+                kind: event.regarding.gvk.kind,
+                namespace: (!namespace.is_empty()).then_some(namespace),
+                name: event.regarding.name,
+                uid: event.uid,
+            },
+            severity: match event.severity {
+                EventType::Normal => Severity::Normal,
+                EventType::Warning => Severity::Warning,
+            },
+            reason: event.reason,
+            action: event.action.to_owned(),
+            note: event.note,
+        });
+        if recorded == Recorded::Dropped {
+            tracing::debug!("an Event was dropped: too many at once");
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! The one task that owns the table's writer: batches in, commits out.
+//!
+//! *Contract.* Watches send batches through a bounded channel and are held back
+//! when it is full. Own writes go through a second channel that is served first
+//! and answers with the sequence at which the write can be seen.
+
+use kybern_table::{Applied, Batch, Change, Sequence, Writer};
+use std::thread::JoinHandle;
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// Batches that may wait before watches are held back.
+const WAITING_BATCHES: usize = 256;
+/// Own writes that may wait.
+const WAITING_WRITES: usize = 1024;
+/// Changes that one commit gathers from batches that already wait.
+const COMMIT_CHANGES: usize = 512;
+
+/// One own write and who waits for it.
+struct OwnWrite {
+    batch: Batch,
+    done: oneshot::Sender<Applied>,
+}
+
+/// The way into the table; cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Ingest {
+    batches: mpsc::Sender<Batch>,
+    writes: mpsc::Sender<OwnWrite>,
+    commits: watch::Receiver<Sequence>,
+}
+
+impl Ingest {
+    /// Starts the task on a thread of its own, so that nothing on the I/O runtime waits for it.
+    /// It ends when every handle is dropped.
+    pub(crate) fn start(writer: Writer, at: Sequence) -> std::io::Result<(Self, JoinHandle<()>)> {
+        let (batches, batches_in) = mpsc::channel(WAITING_BATCHES);
+        let (writes, writes_in) = mpsc::channel(WAITING_WRITES);
+        let (commits_out, commits) = watch::channel(at);
+        let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+        let thread = std::thread::Builder::new()
+            .name("kybern-ingest".into())
+            .spawn(move || runtime.block_on(run(writer, batches_in, writes_in, commits_out)))?;
+        Ok((
+            Self {
+                batches,
+                writes,
+                commits,
+            },
+            thread,
+        ))
+    }
+
+    /// Where watches send to.
+    pub(crate) fn batches(&self) -> mpsc::Sender<Batch> {
+        self.batches.clone()
+    }
+
+    /// The newest commit, and news of later ones.
+    pub(crate) fn commits(&self) -> watch::Receiver<Sequence> {
+        self.commits.clone()
+    }
+
+    /// Puts changes into the table and returns when they can be seen; `None` while shutting down.
+    pub(crate) async fn commit(&self, changes: Vec<Change>) -> Option<Applied> {
+        let (done, wait) = oneshot::channel();
+        self.writes
+            .send(OwnWrite {
+                batch: Batch { changes },
+                done,
+            })
+            .await
+            .ok()?;
+        wait.await.ok()
+    }
+}
+
+/// The task: own writes first, then what watches sent, gathered while it already waits.
+async fn run(
+    mut writer: Writer,
+    mut batches: mpsc::Receiver<Batch>,
+    mut writes: mpsc::Receiver<OwnWrite>,
+    commits: watch::Sender<Sequence>,
+) {
+    let publish = |applied: &Applied| {
+        for error in &applied.errors {
+            tracing::error!(table = %error.table, reason = %error.reason, "object could not be taken in");
+        }
+        commits.send_if_modified(|at| {
+            let newer = applied.sequence > *at;
+            if newer {
+                *at = applied.sequence;
+            }
+            newer
+        });
+    };
+    loop {
+        tokio::select! {
+            biased;
+            write = writes.recv() => {
+                let Some(OwnWrite { batch, done }) = write else { break };
+                let applied = writer.apply(batch);
+                publish(&applied);
+                // The writer may have given up waiting; the change stands all the same.
+                let _ = done.send(applied);
+            }
+            batch = batches.recv() => {
+                let Some(mut batch) = batch else { break };
+                while batch.changes.len() < COMMIT_CHANGES {
+                    match batches.try_recv() {
+                        Ok(more) => batch.changes.extend(more.changes),
+                        Err(_) => break,
+                    }
+                }
+                publish(&writer.apply(batch));
+            }
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! Joins the rooms: watches to the table, the engine's traits to SQL, sandbox and API server.
+
+pub(crate) mod apply;
+pub(crate) mod decide;
+pub(crate) mod ingest;
+pub(crate) mod sense;
+pub(crate) mod time;
+pub(crate) mod watches;

@@ -1,0 +1,241 @@
+//! Which kinds are watched: one watch a kind, shared by all users, started on need.
+
+use super::ingest::Ingest;
+use kybern_kube::{Cluster, Observation, Phase, Scope, WatchConfig, WatchObserver, WatchTarget};
+use kybern_table::{Change, KindKey, Reader, TableDef, TableState};
+use parking_lot::Mutex;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// How one watch is doing; gauges of it are exported.
+#[derive(Debug, Clone)]
+pub(crate) struct WatchHealth {
+    /// What it is doing.
+    pub(crate) phase: Phase,
+    /// resourceVersion of the last complete list of this run of the watch.
+    pub(crate) listed: Option<u64>,
+    /// Lists that completed since it was started.
+    pub(crate) lists: u64,
+    /// Lost or refused connections.
+    pub(crate) interruptions: u64,
+    /// Changes handed over.
+    pub(crate) changes: u64,
+    /// Why it was last interrupted.
+    pub(crate) reason: String,
+    /// When it last said anything, on the monotonic clock.
+    pub(crate) last: Duration,
+}
+
+impl Default for WatchHealth {
+    fn default() -> Self {
+        Self {
+            phase: Phase::Listing,
+            listed: None,
+            lists: 0,
+            interruptions: 0,
+            changes: 0,
+            reason: String::new(),
+            last: crate::clock::monotonic(),
+        }
+    }
+}
+
+/// Keeps what watches tell.
+#[derive(Default)]
+struct Board {
+    health: Mutex<BTreeMap<KindKey, WatchHealth>>,
+    news: watch::Sender<u64>,
+}
+
+impl WatchObserver for Board {
+    fn observe(&self, kind: &KindKey, observation: Observation) {
+        let mut all = self.health.lock();
+        let Some(health) = all.get_mut(kind) else { return };
+        health.last = crate::clock::monotonic();
+        match observation {
+            Observation::Phase(phase) => health.phase = phase,
+            Observation::Listed { resource_version } => {
+                health.listed = Some(resource_version);
+                health.lists += 1;
+            }
+            Observation::Batch { changes, .. } => {
+                health.changes += u64::try_from(changes).unwrap_or_default();
+            }
+            Observation::Interrupted { reason } => {
+                tracing::warn!(table = %kind, %reason, "watch interrupted");
+                health.interruptions += 1;
+                health.reason = reason;
+            }
+            Observation::NewEpoch => {
+                tracing::warn!(table = %kind, "resourceVersions went backwards: the cluster's store was restored; the table is read anew");
+            }
+        }
+        drop(all);
+        self.news.send_modify(|n| *n = n.wrapping_add(1));
+    }
+}
+
+/// A watch that runs.
+struct Running {
+    def: TableDef,
+    stop: CancellationToken,
+}
+
+/// All watches.
+#[derive(Clone)]
+pub(crate) struct Watches {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    cluster: Cluster,
+    ingest: Ingest,
+    config: WatchConfig,
+    namespace: Option<String>,
+    running: Mutex<BTreeMap<KindKey, Running>>,
+    board: Arc<Board>,
+    tasks: TaskTracker,
+    shutdown: CancellationToken,
+}
+
+impl Watches {
+    /// No watch yet. `namespace` restricts namespaced kinds; cluster-scoped kinds are watched whole.
+    pub(crate) fn new(
+        cluster: Cluster,
+        ingest: Ingest,
+        config: WatchConfig,
+        namespace: Option<String>,
+        shutdown: CancellationToken,
+    ) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                cluster,
+                ingest,
+                config,
+                namespace,
+                running: Mutex::default(),
+                board: Arc::default(),
+                tasks: TaskTracker::new(),
+                shutdown,
+            }),
+        }
+    }
+
+    /// Watches exactly these kinds from now on. Tables of kinds that are no longer wanted go.
+    pub(crate) async fn set(&self, wanted: Vec<TableDef>) {
+        let wanted: BTreeMap<KindKey, TableDef> =
+            wanted.into_iter().map(|def| (def.key.clone(), def)).collect();
+        let mut dropped = Vec::new();
+        {
+            let mut running = self.shared.running.lock();
+            let stale: Vec<KindKey> = running
+                .iter()
+                .filter(|(key, run)| wanted.get(*key).is_none_or(|def| *def != run.def))
+                .map(|(key, _)| key.clone())
+                .collect();
+            for key in stale {
+                if let Some(run) = running.remove(&key) {
+                    run.stop.cancel();
+                }
+                if !wanted.contains_key(&key) {
+                    self.shared.board.health.lock().remove(&key);
+                    dropped.push(Change::Drop(key));
+                }
+            }
+            for (key, def) in wanted {
+                if !running.contains_key(&key) {
+                    running.insert(key, self.start(def));
+                }
+            }
+        }
+        if !dropped.is_empty() {
+            self.shared.ingest.commit(dropped).await;
+        }
+    }
+
+    /// Lists every kind again from the API server and returns when the table holds those lists:
+    /// what a new leader needs, because a watch may lag without knowing it.
+    pub(crate) async fn refresh(&self, reader: &Reader, cancel: &CancellationToken) {
+        let keys: BTreeSet<KindKey> = {
+            let mut running = self.shared.running.lock();
+            for run in running.values_mut() {
+                run.stop.cancel();
+                *run = self.start(run.def.clone());
+            }
+            running.keys().cloned().collect()
+        };
+        let mut news = self.shared.board.news.subscribe();
+        let mut commits = self.shared.ingest.commits();
+        loop {
+            let behind = {
+                let snapshot = reader.snapshot();
+                let health = self.shared.board.health.lock();
+                keys.iter().any(|key| match health.get(key) {
+                    // A kind that cannot be listed fails its own readers loudly; others go on.
+                    Some(health) if health.phase == Phase::Failed => false,
+                    Some(WatchHealth { listed: Some(listed), .. }) => {
+                        snapshot.table(key).is_none_or(|table| match table.state() {
+                            TableState::Ready { resource_version } => resource_version < *listed,
+                            TableState::Loading => true,
+                            TableState::Failed(_) => false,
+                        })
+                    }
+                    Some(_) => true,
+                    None => false,
+                })
+            };
+            if !behind {
+                return;
+            }
+            tokio::select! {
+                () = cancel.cancelled() => return,
+                _ = news.changed() => {}
+                _ = commits.changed() => {}
+            }
+        }
+    }
+
+    /// How each watch is doing.
+    pub(crate) fn health(&self) -> BTreeMap<KindKey, WatchHealth> {
+        self.shared.board.health.lock().clone()
+    }
+
+    /// Waits until every watch has ended, after shutdown was asked for.
+    pub(crate) async fn ended(&self) {
+        self.shared.tasks.close();
+        self.shared.tasks.wait().await;
+    }
+
+    /// Starts the watch of one kind.
+    fn start(&self, def: TableDef) -> Running {
+        let shared = &self.shared;
+        shared
+            .board
+            .health
+            .lock()
+            .insert(def.key.clone(), WatchHealth::default());
+        let stop = shared.shutdown.child_token();
+        let scope = Scope {
+            namespace: shared.namespace.clone().filter(|_| def.namespaced),
+            ..Scope::default()
+        };
+        let target = WatchTarget {
+            def: def.clone(),
+            scope,
+        };
+        let board: Arc<dyn WatchObserver> = Arc::<Board>::clone(&shared.board);
+        shared.tasks.spawn(kybern_kube::watch(
+            shared.cluster.clone(),
+            target,
+            shared.config.clone(),
+            shared.ingest.batches(),
+            board,
+            stop.clone(),
+        ));
+        Running { def, stop }
+    }
+}
