@@ -13,7 +13,10 @@ pub struct Position {
 
 impl From<Location> for Position {
     fn from(location: Location) -> Self {
-        Self { line: location.line, column: location.column }
+        Self {
+            line: location.line,
+            column: location.column,
+        }
     }
 }
 
@@ -63,12 +66,19 @@ fn place(position: &Position) -> String {
 }
 
 fn remedy(cure: &Option<String>) -> String {
-    cure.as_ref().map(|cure| format!(" ({cure})")).unwrap_or_default()
+    cure.as_ref()
+        .map(|cure| format!(" ({cure})"))
+        .unwrap_or_default()
 }
 
 impl StatementError {
     pub(crate) fn new(at: impl Into<Position>, message: impl Into<String>) -> Self {
-        Self { position: at.into(), message: message.into(), cure: None, refused: None }
+        Self {
+            position: at.into(),
+            message: message.into(),
+            cure: None,
+            refused: None,
+        }
     }
 
     pub(crate) fn cure(mut self, cure: impl Into<String>) -> Self {
@@ -85,12 +95,20 @@ impl StatementError {
     pub fn render(&self, sql: &str) -> String {
         let mut text = format!("error: {}\n", self.message);
         let line_number = usize::try_from(self.position.line).unwrap_or(0);
-        if let Some(line) = line_number.checked_sub(1).and_then(|index| sql.lines().nth(index)) {
+        if let Some(line) = line_number
+            .checked_sub(1)
+            .and_then(|index| sql.lines().nth(index))
+        {
             let gutter = self.position.line.to_string();
-            let before = usize::try_from(self.position.column).unwrap_or(1).saturating_sub(1);
+            let before = usize::try_from(self.position.column)
+                .unwrap_or(1)
+                .saturating_sub(1);
             // Tabs are kept so that the caret stands under its character.
-            let pad: String =
-                line.chars().take(before).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
+            let pad: String = line
+                .chars()
+                .take(before)
+                .map(|c| if c == '\t' { '\t' } else { ' ' })
+                .collect();
             let blank = " ".repeat(gutter.len());
             text.push_str(&format!("{gutter} | {line}\n{blank} | {pad}^\n"));
         }
@@ -115,7 +133,10 @@ mod tests {
           | 	  ^
         cure: say which one
         ");
-        assert_eq!(error.to_string(), "line 2, column 4: no such column (say which one)");
+        assert_eq!(
+            error.to_string(),
+            "line 2, column 4: no such column (say which one)"
+        );
     }
 
     #[test]

@@ -8,7 +8,7 @@ use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer, TokenizerError};
 use crate::error::{Position, Refused, StatementError};
 use crate::protect::protect;
 use crate::rewrite::{self, Rewritten};
-use crate::{MAX_DEPTH, MAX_SQL_BYTES, Names};
+use crate::{MAX_DEPTH, MAX_SQL_BYTES, Names, bounds};
 
 /// What a statement asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,13 +54,19 @@ pub fn parse(sql: &str) -> Result<Statement, StatementError> {
     if sql.len() > MAX_SQL_BYTES {
         return Err(StatementError::new(
             Position::default(),
-            format!("the statement is {} bytes long; the limit is {MAX_SQL_BYTES}", sql.len()),
+            format!(
+                "the statement is {} bytes long; the limit is {MAX_SQL_BYTES}",
+                sql.len()
+            ),
         )
         .cure("pass values as parameters $1, $2, ..."));
     }
     let dialect = PostgreSqlDialect {};
-    let mut tokens = Tokenizer::new(&dialect, sql).tokenize_with_location().map_err(tokenizer)?;
+    let mut tokens = Tokenizer::new(&dialect, sql)
+        .tokenize_with_location()
+        .map_err(tokenizer)?;
     one_statement(&tokens)?;
+    bounds::check(&tokens)?;
     protect(&mut tokens);
     let mut parser = Parser::new(&dialect)
         .with_recursion_limit(MAX_DEPTH)
@@ -68,7 +74,10 @@ pub fn parse(sql: &str) -> Result<Statement, StatementError> {
     let mut statements = parser.parse_statements().map_err(grammar)?;
     match (statements.pop(), statements.pop()) {
         (Some(statement), None) => classify(sql, statement),
-        _ => Err(StatementError::new(Position::default(), "there must be exactly one statement")),
+        _ => Err(StatementError::new(
+            Position::default(),
+            "there must be exactly one statement",
+        )),
     }
 }
 
@@ -80,15 +89,20 @@ fn one_statement(tokens: &[TokenWithSpan]) -> Result<(), StatementError> {
         .filter(|t| !matches!(t.token, Token::Whitespace(_) | Token::EOF))
         .skip_while(|t| t.token == Token::SemiColon);
     let Some(first) = significant.next() else {
-        return Err(StatementError::new(Position::default(), "there is no statement"));
+        return Err(StatementError::new(
+            Position::default(),
+            "there is no statement",
+        ));
     };
     let mut ended = false;
     for token in significant {
         match token.token {
             Token::SemiColon => ended = true,
             _ if ended => {
-                return Err(StatementError::new(token.span, "a second statement begins here")
-                    .cure("send one statement at a time"));
+                return Err(
+                    StatementError::new(token.span, "a second statement begins here")
+                        .cure("send one statement at a time"),
+                );
             }
             _ => {}
         }
@@ -146,10 +160,25 @@ fn refuse_word(word: &str, at: Position) -> Result<(), StatementError> {
 }
 
 fn classify(sql: &str, statement: Ast) -> Result<Statement, StatementError> {
-    let made = |kind, query| Ok(Statement { sql: sql.to_owned(), kind, query });
+    let made = |kind, query| {
+        Ok(Statement {
+            sql: sql.to_owned(),
+            kind,
+            query,
+        })
+    };
     match statement {
         Ast::Query(query) => made(Kind::Select, query),
-        Ast::Explain { analyze, verbose, statement, query_plan, estimate, format, options, .. } => {
+        Ast::Explain {
+            analyze,
+            verbose,
+            statement,
+            query_plan,
+            estimate,
+            format,
+            options,
+            ..
+        } => {
             if query_plan || estimate || format.is_some() {
                 return Err(other("this form of EXPLAIN is not supported")
                     .cure("write EXPLAIN or EXPLAIN ANALYZE"));
@@ -170,7 +199,11 @@ fn explain_options(
     mut verbose: bool,
 ) -> Result<(bool, bool), StatementError> {
     for option in options.unwrap_or_default() {
-        let on = match option.arg.as_ref().map(|arg| arg.to_string().to_ascii_lowercase()) {
+        let on = match option
+            .arg
+            .as_ref()
+            .map(|arg| arg.to_string().to_ascii_lowercase())
+        {
             None => true,
             Some(arg) if ["true", "on", "1"].contains(&arg.as_str()) => true,
             Some(arg) if ["false", "off", "0"].contains(&arg.as_str()) => false,
@@ -220,9 +253,15 @@ fn grammar(error: ParserError) -> StatementError {
         return StatementError::new(Position::default(), message);
     };
     let position = place.split_once(", Column: ").and_then(|(line, column)| {
-        Some(Position { line: line.trim().parse().ok()?, column: column.trim().parse().ok()? })
+        Some(Position {
+            line: line.trim().parse().ok()?,
+            column: column.trim().parse().ok()?,
+        })
     });
-    StatementError::new(position.unwrap_or_default(), text.replace(crate::protect::MARK, ""))
+    StatementError::new(
+        position.unwrap_or_default(),
+        text.replace(crate::protect::MARK, ""),
+    )
 }
 
 #[cfg(test)]
@@ -239,10 +278,34 @@ mod tests {
         let kinds = [
             ("SELECT 1", Kind::Select),
             ("  ;; WITH a AS (SELECT 1) SELECT * FROM a;", Kind::Select),
-            ("EXPLAIN SELECT 1", Kind::Explain { analyze: false, verbose: false }),
-            ("EXPLAIN ANALYZE SELECT 1", Kind::Explain { analyze: true, verbose: false }),
-            ("EXPLAIN (ANALYZE, VERBOSE) SELECT 1", Kind::Explain { analyze: true, verbose: true }),
-            ("EXPLAIN (ANALYZE false) SELECT 1", Kind::Explain { analyze: false, verbose: false }),
+            (
+                "EXPLAIN SELECT 1",
+                Kind::Explain {
+                    analyze: false,
+                    verbose: false,
+                },
+            ),
+            (
+                "EXPLAIN ANALYZE SELECT 1",
+                Kind::Explain {
+                    analyze: true,
+                    verbose: false,
+                },
+            ),
+            (
+                "EXPLAIN (ANALYZE, VERBOSE) SELECT 1",
+                Kind::Explain {
+                    analyze: true,
+                    verbose: true,
+                },
+            ),
+            (
+                "EXPLAIN (ANALYZE false) SELECT 1",
+                Kind::Explain {
+                    analyze: false,
+                    verbose: false,
+                },
+            ),
             ("(SELECT 1) UNION (SELECT 2)", Kind::Select),
         ];
         for (sql, kind) in kinds {
@@ -257,7 +320,10 @@ mod tests {
             ("INSERT INTO pods VALUES (1)", Write),
             ("update pods set a = 1", Write),
             ("DELETE FROM pods", Write),
-            ("MERGE INTO pods USING x ON true WHEN MATCHED THEN DELETE", Write),
+            (
+                "MERGE INTO pods USING x ON true WHEN MATCHED THEN DELETE",
+                Write,
+            ),
             ("TRUNCATE pods", Write),
             ("BEGIN", Transaction),
             ("COMMIT", Transaction),
@@ -278,19 +344,26 @@ mod tests {
         for (sql, reason) in refused {
             assert_eq!(refusal(sql).0, Some(reason), "{sql}");
         }
-        assert!(refusal("DELETE FROM x").1.contains("this host answers SELECT only"));
+        assert!(
+            refusal("DELETE FROM x")
+                .1
+                .contains("this host answers SELECT only")
+        );
     }
 
     #[test]
     fn exactly_one_statement() {
         let error = parse("SELECT 1;\nDELETE FROM pods").expect_err("two");
         assert_eq!(error.position, Position { line: 2, column: 1 });
-        assert_eq!(parse("  -- nothing\n ;").expect_err("none").message, "there is no statement");
+        assert_eq!(
+            parse("  -- nothing\n ;").expect_err("none").message,
+            "there is no statement"
+        );
     }
 
     #[test]
     fn grammar_errors_have_their_place() {
-        let error = parse("SELECT a\nFROM WHERE").expect_err("broken");
+        let error = parse("SELECT a\nFROM x y z").expect_err("broken");
         assert_eq!(error.position.line, 2, "{error}");
         assert!(!error.message.contains("Line:"), "{error}");
         let error = parse("SELECT 'open").expect_err("broken");
@@ -300,8 +373,18 @@ mod tests {
     #[test]
     fn bounds() {
         let long = format!("SELECT '{}'", "x".repeat(MAX_SQL_BYTES));
-        assert!(parse(&long).expect_err("long").message.contains("bytes long"));
+        assert!(
+            parse(&long)
+                .expect_err("long")
+                .message
+                .contains("bytes long")
+        );
         let deep = format!("SELECT {}1{}", "(".repeat(500), ")".repeat(500));
-        assert!(parse(&deep).expect_err("deep").message.contains("nests deeper"));
+        assert!(
+            parse(&deep)
+                .expect_err("deep")
+                .message
+                .contains("nests deeper")
+        );
     }
 }

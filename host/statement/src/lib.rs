@@ -21,6 +21,7 @@
 //! A statement is at most [`MAX_SQL_BYTES`] long and nests at most
 //! [`MAX_DEPTH`] deep.
 
+mod bounds;
 mod error;
 mod guard;
 mod names;

@@ -43,12 +43,18 @@ impl TableShape {
         if quoted {
             return exact;
         }
-        exact.or_else(|| self.columns.iter().find(|c| c.name.eq_ignore_ascii_case(name)))
+        exact.or_else(|| {
+            self.columns
+                .iter()
+                .find(|c| c.name.eq_ignore_ascii_case(name))
+        })
     }
 
     /// The column that holds exactly the value at `path`.
     pub(crate) fn column_at(&self, path: &Path) -> Option<&ColumnShape> {
-        self.columns.iter().find(|column| column.selectable && column.root.as_ref() == Some(path))
+        self.columns
+            .iter()
+            .find(|column| column.selectable && column.root.as_ref() == Some(path))
     }
 
     /// The name of the virtual column for `path`: the nearest declared column
@@ -74,7 +80,11 @@ impl TableShape {
             Some(Segment::Key(key)) => self.column(key, false).is_some_and(|c| c.selectable),
             _ => true,
         };
-        let mut name = if taken { "object".to_owned() } else { String::new() };
+        let mut name = if taken {
+            "object".to_owned()
+        } else {
+            String::new()
+        };
         let _ = crate::path::write_segments(&mut name, path.segments(), !taken);
         name
     }

@@ -17,25 +17,35 @@ pub fn nearest<'a>(wanted: &str, names: impl IntoIterator<Item = &'a str>) -> Ve
         .collect();
     found.sort();
     found.dedup();
-    found.into_iter().take(3).map(|(_, name)| name.to_owned()).collect()
+    found
+        .into_iter()
+        .take(3)
+        .map(|(_, name)| name.to_owned())
+        .collect()
 }
 
-/// Levenshtein's distance over at most 64 characters.
+/// Edits between the first 64 characters of both, a swap of neighbours being one.
 fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().take(64).collect();
+    let mut before: Vec<usize> = Vec::new();
     let mut row: Vec<usize> = (0..=b.len()).collect();
+    let mut last = None;
     for (i, ca) in a.chars().take(64).enumerate() {
-        let mut diagonal = i;
-        let mut left = i + 1;
         let mut next = Vec::with_capacity(row.len());
-        next.push(left);
-        for (cb, above) in b.iter().zip(row.iter().skip(1)) {
-            let cost = usize::from(ca != *cb);
-            left = (diagonal + cost).min(above + 1).min(left + 1);
-            diagonal = *above;
-            next.push(left);
+        next.push(i + 1);
+        for (j, cb) in b.iter().enumerate() {
+            let at =
+                |row: &[usize], index: usize| row.get(index).copied().unwrap_or(usize::MAX / 2);
+            let replaced = at(&row, j) + usize::from(ca != *cb);
+            let mut best = replaced.min(at(&row, j + 1) + 1).min(at(&next, j) + 1);
+            let left = j.checked_sub(1).and_then(|left| b.get(left));
+            if left == Some(&ca) && last == Some(*cb) {
+                best = best.min(at(&before, j - 1) + 1);
+            }
+            next.push(best);
         }
-        row = next;
+        before = std::mem::replace(&mut row, next);
+        last = Some(ca);
     }
     row.last().copied().unwrap_or(0)
 }
@@ -56,6 +66,8 @@ mod tests {
     fn counts_edits() {
         assert_eq!(distance("kitten", "sitting"), 3);
         assert_eq!(distance("", "abc"), 3);
+        assert_eq!(distance("abc", ""), 3);
+        assert_eq!(distance("nmae", "name"), 1);
         assert_eq!(distance("abc", "abc"), 0);
     }
 }

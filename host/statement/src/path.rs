@@ -19,7 +19,11 @@ pub struct Path(pub Vec<Segment>);
 impl Path {
     /// The path of the named fields, one after the other.
     pub fn keys<'a>(keys: impl IntoIterator<Item = &'a str>) -> Self {
-        Self(keys.into_iter().map(|key| Segment::Key(key.to_owned())).collect())
+        Self(
+            keys.into_iter()
+                .map(|key| Segment::Key(key.to_owned()))
+                .collect(),
+        )
     }
 
     /// The steps.
@@ -64,7 +68,9 @@ pub(crate) fn write_segments(
 /// Whether the key can be written after a dot.
 fn is_plain(key: &str) -> bool {
     let mut bytes = key.bytes();
-    bytes.next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_')
+    bytes
+        .next()
+        .is_some_and(|b| b.is_ascii_alphabetic() || b == b'_')
         && bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 

@@ -21,7 +21,10 @@ pub(crate) fn protect(tokens: &mut [TokenWithSpan]) {
         .map(|(index, _)| index)
         .collect();
     let kind = |position: Option<usize>| {
-        position.and_then(|p| significant.get(p)).and_then(|i| tokens.get(*i)).map(|t| &t.token)
+        position
+            .and_then(|p| significant.get(p))
+            .and_then(|i| tokens.get(*i))
+            .map(|t| &t.token)
     };
     let marked: Vec<usize> = significant
         .iter()
@@ -36,7 +39,10 @@ pub(crate) fn protect(tokens: &mut [TokenWithSpan]) {
         .map(|(_, index)| *index)
         .collect();
     for index in marked {
-        if let Some(TokenWithSpan { token: Token::Word(word), .. }) = tokens.get_mut(index)
+        if let Some(TokenWithSpan {
+            token: Token::Word(word),
+            ..
+        }) = tokens.get_mut(index)
             && word.quote_style.is_none()
         {
             word.quote_style = Some(MARK);

@@ -111,12 +111,17 @@ impl FromStr for Quantity {
             Scale::Binary(bits) => binary(whole, fraction, bits),
         };
         let nanos = magnitude.min(MAX_UNITS * NANO);
-        Ok(Self { nanos: if negative { -nanos } else { nanos } })
+        Ok(Self {
+            nanos: if negative { -nanos } else { nanos },
+        })
     }
 }
 
 fn digits(text: &str) -> (&str, &str) {
-    let end = text.bytes().position(|b| !b.is_ascii_digit()).unwrap_or(text.len());
+    let end = text
+        .bytes()
+        .position(|b| !b.is_ascii_digit())
+        .unwrap_or(text.len());
     text.split_at_checked(end).unwrap_or((text, ""))
 }
 
@@ -139,8 +144,9 @@ fn scale(suffix: &str) -> Result<Scale, QuantityError> {
         "Pi" => Scale::Binary(50),
         "Ei" => Scale::Binary(60),
         _ => {
-            let exponent =
-                suffix.strip_prefix(['e', 'E']).ok_or(QuantityError::Suffix)?;
+            let exponent = suffix
+                .strip_prefix(['e', 'E'])
+                .ok_or(QuantityError::Suffix)?;
             let unsigned = exponent.strip_prefix(['+', '-']).unwrap_or(exponent);
             if unsigned.is_empty() || !unsigned.bytes().all(|b| b.is_ascii_digit()) {
                 return Err(QuantityError::Suffix);
@@ -184,10 +190,12 @@ fn decimal(whole: &str, fraction: &str, exponent: i32) -> i128 {
 /// `whole.fraction * 2^bits` in billionths, rounded up.
 fn binary(whole: &str, fraction: &str, bits: u32) -> i128 {
     let cap = MAX_UNITS * NANO;
-    let units = whole
-        .bytes()
-        .fold(0i128, |sum, digit| (sum * 10 + i128::from(digit - b'0')).min(MAX_UNITS));
-    let whole_nanos = units.checked_mul(NANO << bits.min(60)).map_or(cap, |nanos| nanos.min(cap));
+    let units = whole.bytes().fold(0i128, |sum, digit| {
+        (sum * 10 + i128::from(digit - b'0')).min(MAX_UNITS)
+    });
+    let whole_nanos = units
+        .checked_mul(NANO << bits.min(60))
+        .map_or(cap, |nanos| nanos.min(cap));
     whole_nanos.saturating_add(binary_fraction(fraction, bits))
 }
 
@@ -216,7 +224,11 @@ impl fmt::Display for Quantity {
         if rest == 0 {
             write!(f, "{sign}{whole}")
         } else {
-            write!(f, "{sign}{whole}.{}", format!("{rest:09}").trim_end_matches('0'))
+            write!(
+                f,
+                "{sign}{whole}.{}",
+                format!("{rest:09}").trim_end_matches('0')
+            )
         }
     }
 }
@@ -228,7 +240,8 @@ mod tests {
     use super::*;
 
     fn quantity(text: &str) -> Quantity {
-        text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))
+        text.parse()
+            .unwrap_or_else(|error| panic!("{text}: {error}"))
     }
 
     /// From the tables of apimachinery's quantity_test.go.
@@ -281,8 +294,34 @@ mod tests {
     #[test]
     fn refuses_what_the_api_server_refuses() {
         for text in [
-            "", "-", "+", ".", "m", "Ki", "1 Gi", " 1", "1 ", "1K", "1ki", "1KI", "1mi", "1i", "--1", "+-1", "1.1.1",
-            "1e", "1e+", "1e1.5", "0x10", "1e3Ki", "1e99999999999", "1,5", "Inf", "NaN", "1_000", "１",
+            "",
+            "-",
+            "+",
+            ".",
+            "m",
+            "Ki",
+            "1 Gi",
+            " 1",
+            "1 ",
+            "1K",
+            "1ki",
+            "1KI",
+            "1mi",
+            "1i",
+            "--1",
+            "+-1",
+            "1.1.1",
+            "1e",
+            "1e+",
+            "1e1.5",
+            "0x10",
+            "1e3Ki",
+            "1e99999999999",
+            "1,5",
+            "Inf",
+            "NaN",
+            "1_000",
+            "１",
         ] {
             assert!(text.parse::<Quantity>().is_err(), "{text:?} was read");
         }

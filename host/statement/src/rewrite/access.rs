@@ -1,6 +1,8 @@
 //! Paths: finds them in an expression and makes one column of each.
 
-use sqlparser::ast::{AccessExpr, BinaryOperator, CastKind, DataType, Expr, Ident, Spanned, Subscript, Value};
+use sqlparser::ast::{
+    AccessExpr, BinaryOperator, CastKind, DataType, Expr, Ident, Spanned, Subscript, Value,
+};
 use sqlparser::tokenizer::Span;
 
 use super::scope::{Head, Source};
@@ -29,13 +31,14 @@ pub(super) struct Replaced {
 
 /// Reads an expression as an access. `Ok(None)`: it is something else.
 pub(super) fn access(expr: &Expr) -> Result<Option<Access>, StatementError> {
-    let span = expr.span();
     match expr {
-        Expr::Identifier(ident) => Ok(Some(Access::chain(vec![ident.clone()], span))),
-        Expr::CompoundIdentifier(idents) => Ok(Some(Access::chain(idents.clone(), span))),
+        Expr::Identifier(ident) => Ok(Some(Access::chain(vec![ident.clone()], ident.span))),
+        Expr::CompoundIdentifier(idents) => Ok(Some(Access::chain(idents.clone(), expr.span()))),
         Expr::Nested(inner) => access(inner),
         Expr::CompoundFieldAccess { root, access_chain } => {
-            let Some(mut found) = access(root)? else { return Ok(None) };
+            let Some(mut found) = access(root)? else {
+                return Ok(None);
+            };
             for step in access_chain {
                 found.step(step)?;
             }
@@ -50,12 +53,19 @@ pub(super) fn access(expr: &Expr) -> Result<Option<Access>, StatementError> {
                 _ => return Ok(None),
             };
             let Some(mut found) = access(left)? else {
-                return Err(StatementError::new(left.span(), format!("{op} works on columns of tables only"))
-                    .cure("select the path inside the subquery and name it"));
+                return Err(StatementError::new(
+                    left.span(),
+                    format!("{op} works on columns of tables only"),
+                )
+                .cure("select the path inside the subquery and name it"));
             };
             found.explicit = true;
             found.text = text;
-            if many { found.literal_path(right)? } else { found.literal_key(right)? }
+            if many {
+                found.literal_path(right)?
+            } else {
+                found.literal_key(right)?
+            }
             Ok(Some(found))
         }
         _ => Ok(None),
@@ -68,12 +78,22 @@ fn literal_cure(error: StatementError) -> StatementError {
 
 impl Access {
     fn chain(chain: Vec<Ident>, span: Span) -> Self {
-        Self { chain, steps: Vec::new(), text: false, explicit: false, span }
+        Self {
+            chain,
+            steps: Vec::new(),
+            text: false,
+            explicit: false,
+            span,
+        }
     }
 
     fn step(&mut self, step: &AccessExpr) -> Result<(), StatementError> {
         self.explicit = true;
         match step {
+            AccessExpr::Dot(Expr::Identifier(ident)) if self.steps.is_empty() => {
+                self.chain.push(ident.clone());
+                Ok(())
+            }
             AccessExpr::Dot(Expr::Identifier(ident)) => {
                 self.steps.push(Segment::Key(ident.value.clone()));
                 Ok(())
@@ -92,11 +112,18 @@ impl Access {
 
     fn literal_key(&mut self, key: &Expr) -> Result<(), StatementError> {
         let refused = || {
-            literal_cure(StatementError::new(key.span(), format!("{key} is no literal key")))
+            literal_cure(StatementError::new(
+                key.span(),
+                format!("{key} is no literal key"),
+            ))
         };
-        let Expr::Value(value) = key else { return Err(refused()) };
+        let Expr::Value(value) = key else {
+            return Err(refused());
+        };
         self.steps.push(match &value.value {
-            Value::SingleQuotedString(name) | Value::EscapedStringLiteral(name) => Segment::Key(name.clone()),
+            Value::SingleQuotedString(name) | Value::EscapedStringLiteral(name) => {
+                Segment::Key(name.clone())
+            }
             Value::Number(number, _) => Segment::Index(number.parse().map_err(|_| refused())?),
             _ => return Err(refused()),
         });
@@ -106,11 +133,22 @@ impl Access {
     /// `'{a,0,"b c"}'`: a PostgreSQL array of text. Digits are an index.
     fn literal_path(&mut self, path: &Expr) -> Result<(), StatementError> {
         let refused = || {
-            literal_cure(StatementError::new(path.span(), format!("{path} is no literal path")))
+            literal_cure(StatementError::new(
+                path.span(),
+                format!("{path} is no literal path"),
+            ))
         };
-        let Expr::Value(value) = path else { return Err(refused()) };
-        let Value::SingleQuotedString(text) = &value.value else { return Err(refused()) };
-        let inner = text.trim().strip_prefix('{').and_then(|t| t.strip_suffix('}')).ok_or_else(refused)?;
+        let Expr::Value(value) = path else {
+            return Err(refused());
+        };
+        let Value::SingleQuotedString(text) = &value.value else {
+            return Err(refused());
+        };
+        let inner = text
+            .trim()
+            .strip_prefix('{')
+            .and_then(|t| t.strip_suffix('}'))
+            .ok_or_else(refused)?;
         for element in split_array(inner).ok_or_else(refused)? {
             self.steps.push(match element {
                 Element::Bare(text) if text.bytes().all(|b| b.is_ascii_digit()) => {
@@ -166,9 +204,19 @@ impl Rewriter<'_> {
     pub(super) fn replace(&mut self, access: &Access) -> Result<Replaced, StatementError> {
         match self.head(&access.chain)? {
             None => Err(self.unknown_column(&access.chain)),
-            Some(Head::Column { shape, table, alias, column, used }) => {
-                let mut steps: Vec<Segment> =
-                    access.chain.iter().skip(used).map(|i| Segment::Key(i.value.clone())).collect();
+            Some(Head::Column {
+                shape,
+                table,
+                alias,
+                column,
+                used,
+            }) => {
+                let mut steps: Vec<Segment> = access
+                    .chain
+                    .iter()
+                    .skip(used)
+                    .map(|i| Segment::Key(i.value.clone()))
+                    .collect();
                 steps.extend(access.steps.iter().cloned());
                 let full = column.root.as_ref().map(|root| root.join(&steps));
                 let exact = full.as_ref().and_then(|path| shape.column_at(path));
@@ -179,12 +227,20 @@ impl Rewriter<'_> {
                     _ => {
                         return Err(StatementError::new(
                             access.span,
-                            format!("column {} of {} has no fields", column.name, shape.full_name()),
+                            format!(
+                                "column {} of {} has no fields",
+                                column.name,
+                                shape.full_name()
+                            ),
                         )
-                        .cure("a path begins with a JSON column like spec, status, labels or object"));
+                        .cure(
+                            "a path begins with a JSON column like spec, status, labels or object",
+                        ));
                     }
                 };
-                let read = path.as_ref().or(column.root.as_ref().filter(|_| column.json));
+                let read = path
+                    .as_ref()
+                    .or(column.root.as_ref().filter(|_| column.json));
                 let is_text = read.is_none_or(|path| self.names.is_text(&shape, path));
                 let untyped = is_text && read.is_some();
                 if let Some(used) = self.tables.get_mut(table) {
@@ -204,9 +260,17 @@ impl Rewriter<'_> {
                         format: None,
                     };
                 }
-                Ok(Replaced { expr, name, untyped })
+                Ok(Replaced {
+                    expr,
+                    name,
+                    untyped,
+                })
             }
-            Some(Head::Derived { mut idents, alias, used }) => {
+            Some(Head::Derived {
+                mut idents,
+                alias,
+                used,
+            }) => {
                 if access.chain.len() == used && access.steps.is_empty() {
                     let name = idents.last().map(|i| i.value.clone()).unwrap_or_default();
                     let expr = match idents.len() {
@@ -214,7 +278,11 @@ impl Rewriter<'_> {
                         _ => Some(Expr::CompoundIdentifier(idents)),
                     };
                     let expr = expr.unwrap_or_else(|| Expr::CompoundIdentifier(Vec::new()));
-                    return Ok(Replaced { expr, name, untyped: false });
+                    return Ok(Replaced {
+                        expr,
+                        name,
+                        untyped: false,
+                    });
                 }
                 Err(on_derived(access, &alias))
             }
@@ -224,7 +292,14 @@ impl Rewriter<'_> {
 
     /// A column that the subquery has under the canonical name of a path.
     fn opaque(&self, access: &Access, alias: &str) -> Result<Replaced, StatementError> {
-        let mut path = Path(access.chain.iter().skip(1).map(|i| Segment::Key(i.value.clone())).collect());
+        let mut path = Path(
+            access
+                .chain
+                .iter()
+                .skip(1)
+                .map(|i| Segment::Key(i.value.clone()))
+                .collect(),
+        );
         path.0.extend(access.steps.iter().cloned());
         let name = path.to_string();
         let relation = self
@@ -240,16 +315,29 @@ impl Rewriter<'_> {
         match columns {
             Some(columns) if columns.contains(&name) => {
                 let idents = vec![quoted(alias, access.span), quoted(&name, access.span)];
-                Ok(Replaced { expr: Expr::CompoundIdentifier(idents), name, untyped: false })
+                Ok(Replaced {
+                    expr: Expr::CompoundIdentifier(idents),
+                    name,
+                    untyped: false,
+                })
             }
-            _ if access.chain.len() == 2 && !access.explicit => Err(self.unknown_column(&access.chain)),
+            _ if access.chain.len() == 2 && !access.explicit => {
+                Err(self.unknown_column(&access.chain))
+            }
             _ => Err(on_derived(access, alias)),
         }
     }
 }
 
 fn on_derived(access: &Access, alias: &str) -> StatementError {
-    let of = if alias.is_empty() { String::new() } else { format!(" {alias}") };
-    StatementError::new(access.span, format!("a path cannot enter a column of the subquery{of}"))
-        .cure("select the path inside the subquery and name it")
+    let of = if alias.is_empty() {
+        String::new()
+    } else {
+        format!(" {alias}")
+    };
+    StatementError::new(
+        access.span,
+        format!("a path cannot enter a column of the subquery{of}"),
+    )
+    .cure("select the path inside the subquery and name it")
 }

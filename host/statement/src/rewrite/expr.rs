@@ -1,14 +1,13 @@
 //! Walks expressions; every kind that is let through is named here.
 
-use sqlparser::ast::{CaseWhen, CastKind, Expr, OrderByExpr, Spanned, Value};
+use sqlparser::ast::{BinaryOperator, CaseWhen, CastKind, Expr, OrderByExpr, Spanned, Value};
 use sqlparser::tokenizer::Span;
 
 use super::access::access;
 use super::{Rewriter, unsupported};
+use crate::bounds::MAX_OPERATORS;
 use crate::{MAX_DEPTH, StatementError};
 
-/// How many operators may stand in one chain like `a OR b OR c ...`.
-const MAX_CHAIN: usize = 2_000;
 /// How deep this walk goes: the parser's own bound does not count postfix operators.
 const MAX_WALK: usize = 4 * MAX_DEPTH;
 
@@ -23,7 +22,10 @@ impl Rewriter<'_> {
     pub(super) fn expr(&mut self, expr: &mut Expr) -> Result<(), StatementError> {
         self.depth += 1;
         let walked = if self.depth > MAX_WALK {
-            Err(StatementError::new(expr.span(), "the expression nests too deep"))
+            Err(StatementError::new(
+                expr.span(),
+                "the expression nests too deep",
+            ))
         } else {
             self.expr_inner(expr)
         };
@@ -55,11 +57,31 @@ impl Rewriter<'_> {
             | Expr::Floor { expr: inner, .. } => self.expr(inner),
             Expr::IsDistinctFrom(left, right)
             | Expr::IsNotDistinctFrom(left, right)
-            | Expr::AtTimeZone { timestamp: left, time_zone: right }
-            | Expr::Position { expr: left, r#in: right }
-            | Expr::Like { expr: left, pattern: right, any: false, .. }
-            | Expr::ILike { expr: left, pattern: right, any: false, .. }
-            | Expr::SimilarTo { expr: left, pattern: right, .. } => {
+            | Expr::AtTimeZone {
+                timestamp: left,
+                time_zone: right,
+            }
+            | Expr::Position {
+                expr: left,
+                r#in: right,
+            }
+            | Expr::Like {
+                expr: left,
+                pattern: right,
+                any: false,
+                ..
+            }
+            | Expr::ILike {
+                expr: left,
+                pattern: right,
+                any: false,
+                ..
+            }
+            | Expr::SimilarTo {
+                expr: left,
+                pattern: right,
+                ..
+            } => {
                 self.expr(left)?;
                 self.expr(right)
             }
@@ -79,22 +101,54 @@ impl Rewriter<'_> {
                 self.expr(left)?;
                 self.expr(right)
             }
-            Expr::Between { expr, low, high, .. } => self.exprs([&mut **expr, low, high]),
-            Expr::Cast { kind, expr, format: None, .. } => self.cast(kind, expr),
-            Expr::Substring { expr, substring_from, substring_for, .. } => {
+            Expr::Between {
+                expr, low, high, ..
+            } => self.exprs([&mut **expr, low, high]),
+            Expr::Cast {
+                kind,
+                expr,
+                format: None,
+                ..
+            } => self.cast(kind, expr),
+            Expr::Substring {
+                expr,
+                substring_from,
+                substring_for,
+                ..
+            } => {
                 self.expr(expr)?;
-                self.exprs(substring_from.iter_mut().chain(substring_for).map(|e| &mut **e))
+                self.exprs(
+                    substring_from
+                        .iter_mut()
+                        .chain(substring_for)
+                        .map(|e| &mut **e),
+                )
             }
-            Expr::Trim { expr, trim_what, trim_characters, .. } => {
+            Expr::Trim {
+                expr,
+                trim_what,
+                trim_characters,
+                ..
+            } => {
                 self.expr(expr)?;
                 self.exprs(trim_what.iter_mut().map(|e| &mut **e))?;
                 self.exprs(trim_characters.iter_mut().flatten())
             }
-            Expr::Overlay { expr, overlay_what, overlay_from, overlay_for } => {
+            Expr::Overlay {
+                expr,
+                overlay_what,
+                overlay_from,
+                overlay_for,
+            } => {
                 self.exprs([&mut **expr, overlay_what, overlay_from])?;
                 self.exprs(overlay_for.iter_mut().map(|e| &mut **e))
             }
-            Expr::Case { operand, conditions, else_result, .. } => {
+            Expr::Case {
+                operand,
+                conditions,
+                else_result,
+                ..
+            } => {
                 self.exprs(operand.iter_mut().map(|e| &mut **e))?;
                 for CaseWhen { condition, result } in conditions {
                     self.exprs([condition, result])?;
@@ -114,26 +168,33 @@ impl Rewriter<'_> {
     /// Walks `a AND b AND c ...` without going one deeper for each operator.
     fn chain(&mut self, expr: &mut Expr) -> Result<(), StatementError> {
         let mut current = expr;
-        for _ in 0..MAX_CHAIN {
+        for _ in 0..=MAX_OPERATORS {
             if access(current)?.is_some() {
                 return self.expr(current);
             }
             match current {
-                Expr::BinaryOp { left, right, .. } => {
+                Expr::BinaryOp { left, right, op } => {
+                    if let BinaryOperator::Custom(name) = op {
+                        return unsupported(right.span(), &format!("the operator {name}"));
+                    }
                     self.expr(right)?;
                     current = left;
                 }
                 _ => return self.expr(current),
             }
         }
-        Err(StatementError::new(current.span(), format!("more than {MAX_CHAIN} operators in one chain"))
-            .cure("write column IN (...) instead of a chain of OR"))
+        Err(StatementError::new(
+            current.span(),
+            "the expression is too long",
+        ))
     }
 
     /// A path of unknown type may hold anything: what cannot be cast is NULL,
     /// like every other mismatch of a path.
     fn cast(&mut self, kind: &mut CastKind, expr: &mut Expr) -> Result<(), StatementError> {
-        let Some(access) = access(expr)? else { return self.expr(expr) };
+        let Some(access) = access(expr)? else {
+            return self.expr(expr);
+        };
         let replaced = self.replace(&access)?;
         *expr = replaced.expr;
         if replaced.untyped {
@@ -143,7 +204,9 @@ impl Rewriter<'_> {
     }
 
     fn value(&mut self, value: &Value, span: Span) -> Result<(), StatementError> {
-        let Value::Placeholder(name) = value else { return Ok(()) };
+        let Value::Placeholder(name) = value else {
+            return Ok(());
+        };
         let number = name.strip_prefix('$').and_then(|n| n.parse::<usize>().ok());
         match number {
             Some(number @ 1..=1000) => {

@@ -1,8 +1,8 @@
 //! FROM: tables, subqueries and joins.
 
 use sqlparser::ast::{
-    Expr, Ident, Join, JoinConstraint, JoinOperator, ObjectName, ObjectNamePart, Query, Spanned, TableAlias,
-    TableFactor, TableWithJoins,
+    Expr, Ident, Join, JoinConstraint, JoinOperator, ObjectName, ObjectNamePart, Query, Spanned,
+    TableAlias, TableFactor, TableWithJoins,
 };
 use sqlparser::tokenizer::Span;
 
@@ -18,7 +18,8 @@ impl Rewriter<'_> {
             self.relations(tables)?;
         }
         // Conditions may name every relation of the clause.
-        from.iter_mut().try_for_each(|tables| self.conditions(tables))
+        from.iter_mut()
+            .try_for_each(|tables| self.conditions(tables))
     }
 
     fn relations(&mut self, tables: &mut TableWithJoins) -> Result<(), StatementError> {
@@ -31,11 +32,17 @@ impl Rewriter<'_> {
     }
 
     fn conditions(&mut self, tables: &mut TableWithJoins) -> Result<(), StatementError> {
-        if let TableFactor::NestedJoin { table_with_joins, .. } = &mut tables.relation {
+        if let TableFactor::NestedJoin {
+            table_with_joins, ..
+        } = &mut tables.relation
+        {
             self.conditions(table_with_joins)?;
         }
         for join in &mut tables.joins {
-            if let TableFactor::NestedJoin { table_with_joins, .. } = &mut join.relation {
+            if let TableFactor::NestedJoin {
+                table_with_joins, ..
+            } = &mut join.relation
+            {
                 self.conditions(table_with_joins)?;
             }
             if let Some(JoinConstraint::On(condition)) = constraint(&mut join.join_operator) {
@@ -80,12 +87,18 @@ impl Rewriter<'_> {
                 return unsupported(span, "a qualified name in USING");
             };
             let wanted = folded(ident);
-            let relations = self.scopes.last().map(|s| s.relations.clone()).unwrap_or_default();
+            let relations = self
+                .scopes
+                .last()
+                .map(|s| s.relations.clone())
+                .unwrap_or_default();
             let mut sides = 0;
             for relation in relations {
                 match relation.source {
                     Source::Table { shape, index } => {
-                        let Some(column) = shape.column(&wanted, true) else { continue };
+                        let Some(column) = shape.column(&wanted, true) else {
+                            continue;
+                        };
                         sides += 1;
                         if let Some(used) = self.tables.get_mut(index) {
                             used.columns.insert(column.name.clone());
@@ -97,8 +110,11 @@ impl Rewriter<'_> {
                 }
             }
             if sides < 2 {
-                return Err(StatementError::new(span, format!("USING ({wanted}): both sides need that column"))
-                    .cure("write ON with the two columns or paths"));
+                return Err(StatementError::new(
+                    span,
+                    format!("USING ({wanted}): both sides need that column"),
+                )
+                .cure("write ON with the two columns or paths"));
             }
             *ident = quoted(&wanted, ident.span);
             if let Some(scope) = self.scopes.last_mut() {
@@ -125,13 +141,25 @@ impl Rewriter<'_> {
             } if with_hints.is_empty() && partitions.is_empty() && index_hints.is_empty() => {
                 self.table(name, alias, span)
             }
-            TableFactor::Derived { lateral, subquery, alias, sample: None } => {
-                self.derived(*lateral, subquery, alias, span)
+            TableFactor::Derived {
+                lateral,
+                subquery,
+                alias,
+                sample: None,
+            } => self.derived(*lateral, subquery, alias, span),
+            TableFactor::NestedJoin {
+                table_with_joins,
+                alias: None,
+            } => self.relations(table_with_joins),
+            TableFactor::Table {
+                args: Some(_),
+                name,
+                ..
             }
-            TableFactor::NestedJoin { table_with_joins, alias: None } => self.relations(table_with_joins),
-            TableFactor::Table { args: Some(_), name, .. } | TableFactor::Function { name, .. } => {
-                Err(StatementError::new(span, format!("there is no table function {name}")))
-            }
+            | TableFactor::Function { name, .. } => Err(StatementError::new(
+                span,
+                format!("there is no table function {name}"),
+            )),
             other => unsupported(span, &format!("{other} in FROM")),
         }
     }
@@ -173,8 +201,10 @@ impl Rewriter<'_> {
             [table] => (None, table),
             [schema, table] => (Some(folded(schema)), table),
             _ => {
-                return Err(StatementError::new(span, format!("{name} is no table name"))
-                    .cure("write schema.table, like apps.deployments"));
+                return Err(
+                    StatementError::new(span, format!("{name} is no table name"))
+                        .cure("write schema.table, like apps.deployments"),
+                );
             }
         };
         let plain = folded(table);
@@ -208,8 +238,11 @@ impl Rewriter<'_> {
             at: None,
         });
         if !alias.columns.is_empty() || alias.at.is_some() {
-            return Err(StatementError::new(span, "the columns of a table cannot be renamed in FROM")
-                .cure("rename them in SELECT with AS"));
+            return Err(StatementError::new(
+                span,
+                "the columns of a table cannot be renamed in FROM",
+            )
+            .cure("rename them in SELECT with AS"));
         }
         let index = self.tables.len();
         self.tables.push(TableUse {
@@ -221,13 +254,25 @@ impl Rewriter<'_> {
         self.relation_in_scope(&mut alias.name, Source::Table { shape, index })
     }
 
-    fn relation_in_scope(&mut self, ident: &mut Ident, source: Source) -> Result<(), StatementError> {
+    fn relation_in_scope(
+        &mut self,
+        ident: &mut Ident,
+        source: Source,
+    ) -> Result<(), StatementError> {
         settle(ident);
         let alias = ident.value.clone();
-        let Some(scope) = self.scopes.last_mut() else { return Ok(()) };
-        if scope.relations.iter().any(|relation| relation.alias == alias) {
-            return Err(StatementError::new(ident.span, format!("{alias} is in FROM twice"))
-                .cure(format!("give one another name: {alias} AS other")));
+        let Some(scope) = self.scopes.last_mut() else {
+            return Ok(());
+        };
+        if scope
+            .relations
+            .iter()
+            .any(|relation| relation.alias == alias)
+        {
+            return Err(
+                StatementError::new(ident.span, format!("{alias} is in FROM twice"))
+                    .cure(format!("give one another name: {alias} AS other")),
+            );
         }
         scope.relations.push(Relation { alias, source });
         Ok(())
@@ -235,14 +280,22 @@ impl Rewriter<'_> {
 }
 
 /// The columns under the names that `AS alias (a, b)` gives them.
-pub(super) fn renamed(alias: &mut TableAlias, mut columns: Output) -> Result<Output, StatementError> {
+pub(super) fn renamed(
+    alias: &mut TableAlias,
+    mut columns: Output,
+) -> Result<Output, StatementError> {
     if alias.at.is_some() {
         return unsupported(alias.name.span, "AT");
     }
     if alias.columns.len() > columns.len() {
         return Err(StatementError::new(
             alias.name.span,
-            format!("{} names {} columns of {}", alias.name.value, alias.columns.len(), columns.len()),
+            format!(
+                "{} names {} columns of {}",
+                alias.name.value,
+                alias.columns.len(),
+                columns.len()
+            ),
         ));
     }
     for (column, definition) in columns.iter_mut().zip(&mut alias.columns) {
@@ -270,7 +323,12 @@ fn constraint(operator: &mut JoinOperator) -> Option<&mut JoinConstraint> {
     }
 }
 
-fn unresolved(resolution: Resolution, schema: Option<&str>, table: &str, span: Span) -> StatementError {
+fn unresolved(
+    resolution: Resolution,
+    schema: Option<&str>,
+    table: &str,
+    span: Span,
+) -> StatementError {
     let written = schema.map(|s| format!("{s}.")).unwrap_or_default() + table;
     match resolution {
         Resolution::Ambiguous(candidates) => {

@@ -2,8 +2,8 @@
 //! engine decides.
 
 use sqlparser::ast::{
-    Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments, ObjectNamePart,
-    Spanned, WindowFrameBound, WindowSpec, WindowType,
+    Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments,
+    ObjectNamePart, Spanned, WindowFrameBound, WindowSpec, WindowType,
 };
 use sqlparser::tokenizer::Span;
 
@@ -16,8 +16,11 @@ impl Rewriter<'_> {
         match function.name.0.as_slice() {
             [ObjectNamePart::Identifier(_)] => {}
             _ => {
-                return Err(StatementError::new(span, format!("there is no function {}", function.name))
-                    .cure("functions have no schema"));
+                return Err(StatementError::new(
+                    span,
+                    format!("there is no function {}", function.name),
+                )
+                .cure("functions have no schema"));
             }
         }
         if function.uses_odbc_syntax || !matches!(function.parameters, FunctionArguments::None) {
@@ -42,7 +45,10 @@ impl Rewriter<'_> {
             }
         }
         self.exprs(function.filter.iter_mut().map(|e| &mut **e))?;
-        function.within_group.iter_mut().try_for_each(|o| self.order_by_expr(o))?;
+        function
+            .within_group
+            .iter_mut()
+            .try_for_each(|o| self.order_by_expr(o))?;
         match &mut function.over {
             None => Ok(()),
             Some(WindowType::NamedWindow(name)) => {
@@ -57,8 +63,10 @@ impl Rewriter<'_> {
         match arg {
             FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => self.expr(expr),
             FunctionArg::Unnamed(FunctionArgExpr::Wildcard) => Ok(()),
-            FunctionArg::Unnamed(_) => Err(StatementError::new(span, "a table is no argument here")
-                .cure("name a column, or write count(*)")),
+            FunctionArg::Unnamed(_) => {
+                Err(StatementError::new(span, "a table is no argument here")
+                    .cure("name a column, or write count(*)"))
+            }
             FunctionArg::Named { .. } | FunctionArg::ExprNamed { .. } => {
                 unsupported(span, "a named argument")
             }
@@ -68,11 +76,13 @@ impl Rewriter<'_> {
     pub(super) fn window(&mut self, spec: &mut WindowSpec) -> Result<(), StatementError> {
         spec.window_name.iter_mut().for_each(settle);
         self.exprs(&mut spec.partition_by)?;
-        spec.order_by.iter_mut().try_for_each(|o| self.order_by_expr(o))?;
+        spec.order_by
+            .iter_mut()
+            .try_for_each(|o| self.order_by_expr(o))?;
         if let Some(frame) = &mut spec.window_frame {
             for bound in std::iter::once(&mut frame.start_bound).chain(&mut frame.end_bound) {
-                if let WindowFrameBound::Preceding(Some(expr)) | WindowFrameBound::Following(Some(expr)) =
-                    bound
+                if let WindowFrameBound::Preceding(Some(expr))
+                | WindowFrameBound::Following(Some(expr)) = bound
                 {
                     self.expr(expr)?;
                 }

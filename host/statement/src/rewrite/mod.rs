@@ -108,12 +108,20 @@ fn is_quoted(ident: &Ident) -> bool {
 
 /// The name as it is looked up: names that were not quoted are in lower case.
 fn folded(ident: &Ident) -> String {
-    if is_quoted(ident) { ident.value.clone() } else { ident.value.to_lowercase() }
+    if is_quoted(ident) {
+        ident.value.clone()
+    } else {
+        ident.value.to_lowercase()
+    }
 }
 
 /// A quoted name, so that the engine takes it as it is.
 fn quoted(name: impl Into<String>, span: Span) -> Ident {
-    Ident { value: name.into(), quote_style: Some('"'), span }
+    Ident {
+        value: name.into(),
+        quote_style: Some('"'),
+        span,
+    }
 }
 
 /// Folds the case of the name and quotes it.
@@ -123,5 +131,11 @@ fn settle(ident: &mut Ident) {
 
 /// An error at `span` for something that has no place in a query here.
 fn unsupported<T>(span: Span, what: &str) -> Result<T, StatementError> {
-    Err(StatementError::new(span, format!("{what} is not supported")))
+    Err(StatementError::new(
+        span,
+        format!("{what} is not supported"),
+    ))
 }
+
+#[cfg(test)]
+mod tests;

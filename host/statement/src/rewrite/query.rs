@@ -1,8 +1,8 @@
 //! Queries: WITH, set operations, ORDER BY and LIMIT.
 
 use sqlparser::ast::{
-    Expr, LimitClause, OrderBy, OrderByExpr, OrderByKind, OrderByOptions, Query, SetExpr, SetQuantifier, Spanned,
-    Value, With,
+    Expr, LimitClause, OrderBy, OrderByExpr, OrderByKind, OrderByOptions, Query, SetExpr,
+    SetQuantifier, Spanned, Value, With,
 };
 use sqlparser::tokenizer::Span;
 
@@ -23,12 +23,19 @@ enum Below {
 
 impl Rewriter<'_> {
     /// Rewrites a query in the scopes that are open; `outermost` makes its order total.
-    pub(super) fn query(&mut self, query: &mut Query, outermost: bool) -> Result<Output, StatementError> {
+    pub(super) fn query(
+        &mut self,
+        query: &mut Query,
+        outermost: bool,
+    ) -> Result<Output, StatementError> {
         self.depth += 1;
         let ctes = self.ctes.len();
         let scopes = self.scopes.len();
         let rewritten = if self.depth > 4 * MAX_DEPTH {
-            Err(StatementError::new(Span::empty(), "subqueries nest too deep"))
+            Err(StatementError::new(
+                Span::empty(),
+                "subqueries nest too deep",
+            ))
         } else {
             self.query_inner(query, outermost)
         };
@@ -38,7 +45,11 @@ impl Rewriter<'_> {
         rewritten
     }
 
-    fn query_inner(&mut self, query: &mut Query, outermost: bool) -> Result<Output, StatementError> {
+    fn query_inner(
+        &mut self,
+        query: &mut Query,
+        outermost: bool,
+    ) -> Result<Output, StatementError> {
         refuse_clauses(query)?;
         if let Some(with) = &mut query.with {
             self.with(with)?;
@@ -49,7 +60,10 @@ impl Rewriter<'_> {
         }
         let limited = self.limit(query)?;
         match &mut query.order_by {
-            Some(OrderBy { kind: OrderByKind::Expressions(keys), .. }) if outermost || limited => {
+            Some(OrderBy {
+                kind: OrderByKind::Expressions(keys),
+                ..
+            }) if outermost || limited => {
                 keys.extend((1..=output.len()).map(ordinal));
             }
             None if limited => self.arbitrary_limit = true,
@@ -69,7 +83,10 @@ impl Rewriter<'_> {
             let columns = self.query(&mut cte.query, false)?;
             let columns = renamed(&mut cte.alias, columns)?;
             settle(&mut cte.alias.name);
-            self.ctes.push(Derived { name: cte.alias.name.value.clone(), columns });
+            self.ctes.push(Derived {
+                name: cte.alias.name.value.clone(),
+                columns,
+            });
         }
         Ok(())
     }
@@ -84,7 +101,12 @@ impl Rewriter<'_> {
                 Ok((projected.output(), Below::Select(scope, projected)))
             }
             SetExpr::Query(query) => Ok((self.query(query, false)?, Below::Set)),
-            SetExpr::SetOperation { left, right, set_quantifier, op: _ } => {
+            SetExpr::SetOperation {
+                left,
+                right,
+                set_quantifier,
+                op: _,
+            } => {
                 if !matches!(
                     set_quantifier,
                     SetQuantifier::All | SetQuantifier::Distinct | SetQuantifier::None
@@ -93,16 +115,24 @@ impl Rewriter<'_> {
                 }
                 self.depth += 1;
                 let sides = if self.depth > 4 * MAX_DEPTH {
-                    Err(StatementError::new(left.span(), "set operations nest too deep"))
+                    Err(StatementError::new(
+                        left.span(),
+                        "set operations nest too deep",
+                    ))
                 } else {
-                    self.body(left).and_then(|(columns, _)| Ok((columns, self.body(right)?.0)))
+                    self.body(left)
+                        .and_then(|(columns, _)| Ok((columns, self.body(right)?.0)))
                 };
                 self.depth -= 1;
                 let (columns, others) = sides?;
                 if columns.len() != others.len() {
                     return Err(StatementError::new(
                         right.span(),
-                        format!("one side has {} columns, the other {}", columns.len(), others.len()),
+                        format!(
+                            "one side has {} columns, the other {}",
+                            columns.len(),
+                            others.len()
+                        ),
                     ));
                 }
                 Ok((columns, Below::Set))
@@ -113,16 +143,26 @@ impl Rewriter<'_> {
                     width = row.content.len();
                     self.exprs(&mut row.content)?;
                 }
-                Ok(((1..=width).map(|n| format!("column{n}")).collect(), Below::Set))
+                Ok((
+                    (1..=width).map(|n| format!("column{n}")).collect(),
+                    Below::Set,
+                ))
             }
             other => unsupported(other.span(), "anything but SELECT in a query"),
         }
     }
 
-    fn order_by(&mut self, order_by: &mut OrderBy, output: &Output, below: Below) -> Result<(), StatementError> {
+    fn order_by(
+        &mut self,
+        order_by: &mut OrderBy,
+        output: &Output,
+        below: Below,
+    ) -> Result<(), StatementError> {
         let OrderByKind::Expressions(keys) = &mut order_by.kind else {
-            return Err(StatementError::new(order_by.span(), "ORDER BY ALL is not supported")
-                .cure("name the columns"));
+            return Err(
+                StatementError::new(order_by.span(), "ORDER BY ALL is not supported")
+                    .cure("name the columns"),
+            );
         };
         if order_by.interpolate.is_some() {
             return unsupported(Span::empty(), "INTERPOLATE");
@@ -166,14 +206,19 @@ impl Rewriter<'_> {
         }
         // Over a set operation a path can only mean an output column of that name.
         if access(&key.expr)?.is_some() {
-            let written = key.expr.to_string().replace(['"', crate::protect::MARK], "");
+            let written = key
+                .expr
+                .to_string()
+                .replace(['"', crate::protect::MARK], "");
             if let Some(name) = output.iter().find(|name| **name == written) {
                 key.expr = Expr::Identifier(quoted(name, key.expr.span()));
                 return Ok(());
             }
         }
-        Err(StatementError::new(key.expr.span(), "this ORDER BY must name an output column")
-            .cure("name the column in each SELECT with AS and order by that name"))
+        Err(
+            StatementError::new(key.expr.span(), "this ORDER BY must name an output column")
+                .cure("name the column in each SELECT with AS and order by that name"),
+        )
     }
 
     /// Whether rows are cut off.
@@ -185,16 +230,26 @@ impl Rewriter<'_> {
         }
         match &mut query.limit_clause {
             None => {}
-            Some(LimitClause::LimitOffset { limit, offset, limit_by }) => {
+            Some(LimitClause::LimitOffset {
+                limit,
+                offset,
+                limit_by,
+            }) => {
                 if let Some(by) = limit_by.first() {
                     return unsupported(by.span(), "LIMIT BY");
                 }
                 limited |= limit.is_some() || offset.is_some();
-                self.exprs(limit.iter_mut().chain(offset.iter_mut().map(|o| &mut o.value)))?;
+                self.exprs(
+                    limit
+                        .iter_mut()
+                        .chain(offset.iter_mut().map(|o| &mut o.value)),
+                )?;
             }
             Some(LimitClause::OffsetCommaLimit { offset, .. }) => {
-                return Err(StatementError::new(offset.span(), "LIMIT a, b is not supported")
-                    .cure("write LIMIT b OFFSET a"));
+                return Err(
+                    StatementError::new(offset.span(), "LIMIT a, b is not supported")
+                        .cure("write LIMIT b OFFSET a"),
+                );
             }
         }
         Ok(limited)
@@ -203,10 +258,16 @@ impl Rewriter<'_> {
 
 fn refuse_clauses(query: &Query) -> Result<(), StatementError> {
     if !query.locks.is_empty() {
-        return Err(StatementError::new(query.span(), "FOR UPDATE is refused: nothing is locked")
-            .cure("leave it out"));
+        return Err(
+            StatementError::new(query.span(), "FOR UPDATE is refused: nothing is locked")
+                .cure("leave it out"),
+        );
     }
-    if query.fetch.as_ref().is_some_and(|fetch| fetch.with_ties || fetch.percent) {
+    if query
+        .fetch
+        .as_ref()
+        .is_some_and(|fetch| fetch.with_ties || fetch.percent)
+    {
         return unsupported(query.span(), "FETCH with TIES or PERCENT");
     }
     if query.for_clause.is_some()
@@ -223,7 +284,10 @@ fn refuse_clauses(query: &Query) -> Result<(), StatementError> {
 fn ordinal(position: usize) -> OrderByExpr {
     OrderByExpr {
         expr: Expr::value(Value::Number(position.to_string(), false)),
-        options: OrderByOptions { asc: None, nulls_first: None },
+        options: OrderByOptions {
+            asc: None,
+            nulls_first: None,
+        },
         with_fill: None,
     }
 }

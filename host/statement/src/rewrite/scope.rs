@@ -26,7 +26,10 @@ pub(super) struct Relation {
 #[derive(Clone, Debug)]
 pub(super) enum Source {
     /// A table, and its place in [`Rewriter::tables`].
-    Table { shape: Arc<TableShape>, index: usize },
+    Table {
+        shape: Arc<TableShape>,
+        index: usize,
+    },
     /// A subquery and its columns.
     Derived(Output),
 }
@@ -41,9 +44,19 @@ pub(super) struct Derived {
 /// What the first names of a dotted chain mean.
 pub(super) enum Head {
     /// A declared column of a table; `used` names belong to it.
-    Column { shape: Arc<TableShape>, table: usize, alias: String, column: ColumnShape, used: usize },
+    Column {
+        shape: Arc<TableShape>,
+        table: usize,
+        alias: String,
+        column: ColumnShape,
+        used: usize,
+    },
     /// A column of a subquery: `alias.column`, or without alias a merged one.
-    Derived { idents: Vec<Ident>, alias: String, used: usize },
+    Derived {
+        idents: Vec<Ident>,
+        alias: String,
+        used: usize,
+    },
     /// `alias.name` of a subquery that has no column called `name`.
     Opaque { alias: String },
 }
@@ -65,7 +78,13 @@ impl Relation {
             Source::Table { shape, index } => {
                 let column = shape.column(&ident.value, is_quoted(ident))?.clone();
                 let (shape, alias) = (Arc::clone(shape), self.alias.clone());
-                Some(Head::Column { shape, table: *index, alias, column, used })
+                Some(Head::Column {
+                    shape,
+                    table: *index,
+                    alias,
+                    column,
+                    used,
+                })
             }
             Source::Derived(columns) => {
                 let name = folded(ident);
@@ -93,7 +112,11 @@ impl Rewriter<'_> {
 
     /// The error for a name that means nothing, with what may have been meant.
     pub(super) fn unknown_column(&self, chain: &[Ident]) -> StatementError {
-        let written = chain.iter().map(|i| i.value.as_str()).collect::<Vec<_>>().join(".");
+        let written = chain
+            .iter()
+            .map(|i| i.value.as_str())
+            .collect::<Vec<_>>()
+            .join(".");
         let (qualifier, wanted) = match chain {
             [first, second, ..] if self.relation(first).is_some() => (Some(first), second),
             [first, ..] => (None, first),
@@ -115,7 +138,12 @@ impl Rewriter<'_> {
         }
         let near = nearest(&wanted.value, candidates.iter().map(String::as_str));
         let error = StatementError::new(wanted.span, format!("there is no column {written}"));
-        let has_tables = self.scopes.iter().flat_map(|s| &s.relations).next().is_some();
+        let has_tables = self
+            .scopes
+            .iter()
+            .flat_map(|s| &s.relations)
+            .next()
+            .is_some();
         match (near.as_slice(), has_tables) {
             ([], true) => error.cure(
                 "a path begins with a column like spec, status or labels; object holds everything",
@@ -127,18 +155,25 @@ impl Rewriter<'_> {
 
     fn relation(&self, ident: &Ident) -> Option<&Relation> {
         let name = folded(ident);
-        self.scopes.iter().rev().flat_map(|s| &s.relations).find(|r| r.alias == name)
+        self.scopes
+            .iter()
+            .rev()
+            .flat_map(|s| &s.relations)
+            .find(|r| r.alias == name)
     }
 }
 
 impl Scope {
     /// What the chain begins with, when it begins here.
     pub(super) fn head(&self, chain: &[Ident]) -> Result<Option<Head>, StatementError> {
-        let Some((first, rest)) = chain.split_first() else { return Ok(None) };
+        let Some((first, rest)) = chain.split_first() else {
+            return Ok(None);
+        };
         let name = folded(first);
-        if let (Some(second), Some(relation)) =
-            (rest.first(), self.relations.iter().find(|r| r.alias == name))
-        {
+        if let (Some(second), Some(relation)) = (
+            rest.first(),
+            self.relations.iter().find(|r| r.alias == name),
+        ) {
             if let Some(head) = relation.head(second, 2) {
                 return Ok(Some(head));
             }
@@ -147,9 +182,11 @@ impl Scope {
             }
         }
         // `schema.table.column` for a table that kept its own name.
-        if let ([second, third, ..], Some(relation)) =
-            (rest, rest.first().and_then(|s| self.relations.iter().find(|r| r.alias == folded(s))))
-            && let Source::Table { shape, .. } = &relation.source
+        if let ([second, third, ..], Some(relation)) = (
+            rest,
+            rest.first()
+                .and_then(|s| self.relations.iter().find(|r| r.alias == folded(s))),
+        ) && let Source::Table { shape, .. } = &relation.source
             && shape.schema == name
             && shape.table == folded(second)
             && let Some(head) = relation.head(third, 3)
@@ -158,23 +195,34 @@ impl Scope {
         }
         if self.merged.contains(&name) {
             let (idents, alias) = (vec![quoted(name, first.span)], String::new());
-            return Ok(Some(Head::Derived { idents, alias, used: 1 }));
+            return Ok(Some(Head::Derived {
+                idents,
+                alias,
+                used: 1,
+            }));
         }
-        let mut owners =
-            self.relations.iter().filter(|r| r.source.has(&first.value, is_quoted(first)) || r.source.has(&name, true));
-        let Some(owner) = owners.next() else { return Ok(None) };
+        let mut owners = self
+            .relations
+            .iter()
+            .filter(|r| r.source.has(&first.value, is_quoted(first)) || r.source.has(&name, true));
+        let Some(owner) = owners.next() else {
+            return Ok(None);
+        };
         let others: Vec<&str> = owners.map(|r| r.alias.as_str()).collect();
         if !others.is_empty() {
-            let written = chain.iter().map(|i| i.value.as_str()).collect::<Vec<_>>().join(".");
+            let written = chain
+                .iter()
+                .map(|i| i.value.as_str())
+                .collect::<Vec<_>>()
+                .join(".");
             let candidates: Vec<String> = std::iter::once(owner.alias.as_str())
                 .chain(others)
                 .map(|alias| format!("{alias}.{written}"))
                 .collect();
-            return Err(StatementError::new(
-                first.span,
-                format!("column {written} is ambiguous"),
-            )
-            .cure(format!("write {}", candidates.join(" or "))));
+            return Err(
+                StatementError::new(first.span, format!("column {written} is ambiguous"))
+                    .cure(format!("write {}", candidates.join(" or "))),
+            );
         }
         Ok(owner.head(first, 1))
     }

@@ -1,8 +1,8 @@
 //! One SELECT: its clauses, and what its output columns are called.
 
 use sqlparser::ast::{
-    Distinct, Expr, GroupByExpr, GroupByWithModifier, NamedWindowExpr, Select, SelectFlavor, SelectItem, Spanned,
-    Value,
+    Distinct, Expr, GroupByExpr, GroupByWithModifier, NamedWindowExpr, Select, SelectFlavor,
+    SelectItem, Spanned, Value,
 };
 
 use super::access::access;
@@ -22,11 +22,16 @@ struct Projection {
 
 impl Projected {
     pub(super) fn output(&self) -> Output {
-        self.columns.iter().map(|column| column.name.clone()).collect()
+        self.columns
+            .iter()
+            .map(|column| column.name.clone())
+            .collect()
     }
 
     fn explicit(&self, name: &str) -> Option<usize> {
-        self.columns.iter().position(|c| c.explicit && c.name == name)
+        self.columns
+            .iter()
+            .position(|c| c.explicit && c.name == name)
     }
 }
 
@@ -83,12 +88,21 @@ impl Rewriter<'_> {
                         }
                     };
                     items.push(item);
-                    columns.push(Projection { name, explicit: false });
+                    columns.push(Projection {
+                        name,
+                        explicit: false,
+                    });
                 }
-                SelectItem::ExprWithAlias { mut expr, mut alias } => {
+                SelectItem::ExprWithAlias {
+                    mut expr,
+                    mut alias,
+                } => {
                     self.expr(&mut expr)?;
                     settle(&mut alias);
-                    columns.push(Projection { name: alias.value.clone(), explicit: true });
+                    columns.push(Projection {
+                        name: alias.value.clone(),
+                        explicit: true,
+                    });
                     items.push(SelectItem::ExprWithAlias { expr, alias });
                 }
                 SelectItem::ExprWithAliases { expr, .. } => {
@@ -97,13 +111,19 @@ impl Rewriter<'_> {
                 wildcard @ (SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..)) => {
                     for (item, name) in self.wildcard(&wildcard)? {
                         items.push(item);
-                        columns.push(Projection { name, explicit: false });
+                        columns.push(Projection {
+                            name,
+                            explicit: false,
+                        });
                     }
                 }
             }
         }
         if items.is_empty() {
-            return Err(StatementError::new(select.select_token.0.span, "SELECT selects nothing"));
+            return Err(StatementError::new(
+                select.select_token.0.span,
+                "SELECT selects nothing",
+            ));
         }
         select.projection = items;
         Ok(Projected { columns })
@@ -124,19 +144,27 @@ impl Rewriter<'_> {
         })
     }
 
-    fn group_by(&mut self, group_by: &mut GroupByExpr, projected: &Projected) -> Result<(), StatementError> {
+    fn group_by(
+        &mut self,
+        group_by: &mut GroupByExpr,
+        projected: &Projected,
+    ) -> Result<(), StatementError> {
         let (exprs, modifiers) = match group_by {
             GroupByExpr::Expressions(exprs, modifiers) => (exprs, modifiers),
             GroupByExpr::All(_) => {
-                return Err(StatementError::new(group_by.span(), "GROUP BY ALL is not supported")
-                    .cure("name the columns"));
+                return Err(
+                    StatementError::new(group_by.span(), "GROUP BY ALL is not supported")
+                        .cure("name the columns"),
+                );
             }
         };
         for modifier in modifiers {
             match modifier {
                 GroupByWithModifier::GroupingSets(expr) => self.expr(expr)?,
                 GroupByWithModifier::Rollup | GroupByWithModifier::Cube => {}
-                GroupByWithModifier::Totals => return unsupported(sqlparser::tokenizer::Span::empty(), "WITH TOTALS"),
+                GroupByWithModifier::Totals => {
+                    return unsupported(sqlparser::tokenizer::Span::empty(), "WITH TOTALS");
+                }
             }
         }
         for expr in exprs {
@@ -168,14 +196,19 @@ fn unique(name: String, columns: &[Projection]) -> String {
     if !taken(&name) {
         return name;
     }
-    (2..).map(|n| format!("{name}_{n}")).find(|name| !taken(name)).unwrap_or(name)
+    (2..)
+        .map(|n| format!("{name}_{n}"))
+        .find(|name| !taken(name))
+        .unwrap_or(name)
 }
 
 fn refuse_clauses(select: &Select) -> Result<(), StatementError> {
     let span = select.select_token.0.span;
     if select.into.is_some() {
-        return Err(StatementError::new(span, "SELECT INTO is refused: nothing is written")
-            .cure("leave INTO out"));
+        return Err(
+            StatementError::new(span, "SELECT INTO is refused: nothing is written")
+                .cure("leave INTO out"),
+        );
     }
     let unknown = !select.optimizer_hints.is_empty()
         || select.select_modifiers.is_some()

@@ -18,20 +18,27 @@ impl Rewriter<'_> {
         let scope = self.scopes.last().cloned().unwrap_or_default();
         let (relations, options) = match item {
             SelectItem::Wildcard(options) => (scope.relations.clone(), options),
-            SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), options) => {
+            SelectItem::QualifiedWildcard(
+                SelectItemQualifiedWildcardKind::ObjectName(name),
+                options,
+            ) => {
                 let Some(ObjectNamePart::Identifier(ident)) = name.0.last() else {
                     return unsupported(span, "this wildcard");
                 };
                 let wanted = folded(ident);
                 let Some(relation) = scope.relations.iter().find(|r| r.alias == wanted) else {
-                    return Err(StatementError::new(span, format!("there is no table {wanted} in FROM")));
+                    return Err(StatementError::new(
+                        span,
+                        format!("there is no table {wanted} in FROM"),
+                    ));
                 };
                 (vec![relation.clone()], options)
             }
             _ => return unsupported(span, "this wildcard"),
         };
         if has_options(options) {
-            return Err(StatementError::new(span, "options of * are not supported").cure("name the columns"));
+            return Err(StatementError::new(span, "options of * are not supported")
+                .cure("name the columns"));
         }
         if relations.is_empty() {
             return Err(StatementError::new(span, "* needs a FROM clause"));
