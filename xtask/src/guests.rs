@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use wasm_encoder::{Component, ComponentSectionId, CustomSection, Module, RawSection};
+use wasm_encoder::{Component, CustomSection, Module, RawSection};
 use wasmparser::{Encoding, Parser, Payload};
 use wit_component::ComponentEncoder;
 
@@ -23,22 +23,23 @@ const TARGET: &str = "wasm32-unknown-unknown";
 
 /// One built guest.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Guest {
+pub(crate) struct Guest {
     /// The package's name.
-    pub name: String,
+    pub(crate) name: String,
     /// The component.
-    pub path: PathBuf,
+    pub(crate) path: PathBuf,
     /// `sha256:` and the digest of the component's bytes.
-    pub digest: String,
+    pub(crate) digest: String,
 }
 
 /// Builds the guests `names` into `<cache>/guests`, or leaves them as they are if nothing changed.
-pub fn build(cache: &Path, names: &[&str]) -> Result<Vec<Guest>> {
+pub(crate) fn build(cache: &Path, names: &[&str]) -> Result<Vec<Guest>> {
     let out = cache.join("guests");
     fs::create_dir_all(&out).with_context(|| format!("create {}", out.display()))?;
     // Two builds at once would write the same files; the lock goes with the file handle.
     let lock = fs::File::create(out.join(".lock")).context("create the lock file")?;
-    lock.lock().context("wait for another build of the guests")?;
+    lock.lock()
+        .context("wait for another build of the guests")?;
 
     let root = workspace_root()?;
     let metadata = MetadataCommand::new()
@@ -66,7 +67,10 @@ fn build_one(cache: &Path, root: &Path, metadata: &Metadata, name: &str) -> Resu
     eprintln!("guest {name}: building");
     let target = cache.join("guests-target");
     compile(root, &target, name)?;
-    let module_path = target.join(TARGET).join("release").join(format!("{file}.wasm"));
+    let module_path = target
+        .join(TARGET)
+        .join("release")
+        .join(format!("{file}.wasm"));
     let module = fs::read(&module_path)
         .with_context(|| format!("read {}: is it a cdylib?", module_path.display()))?;
     let component = componentize(&module)?;
@@ -143,7 +147,7 @@ fn compile(root: &Path, target: &Path, name: &str) -> Result<()> {
 /// Makes a core module a component and moves its manifest to the component's first section.
 ///
 /// There a reader finds it without looking into the nested module.
-pub fn componentize(module: &[u8]) -> Result<Vec<u8>> {
+fn componentize(module: &[u8]) -> Result<Vec<u8>> {
     let (module, manifest) = take_manifest(module)?;
     let component = ComponentEncoder::default()
         .validate(true)
@@ -215,7 +219,10 @@ fn stamp(root: &Path, metadata: &Metadata, name: &str) -> Result<String> {
 
 /// The package and everything that it is built from, without what only its tests need.
 fn closure<'a>(metadata: &'a Metadata, name: &str) -> Result<BTreeMap<PackageId, &'a Package>> {
-    let resolve = metadata.resolve.as_ref().context("no resolved dependencies")?;
+    let resolve = metadata
+        .resolve
+        .as_ref()
+        .context("no resolved dependencies")?;
     let guest = metadata
         .workspace_packages()
         .into_iter()
