@@ -7,14 +7,36 @@
 //! The engine knows tables and plans. Answers, decisions and writes come
 //! through the traits [`Sense`], [`Decide`] and [`Apply`].
 
+mod act;
 mod active;
+mod check;
 mod config;
+mod diff;
+mod dry;
 mod engine;
 mod error;
+mod fields;
+mod finalizer;
+mod finding;
+mod finish;
+mod grant;
+mod intent;
+mod key;
+mod memory;
 mod metrics;
+mod owner;
+mod pass;
 mod plan;
+mod planning;
+mod prune;
+mod queue;
+mod ready;
+mod release;
 mod report;
+mod sensing;
+mod status;
 mod traits;
+mod trigger;
 
 pub use active::{Active, KindFacts, MaxPrune, PassLimits, Primary, kind_of, table_of};
 pub use config::{EngineConfig, PlanLimits};

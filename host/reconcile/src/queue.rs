@@ -353,7 +353,11 @@ impl<K: Keyed> Queue<K> {
         Priority::ALL.map(|priority| {
             self.lanes
                 .values()
-                .map(|lane| lane.ready.range((priority, 0)..=(priority, u64::MAX)).count())
+                .map(|lane| {
+                    lane.ready
+                        .range((priority, 0)..=(priority, u64::MAX))
+                        .count()
+                })
                 .sum()
         })
     }

@@ -175,7 +175,9 @@ fn first_in_first_out_inside_a_priority_and_urgent_first() {
     queue.add(&key(1, 3), Priority::Live, Why::default());
     queue.add(&key(0, 4), Priority::Live, Why::default());
     queue.add(&key(0, 1), Priority::Retry, Why::default());
-    let order: Vec<u8> = std::iter::from_fn(|| queue.pop(now)).map(|(k, _)| k.1).collect();
+    let order: Vec<u8> = std::iter::from_fn(|| queue.pop(now))
+        .map(|(k, _)| k.1)
+        .collect();
     assert_eq!(order, [3, 4, 1, 2]);
 }
 

@@ -1,0 +1,479 @@
+//! Plan checks: what must be right about a plan before anything is written.
+//!
+//! A plan is accepted or refused whole. Refused, every offence is named at once.
+
+use crate::active::{Active, KindFacts};
+use crate::config::PlanLimits;
+use crate::grant;
+use crate::intent::{Intent, PRUNE_DISABLED};
+use crate::owner::Owner;
+use crate::traits::{Kinds, ObjectRef};
+use kybern_interface::{
+    Action, Adoption, ApplyObject, Children, DeleteObject, EventType, GrantVerb, Gvk, Plan, names,
+};
+use serde_json::Value;
+use std::collections::BTreeSet;
+
+/// A kind of offence; the reason of the condition is the gravest one's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Fault {
+    /// Not what the grants allow.
+    NotGranted,
+    /// Part of the interface, not of this version of the host.
+    NotSupportedYet,
+    /// The API server does not serve the kind.
+    NotServed,
+    /// Wrong in itself.
+    Invalid,
+}
+
+impl Fault {
+    /// The condition's reason.
+    pub(crate) fn reason(self) -> &'static str {
+        match self {
+            Self::NotGranted => "NotGranted",
+            Self::NotSupportedYet => "NotSupportedYet",
+            Self::NotServed => "KindNotServed",
+            Self::Invalid => "InvalidPlan",
+        }
+    }
+}
+
+/// One thing that is wrong with a plan.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Offence {
+    pub(crate) fault: Fault,
+    /// What is wrong, naming the action.
+    pub(crate) message: String,
+}
+
+/// A plan that has passed its checks.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Checked {
+    pub(crate) children: Children,
+    pub(crate) intents: Vec<Intent>,
+    pub(crate) deletes: Vec<(ObjectRef, DeleteObject)>,
+    pub(crate) status: Option<Value>,
+    pub(crate) events: Vec<(EventType, String, String)>,
+}
+
+struct Checker<'a> {
+    active: &'a Active,
+    owner: &'a Owner,
+    kinds: &'a dyn Kinds,
+    limits: &'a PlanLimits,
+    offences: Vec<Offence>,
+    seen: BTreeSet<(String, String, String, String)>,
+}
+
+/// Checks a plan.
+pub(crate) fn check(
+    plan: &Plan,
+    active: &Active,
+    owner: &Owner,
+    kinds: &dyn Kinds,
+    limits: &PlanLimits,
+) -> Result<Checked, Vec<Offence>> {
+    let mut checker = Checker {
+        active,
+        owner,
+        kinds,
+        limits,
+        offences: Vec::new(),
+        seen: BTreeSet::new(),
+    };
+    let checked = checker.plan(plan);
+    if checker.offences.is_empty() {
+        Ok(checked)
+    } else {
+        checker.offences.sort();
+        Err(checker.offences)
+    }
+}
+
+impl Checker<'_> {
+    fn offend(&mut self, fault: Fault, message: String) {
+        self.offences.push(Offence { fault, message });
+    }
+
+    fn invalid(&mut self, message: String) {
+        self.offend(Fault::Invalid, message);
+    }
+
+    fn plan(&mut self, plan: &Plan) -> Checked {
+        let mut checked = Checked {
+            children: plan.children.clone(),
+            ..Checked::default()
+        };
+        if plan.actions.len() > self.limits.actions {
+            self.invalid(format!(
+                "the plan has {} actions; at most {} are taken",
+                plan.actions.len(),
+                self.limits.actions
+            ));
+            return checked;
+        }
+        for (at, action) in plan.actions.iter().enumerate() {
+            match action {
+                Action::Apply(apply) => {
+                    if plan.children == Children::Unchanged {
+                        self.invalid(format!(
+                            "action {at}: the plan says that its children are unchanged, and applies one"
+                        ));
+                    } else if let Some(intent) = self.apply(at, apply) {
+                        checked.intents.push(intent);
+                    }
+                }
+                Action::Delete(delete) => {
+                    if let Some(target) = self.delete(at, delete) {
+                        checked.deletes.push((target, delete.clone()));
+                    }
+                }
+                Action::Status { status } => {
+                    if checked.status.is_some() {
+                        self.invalid(format!("action {at}: a plan has one status"));
+                    }
+                    self.status(at, status);
+                    checked.status = Some(status.clone());
+                }
+                Action::Event {
+                    severity,
+                    reason,
+                    message,
+                } => {
+                    self.event(at, reason, message);
+                    checked
+                        .events
+                        .push((*severity, reason.clone(), message.clone()));
+                }
+                Action::Patch(_) => self.unsupported(at, "patch"),
+                Action::Effect(_) => self.unsupported(at, "effect"),
+                Action::Sql(_) => self.unsupported(at, "sql"),
+                Action::SetState(_) => self.unsupported(at, "setState"),
+                Action::CreateSubresource(_) => self.unsupported(at, "createSubresource"),
+            }
+        }
+        checked
+    }
+
+    fn unsupported(&mut self, at: usize, what: &str) {
+        self.offend(
+            Fault::NotSupportedYet,
+            format!("action {at}: this version of Kybern does not run `{what}` actions yet"),
+        );
+    }
+
+    /// Facts about the kind of the object that an action names.
+    fn facts(&mut self, at: usize, gvk: &Gvk) -> Option<KindFacts> {
+        let facts = self.kinds.facts(gvk);
+        if facts.is_none() {
+            self.offend(
+                Fault::NotServed,
+                format!("action {at}: the API server does not serve {gvk}"),
+            );
+        }
+        facts
+    }
+
+    fn once(&mut self, at: usize, target: &ObjectRef) {
+        let name = (
+            target.gvk.group.clone(),
+            target.gvk.kind.clone(),
+            target.namespace.clone(),
+            target.name.clone(),
+        );
+        if !self.seen.insert(name) {
+            self.invalid(format!("action {at}: {target} is named twice"));
+        }
+    }
+
+    fn apply(&mut self, at: usize, action: &ApplyObject) -> Option<Intent> {
+        let object = &action.object;
+        let before = self.offences.len();
+        let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str);
+        let (api_version, kind, name) =
+            match (text("/apiVersion"), text("/kind"), text("/metadata/name")) {
+                (Some(a), Some(k), Some(n)) if !a.is_empty() && !k.is_empty() => (a, k, n),
+                _ => {
+                    self.invalid(format!(
+                        "action {at}: an object needs apiVersion, kind and metadata.name"
+                    ));
+                    return None;
+                }
+            };
+        let gvk = Gvk::from_api_version(api_version, kind);
+        if depth_over(object, self.limits.depth) {
+            self.invalid(format!(
+                "action {at}: {kind} {name} nests deeper than {}",
+                self.limits.depth
+            ));
+            return None;
+        }
+        let bytes = object.to_string().len();
+        if bytes > self.limits.object_bytes {
+            self.invalid(format!(
+                "action {at}: {kind} {name} has {bytes} bytes; at most {} are taken",
+                self.limits.object_bytes
+            ));
+        }
+        if let Err(why) = subdomain(name) {
+            self.invalid(format!(
+                "action {at}: the name {} of a {kind} {why}",
+                short(name)
+            ));
+        }
+        self.metadata(at, kind, object);
+        for path in &action.ignore_paths {
+            let plain = !path.is_empty()
+                && path.split('.').all(|part| {
+                    !part.is_empty()
+                        && part
+                            .bytes()
+                            .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+                });
+            if !plain || path.starts_with("metadata.name") {
+                self.invalid(format!(
+                    "action {at}: ignorePaths takes dotted field names like `spec.replicas`, not `{}`",
+                    short(path)
+                ));
+            }
+        }
+        let facts = self.facts(at, &gvk)?;
+        self.namespace(at, kind, text("/metadata/namespace"), &facts);
+        if self.offences.len() > before {
+            return None;
+        }
+        let intent = Intent::of(action, self.owner, &facts);
+        if intent.target == self.owner.object() {
+            self.invalid(format!("action {at}: a CR cannot be its own child"));
+        }
+        self.once(at, &intent.target);
+        let answer = grant::check(
+            &self.active.registration.spec.grants.write,
+            GrantVerb::Apply,
+            action.adopt == Adoption::IfUnowned,
+            &intent.target,
+            object.pointer("/metadata/labels"),
+            self.owner,
+        );
+        if let grant::Answer::Refused(why) = answer {
+            self.offend(
+                Fault::NotGranted,
+                format!("action {at}: apply of {}: {why}", intent.target),
+            );
+        }
+        Some(intent)
+    }
+
+    /// Where the object lives must fit its kind.
+    fn namespace(&mut self, at: usize, kind: &str, given: Option<&str>, facts: &KindFacts) {
+        let given = given.unwrap_or_default();
+        if facts.namespaced {
+            if given.is_empty() && self.owner.namespace.is_empty() {
+                self.invalid(format!(
+                    "action {at}: a {kind} of a cluster-scoped CR needs metadata.namespace"
+                ));
+            }
+            if !given.is_empty() && !label(given) {
+                self.invalid(format!(
+                    "action {at}: the namespace {} is no DNS label",
+                    short(given)
+                ));
+            }
+        } else if !given.is_empty() {
+            self.invalid(format!(
+                "action {at}: {kind} is cluster-scoped and takes no metadata.namespace"
+            ));
+        }
+    }
+
+    /// What an object may say about itself.
+    fn metadata(&mut self, at: usize, kind: &str, object: &Value) {
+        if object.pointer("/metadata/generateName").is_some() {
+            self.invalid(format!(
+                "action {at}: generateName makes a new {kind} in every pass: give it a name"
+            ));
+        }
+        if let Some(owners) = object.pointer("/metadata/ownerReferences")
+            && let Some(list) = owners.as_array()
+            && list
+                .iter()
+                .any(|o| o.get("uid").and_then(Value::as_str) != Some(self.owner.uid.as_str()))
+        {
+            self.invalid(format!(
+                "action {at}: ownerReferences of a {kind} are set by the host"
+            ));
+        }
+        for (map, what) in [("labels", "label"), ("annotations", "annotation")] {
+            let Some(value) = object.pointer(&format!("/metadata/{map}")) else {
+                continue;
+            };
+            if value.is_null() {
+                continue;
+            }
+            let Some(entries) = value.as_object() else {
+                self.invalid(format!("action {at}: metadata.{map} of a {kind} is no map"));
+                continue;
+            };
+            for (key, value) in entries {
+                let reserved = key.starts_with("kybern.dev/") || key.starts_with("applyset.");
+                let allowed = key == names::PRUNE && value == PRUNE_DISABLED;
+                if reserved && !allowed {
+                    self.invalid(format!(
+                        "action {at}: the {what} {key} of a {kind} is the host's"
+                    ));
+                } else if !value.is_string() && !value.is_null() {
+                    self.invalid(format!(
+                        "action {at}: the {what} {} of a {kind} is no string",
+                        short(key)
+                    ));
+                }
+            }
+        }
+    }
+
+    fn delete(&mut self, at: usize, action: &DeleteObject) -> Option<ObjectRef> {
+        let given = &action.target;
+        if given.cluster.is_some() {
+            self.unsupported(at, "delete in another cluster");
+        }
+        if given.uid.as_deref().unwrap_or_default().is_empty() {
+            self.invalid(format!(
+                "action {at}: a delete needs the uid of the object that is meant"
+            ));
+        }
+        if let Err(why) = subdomain(&given.name) {
+            self.invalid(format!(
+                "action {at}: the name {} of a {} {why}",
+                short(&given.name),
+                given.kind
+            ));
+        }
+        let gvk = Gvk::new(&*given.group, &*given.version, &*given.kind);
+        let facts = self.facts(at, &gvk)?;
+        if facts.namespaced == given.namespace.is_empty() {
+            self.invalid(format!(
+                "action {at}: {} is {}",
+                given.kind,
+                if facts.namespaced {
+                    "namespaced and needs a namespace"
+                } else {
+                    "cluster-scoped and takes no namespace"
+                }
+            ));
+        }
+        let target = ObjectRef {
+            gvk,
+            plural: facts.plural,
+            namespace: given.namespace.clone(),
+            name: given.name.clone(),
+        };
+        self.once(at, &target);
+        let answer = grant::check(
+            &self.active.registration.spec.grants.write,
+            GrantVerb::Delete,
+            false,
+            &target,
+            None,
+            self.owner,
+        );
+        if let grant::Answer::Refused(why) = answer {
+            self.offend(
+                Fault::NotGranted,
+                format!("action {at}: delete of {target}: {why}"),
+            );
+        }
+        Some(target)
+    }
+
+    fn status(&mut self, at: usize, status: &Value) {
+        if !status.is_object() {
+            self.invalid(format!("action {at}: a status is an object"));
+        } else if depth_over(status, self.limits.depth) {
+            self.invalid(format!(
+                "action {at}: the status nests deeper than {}",
+                self.limits.depth
+            ));
+        } else if status.to_string().len() > self.limits.status_bytes {
+            self.invalid(format!(
+                "action {at}: the status is larger than {} bytes",
+                self.limits.status_bytes
+            ));
+        }
+    }
+
+    fn event(&mut self, at: usize, reason: &str, message: &str) {
+        let camel = reason.len() <= 128
+            && reason.starts_with(|c: char| c.is_ascii_uppercase())
+            && reason.bytes().all(|b| b.is_ascii_alphanumeric());
+        if !camel {
+            self.invalid(format!(
+                "action {at}: the reason {} of an event is not CamelCase",
+                short(reason)
+            ));
+        }
+        if message.chars().count() > self.limits.message_chars {
+            self.invalid(format!(
+                "action {at}: the message of an event is longer than {} characters",
+                self.limits.message_chars
+            ));
+        }
+    }
+}
+
+/// Whether a value nests deeper than `limit`.
+fn depth_over(value: &Value, limit: usize) -> bool {
+    match value {
+        Value::Object(object) => {
+            limit == 0 || object.values().any(|inner| depth_over(inner, limit - 1))
+        }
+        Value::Array(items) => limit == 0 || items.iter().any(|inner| depth_over(inner, limit - 1)),
+        _ => false,
+    }
+}
+
+/// A guest's text in a message: quoted, bounded.
+fn short(text: &str) -> String {
+    let mut out: String = text.chars().take(64).collect();
+    if out.len() < text.len() {
+        out.push('…');
+    }
+    format!("{out:?}")
+}
+
+/// RFC 1123 label.
+fn label(text: &str) -> bool {
+    let edge = |b: Option<u8>| b.is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+    text.len() <= 63
+        && edge(text.bytes().next())
+        && edge(text.bytes().last())
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+}
+
+/// RFC 1123 subdomain.
+fn subdomain(text: &str) -> Result<(), &'static str> {
+    if text.len() > 253 {
+        return Err("is longer than 253 characters");
+    }
+    let labels = !text.is_empty()
+        && text.split('.').all(|part| {
+            // Parts of a subdomain may be longer than a label.
+            !part.is_empty()
+                && part
+                    .bytes()
+                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+                && !part.starts_with('-')
+                && !part.ends_with('-')
+        });
+    if labels {
+        Ok(())
+    } else {
+        Err("is no DNS-1123 subdomain: lower-case letters, digits, `-` and `.`")
+    }
+}
+
+#[cfg(test)]
+#[path = "check_tests.rs"]
+mod tests;

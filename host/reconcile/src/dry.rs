@@ -1,0 +1,84 @@
+//! A dry pass: everything up to the writes.
+
+use crate::engine::Shared;
+use crate::error::EngineError;
+use crate::finding::Finding;
+use crate::finish::wanted_status;
+use crate::key::CrKey;
+use crate::pass::{self, Located};
+use crate::planning;
+use crate::report::{DryPass, Ending, Verdict};
+use crate::status::StatusWrite;
+
+/// What a pass would do now.
+pub(crate) async fn run(shared: &Shared, key: &CrKey) -> Result<DryPass, EngineError> {
+    let cx = match pass::locate(shared, key) {
+        Located::Found(cx) => cx,
+        Located::Gone => return Err(EngineError::NoSuchObject(key.to_string())),
+        Located::NotReady(message, _) => return Err(EngineError::NotReady(message)),
+    };
+    let memory = shared
+        .memory(key)
+        .filter(|memory| memory.uid == cx.owner.uid)
+        .unwrap_or_default();
+    let mut dry = DryPass {
+        object: cx.object.clone(),
+        answers: Vec::new(),
+        plan: None,
+        offences: Vec::new(),
+        steps: Vec::new(),
+        ending: Ending::Succeeded,
+        status_changes: false,
+    };
+    dry.answers = match pass::ask(shared, &cx).await {
+        Ok(answers) => answers,
+        Err(finding) => {
+            dry.ending = finding.ending;
+            return Ok(dry);
+        }
+    };
+    let plan = match pass::ask_plan(shared, &cx, &dry.answers).await {
+        Ok(plan) => plan,
+        Err(finding) => {
+            dry.ending = finding.ending;
+            return Ok(dry);
+        }
+    };
+    let planned = planning::plan(
+        &plan,
+        &shared.deps,
+        cx.active(),
+        &cx.owner,
+        &cx.row,
+        &cx.snapshot,
+        &memory,
+        false,
+    );
+    match planned {
+        Ok(planned) => {
+            dry.steps = planned.steps();
+            let quiet = dry
+                .steps
+                .iter()
+                .all(|step| matches!(step.verdict, Verdict::Converged | Verdict::Kept));
+            if planned.held > 0 {
+                dry.ending = Finding::held("too many children would be pruned").ending;
+            } else if quiet {
+                dry.ending = Ending::Unchanged;
+            }
+            if let Some(health) = Finding::succeeded().health {
+                let status = planned.checked.status.as_ref();
+                dry.status_changes = matches!(
+                    wanted_status(&cx, &memory, status, &health),
+                    Some(StatusWrite::Needed(..))
+                );
+            }
+        }
+        Err(offences) => {
+            dry.ending = Finding::of_offences(&offences).ending;
+            dry.offences = offences.into_iter().map(|o| o.message).collect();
+        }
+    }
+    dry.plan = Some(plan);
+    Ok(dry)
+}

@@ -1,0 +1,260 @@
+//! The end of a pass: status, Events, when to look again, report.
+
+use crate::act::Actor;
+use crate::engine::{Deps, Shared};
+use crate::fields;
+use crate::finding::{Finding, Retry};
+use crate::intent::fingerprint;
+use crate::memory::{Memory, StatusBaseline};
+use crate::pass::{Context, Outcome};
+use crate::queue::{Next, Priority, Why, backoff};
+use crate::report::{Ending, PassReport};
+use crate::status::{self, Health, HealthKind, StatusWrite, Wanted};
+use crate::traits::{EventRequest, WriteBody};
+use kybern_interface::EventType;
+use serde_json::{Value, json};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Shortest delay that a plugin can ask for.
+const REQUEUE_FLOOR: Duration = Duration::from_secs(1);
+/// First and longest delay of a pass that waits.
+const POLL_BASE: Duration = Duration::from_millis(250);
+const POLL_CAP: Duration = Duration::from_secs(60);
+/// Passes in a row that start again at once after a conflict.
+const MAX_CONFLICTS: u32 = 5;
+
+/// Ends a pass.
+pub(crate) async fn finish(
+    shared: &Shared,
+    cx: &Context,
+    actor: &Actor<'_>,
+    memory: &mut Memory,
+    mut outcome: Outcome,
+    started: Instant,
+) -> (Next, PassReport) {
+    if let Some(health) = outcome.finding.health.clone()
+        && let Err(finding) = write_status(cx, actor, memory, &outcome, &health).await
+    {
+        memory.settled = None;
+        // A pass that has failed already says why itself.
+        if matches!(outcome.finding.ending, Ending::Succeeded | Ending::Paused) {
+            outcome.finding = finding;
+        }
+    }
+    record_events(shared, cx, actor, memory, &outcome).await;
+    let next = schedule(&shared.deps, memory, &outcome);
+    let at = match next {
+        Next::After(after, ..) => Some(after),
+        _ => None,
+    };
+    let report = PassReport {
+        plugin: cx.key.plugin.to_string(),
+        object: cx.owner.object(),
+        sequence: cx.snapshot.sequence(),
+        at: shared.deps.clock.now().to_string(),
+        took: started.elapsed(),
+        ending: outcome.finding.ending,
+        answers: outcome.answers,
+        steps: outcome.steps,
+        writes: std::mem::take(&mut *actor.written.lock()),
+        next: at,
+        failures: memory.failures,
+    };
+    (next, report)
+}
+
+/// The status that a finding wants on the CR; none if there is nothing to compare.
+pub(crate) fn wanted_status(
+    cx: &Context,
+    memory: &Memory,
+    plugin: Option<&Value>,
+    health: &Health,
+) -> Option<StatusWrite> {
+    if !cx.primary.facts.has_status {
+        return None;
+    }
+    let active = cx.active();
+    let manager = active.status_manager();
+    let built = Wanted {
+        shape: &active.manifest.status,
+        plugin,
+        health,
+        generation: cx.row.generation(),
+        now: &cx.now,
+    }
+    .build(&cx.object, &manager);
+    let nothing = built.as_object().is_none_or(serde_json::Map::is_empty)
+        && fields::owned_by(&cx.object, &manager, "status").is_none_or(|entry| entry.is_empty());
+    if nothing {
+        return None;
+    }
+    Some(status::compare(
+        built,
+        &cx.object,
+        &cx.owner,
+        active,
+        memory.status.as_ref(),
+    ))
+}
+
+async fn write_status(
+    cx: &Context,
+    actor: &Actor<'_>,
+    memory: &mut Memory,
+    outcome: &Outcome,
+    health: &Health,
+) -> Result<(), Finding> {
+    let Some(wanted) = wanted_status(cx, memory, outcome.status.as_ref(), health) else {
+        return Ok(());
+    };
+    let (object, sent) = match wanted {
+        StatusWrite::Unchanged(baseline) => {
+            memory.status = Some(baseline);
+            return Ok(());
+        }
+        StatusWrite::Needed(object, sent) => (object, sent),
+    };
+    let manager = cx.active().status_manager();
+    let body = WriteBody::ApplyStatus {
+        object: object.clone(),
+        manager: manager.clone(),
+    };
+    let target = cx.owner.object();
+    memory.status = None;
+    match actor.write(&target, body).await {
+        Ok(written) => {
+            memory.status = written
+                .object
+                .map(|live| StatusBaseline::of(sent, &object, &live, &manager));
+            Ok(())
+        }
+        Err(error) if error.is_not_found() => Err(Finding::quiet(Ending::Gone)),
+        Err(error) => Err(Finding::of_write(&target, &error)),
+    }
+}
+
+/// Records a warning when its cause is new, and the plugin's Events when they are.
+async fn record_events(
+    shared: &Shared,
+    cx: &Context,
+    actor: &Actor<'_>,
+    memory: &mut Memory,
+    outcome: &Outcome,
+) {
+    let event = |severity, reason: &str, note: &str| EventRequest {
+        plugin: cx.key.plugin.clone(),
+        regarding: cx.owner.object(),
+        uid: cx.owner.uid.clone(),
+        severity,
+        reason: reason.to_owned(),
+        action: "Reconcile",
+        note: note.to_owned(),
+    };
+    match &outcome.finding.health {
+        Some(health)
+            if health.kind == HealthKind::Stalled
+                || matches!(outcome.finding.ending, Ending::Failed { .. }) =>
+        {
+            let cause = (health.reason.clone(), health.message.clone());
+            if memory.warned.as_ref() != Some(&cause) {
+                let event = event(EventType::Warning, &health.reason, &health.message);
+                shared.deps.apply.event(event).await;
+                memory.warned = Some(cause);
+            }
+        }
+        Some(health) if health.kind == HealthKind::Ready => memory.warned = None,
+        _ => {}
+    }
+    if !outcome.decided {
+        return;
+    }
+    let prints: Vec<u128> = outcome
+        .events
+        .iter()
+        .map(|(severity, reason, message)| {
+            fingerprint(&json!([format!("{severity:?}"), reason, message]))
+        })
+        .collect();
+    // After a start, a pass that wrote nothing repeats what was said before it.
+    let silent = memory.events.is_none() && actor.written.lock().is_empty();
+    if !silent {
+        let before = memory.events.take().unwrap_or_default();
+        for ((severity, reason, message), print) in outcome.events.iter().zip(&prints) {
+            if !before.contains(print) {
+                shared
+                    .deps
+                    .apply
+                    .event(event(*severity, reason, message))
+                    .await;
+            }
+        }
+    }
+    memory.events = Some(prints);
+}
+
+/// When to look again.
+fn schedule(deps: &Deps, memory: &mut Memory, outcome: &Outcome) -> Next {
+    let unit = deps.entropy.unit();
+    let config = &deps.config;
+    let retry = match outcome.finding.retry {
+        Retry::AtOnce if memory.conflicts >= MAX_CONFLICTS => Retry::Backoff,
+        other => other,
+    };
+    if retry == Retry::AtOnce {
+        memory.conflicts += 1;
+        return Next::Again;
+    }
+    memory.conflicts = 0;
+    let grow = |failures: u32| backoff(config.backoff_base, config.backoff_cap, failures, unit);
+    let poll = |waits: u32| backoff(POLL_BASE, POLL_CAP, waits, unit);
+    let none = Why::default();
+    let next = match retry {
+        Retry::Backoff | Retry::BackoffAtLeast(_) => {
+            let least = match retry {
+                Retry::BackoffAtLeast(least) => least,
+                _ => Duration::ZERO,
+            };
+            let delay = grow(memory.failures).max(least);
+            memory.failures = memory.failures.saturating_add(1);
+            Some((delay, Priority::Retry))
+        }
+        Retry::Poll => {
+            let delay = poll(memory.waits);
+            memory.waits = memory.waits.saturating_add(1);
+            Some((delay, Priority::Retry))
+        }
+        Retry::PollAfter(after) => Some((after, Priority::Retry)),
+        Retry::OnChange | Retry::AtOnce => None,
+    };
+    match outcome.finding.ending {
+        Ending::Gone => return Next::Rest,
+        Ending::Succeeded => {
+            memory.failures = 0;
+            memory.waits = 0;
+        }
+        _ => {}
+    }
+    // The plugin's own delay; a pass that found nothing new keeps the one that was running.
+    let now = Instant::now();
+    if outcome.decided {
+        memory.requeue_at = outcome.requeue_ms.map(|ms| {
+            let asked = Duration::from_millis(ms).max(REQUEUE_FLOOR);
+            now + asked.mul_f64(0.9 + unit / 10.0).max(REQUEUE_FLOOR)
+        });
+    }
+    let timer = memory
+        .requeue_at
+        .map(|at| at.saturating_duration_since(now));
+    match (next, timer) {
+        (Some((delay, priority)), None) => Next::After(delay, priority, none),
+        (Some((delay, priority)), Some(timer)) if delay <= timer => {
+            Next::After(delay, priority, none)
+        }
+        (_, Some(timer)) => Next::After(timer, Priority::Retry, Why { timer: true }),
+        (None, None) => {
+            let resync = config.resync.mul_f64(0.75 + unit / 4.0);
+            Next::After(resync, Priority::Resync, none)
+        }
+    }
+}

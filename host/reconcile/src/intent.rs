@@ -1,0 +1,373 @@
+//! What one `apply` action wants: the object as it is sent, and its hash.
+
+use crate::active::KindFacts;
+use crate::owner::{Owner, hex};
+use crate::traits::ObjectRef;
+use kybern_interface::{
+    Adoption, ApplyMode, ApplyObject, Gvk, ImmutablePolicy, PrunePolicy, names,
+};
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+
+/// Annotation value on a child that loses its owner instead of being deleted.
+pub(crate) const PRUNE_ORPHAN: &str = "orphan";
+/// Annotation value on a child that is not pruned.
+pub(crate) const PRUNE_DISABLED: &str = "disabled";
+
+/// What one `apply` action wants.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Intent {
+    pub(crate) target: ObjectRef,
+    /// What is sent: the plan's object, ownerReference, inventory label, hash.
+    pub(crate) object: Value,
+    /// Hash of it, values of handed-over paths left out.
+    pub(crate) hash: String,
+    /// Paths handed over to other managers.
+    pub(crate) ignored: Vec<Vec<String>>,
+    pub(crate) mode: ApplyMode,
+    pub(crate) wave: i32,
+    pub(crate) ready: bool,
+    pub(crate) on_immutable: ImmutablePolicy,
+    pub(crate) adopt: Adoption,
+    pub(crate) during_deletion: bool,
+    /// Whether the garbage collector takes it when the CR goes.
+    pub(crate) reachable: bool,
+}
+
+/// Metadata that is the API server's and never part of an intent.
+const SERVER_METADATA: [&str; 8] = [
+    "creationTimestamp",
+    "deletionGracePeriodSeconds",
+    "deletionTimestamp",
+    "generation",
+    "managedFields",
+    "resourceVersion",
+    "selfLink",
+    "uid",
+];
+
+impl Intent {
+    /// The intent of an action that has passed the plan checks.
+    pub(crate) fn of(action: &ApplyObject, owner: &Owner, facts: &KindFacts) -> Self {
+        let text = |pointer: &str| {
+            action
+                .object
+                .pointer(pointer)
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+        };
+        let namespace = match (facts.namespaced, text("/metadata/namespace")) {
+            (false, _) => "",
+            (true, "") => owner.namespace.as_str(),
+            (true, given) => given,
+        };
+        let target = ObjectRef {
+            gvk: Gvk::from_api_version(text("/apiVersion"), text("/kind")),
+            plural: facts.plural.clone(),
+            namespace: namespace.to_owned(),
+            name: text("/metadata/name").to_owned(),
+        };
+        let reachable = owner.reaches(namespace);
+        let ignored: Vec<Vec<String>> = action
+            .ignore_paths
+            .iter()
+            .map(|path| path.split('.').map(str::to_owned).collect())
+            .collect();
+
+        let mut object = action.object.clone();
+        drop_nulls(&mut object);
+        if let Some(top) = object.as_object_mut() {
+            if facts.has_status {
+                top.remove("status");
+            }
+            if let Some(metadata) = member(top, "metadata") {
+                for key in SERVER_METADATA {
+                    metadata.remove(key);
+                }
+                metadata.remove("namespace");
+                if facts.namespaced {
+                    metadata.insert("namespace".to_owned(), Value::from(namespace));
+                }
+                metadata.remove("ownerReferences");
+                if reachable {
+                    metadata.insert("ownerReferences".to_owned(), json!([owner.reference()]));
+                }
+            }
+        }
+        set_metadata(&mut object, "labels", names::PART_OF, &owner.part_of);
+        match action.prune {
+            PrunePolicy::Delete => {}
+            PrunePolicy::Orphan => {
+                set_metadata(&mut object, "annotations", names::PRUNE, PRUNE_ORPHAN);
+            }
+            PrunePolicy::Keep => {
+                set_metadata(&mut object, "annotations", names::PRUNE, PRUNE_DISABLED);
+            }
+        }
+        remove_path(
+            &mut object,
+            &["metadata", "annotations", names::INTENT].map(str::to_owned),
+        );
+        let hash = hash_of(&object, &ignored);
+        set_metadata(&mut object, "annotations", names::INTENT, &hash);
+        Self {
+            target,
+            object,
+            hash,
+            ignored,
+            mode: action.mode,
+            wave: action.wave,
+            ready: action.ready,
+            on_immutable: action.on_immutable,
+            adopt: action.adopt,
+            during_deletion: action.during_deletion,
+            reachable,
+        }
+    }
+
+    /// The part that managedFields can name, handed-over paths left out.
+    pub(crate) fn owned(&self) -> Value {
+        let mut owned = self.object.clone();
+        for path in &self.ignored {
+            remove_path(&mut owned, path);
+        }
+        named(owned)
+    }
+}
+
+/// The part of an object that managedFields can name.
+pub(crate) fn named(mut object: Value) -> Value {
+    if let Some(top) = object.as_object_mut() {
+        top.remove("apiVersion");
+        top.remove("kind");
+        if let Some(metadata) = top.get_mut("metadata").and_then(Value::as_object_mut) {
+            metadata.remove("name");
+            metadata.remove("namespace");
+            for key in SERVER_METADATA {
+                metadata.remove(key);
+            }
+            if metadata.is_empty() {
+                top.remove("metadata");
+            }
+        }
+    }
+    object
+}
+
+/// The object under `key`, made if it is absent or no object.
+pub(crate) fn member<'o>(
+    object: &'o mut Map<String, Value>,
+    key: &str,
+) -> Option<&'o mut Map<String, Value>> {
+    let slot = object.entry(key).or_insert(Value::Null);
+    if !slot.is_object() {
+        *slot = Value::Object(Map::new());
+    }
+    slot.as_object_mut()
+}
+
+/// Sets one text under `metadata`, in a map such as `labels`.
+fn set_metadata(object: &mut Value, map: &str, key: &str, value: &str) {
+    if let Some(inner) = object
+        .as_object_mut()
+        .and_then(|top| member(top, "metadata"))
+        .and_then(|metadata| member(metadata, map))
+    {
+        inner.insert(key.to_owned(), Value::from(value));
+    }
+}
+
+/// A null in an intent means that the field is not wanted; sent, it would be owned.
+fn drop_nulls(value: &mut Value) {
+    match value {
+        Value::Object(object) => {
+            object.retain(|_, inner| !inner.is_null());
+            object.values_mut().for_each(drop_nulls);
+        }
+        Value::Array(items) => items.iter_mut().for_each(drop_nulls),
+        _ => {}
+    }
+}
+
+/// Takes the value at a path of field names out; what is empty after that stays.
+pub(crate) fn remove_path(object: &mut Value, path: &[String]) {
+    let Some((last, parents)) = path.split_last() else {
+        return;
+    };
+    let mut node = object;
+    for name in parents {
+        match node.get_mut(name) {
+            Some(inner) => node = inner,
+            None => return,
+        }
+    }
+    if let Some(object) = node.as_object_mut() {
+        object.remove(last);
+    }
+}
+
+/// Sets the value at a path of field names.
+pub(crate) fn set_path(object: &mut Value, path: &[String], value: Value) {
+    let Some((last, parents)) = path.split_last() else {
+        return;
+    };
+    let Some(mut node) = object.as_object_mut() else {
+        return;
+    };
+    for name in parents {
+        match member(node, name) {
+            Some(inner) => node = inner,
+            None => return,
+        }
+    }
+    node.insert(last.clone(), value);
+}
+
+/// The value at a path of field names.
+pub(crate) fn get_path<'v>(object: &'v Value, path: &[String]) -> Option<&'v Value> {
+    path.iter().try_fold(object, |node, name| node.get(name))
+}
+
+/// RFC 8785, then SHA-256, shortened to 128 bits.
+fn hash_of(object: &Value, ignored: &[Vec<String>]) -> String {
+    let mut rest = object.clone();
+    for path in ignored {
+        remove_path(&mut rest, path);
+    }
+    let mut paths: Vec<String> = ignored.iter().map(|path| path.join(".")).collect();
+    paths.sort();
+    let mut hash = Sha256::new();
+    hash.update(canonical(&json!([rest, paths])));
+    hex(&hash.finalize(), 16)
+}
+
+/// RFC 8785.
+pub(crate) fn canonical(value: &Value) -> Vec<u8> {
+    serde_json_canonicalizer::to_vec(value).unwrap_or_else(|_| value.to_string().into_bytes())
+}
+
+/// A 128-bit fingerprint of a value, equal for equal canonical JSON.
+pub(crate) fn fingerprint(value: &Value) -> u128 {
+    xxhash_rust::xxh3::xxh3_128(&canonical(value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::owner::part_of;
+
+    fn owner(namespace: &str) -> Owner {
+        Owner {
+            gvk: Gvk::new("app.example.com", "v1", "App"),
+            plural: "apps".into(),
+            namespace: namespace.into(),
+            name: "a".into(),
+            uid: "u1".into(),
+            part_of: part_of("reg", "u1"),
+        }
+    }
+
+    fn facts() -> KindFacts {
+        KindFacts {
+            plural: "deployments".into(),
+            namespaced: true,
+            has_status: true,
+        }
+    }
+
+    fn action(object: Value) -> ApplyObject {
+        serde_json::from_value(json!({ "object": object })).unwrap()
+    }
+
+    fn deployment() -> Value {
+        json!({
+            "apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": { "name": "web", "creationTimestamp": null, "labels": { "app": "x" } },
+            "spec": { "replicas": 2, "paused": null },
+            "status": { "replicas": 7 },
+        })
+    }
+
+    #[test]
+    fn the_sent_object_carries_owner_label_and_hash_and_nothing_of_the_servers() {
+        let intent = Intent::of(&action(deployment()), &owner("ns"), &facts());
+        let hash = intent.hash.clone();
+        assert_eq!(
+            intent.object,
+            json!({
+                "apiVersion": "apps/v1", "kind": "Deployment",
+                "metadata": {
+                    "name": "web", "namespace": "ns",
+                    "labels": { "app": "x", (names::PART_OF): part_of("reg", "u1") },
+                    "annotations": { (names::INTENT): hash },
+                    "ownerReferences": [{
+                        "apiVersion": "app.example.com/v1", "kind": "App", "name": "a", "uid": "u1",
+                        "controller": true, "blockOwnerDeletion": true,
+                    }],
+                },
+                "spec": { "replicas": 2 },
+            })
+        );
+        assert_eq!(intent.hash.len(), 32);
+    }
+
+    #[test]
+    fn the_hash_follows_the_content_and_not_its_spelling() {
+        let hash = |object: Value| Intent::of(&action(object), &owner("ns"), &facts()).hash;
+        let mut other = deployment();
+        assert_eq!(hash(deployment()), hash(other.clone()));
+        other["status"] = json!(null);
+        other["metadata"]["namespace"] = json!("ns");
+        assert_eq!(hash(deployment()), hash(other.clone()));
+        other["spec"]["replicas"] = json!(3);
+        assert_ne!(hash(deployment()), hash(other));
+        let mut later = owner("ns");
+        later.uid = "u2".into();
+        assert_ne!(
+            hash(deployment()),
+            Intent::of(&action(deployment()), &later, &facts()).hash
+        );
+    }
+
+    #[test]
+    fn values_of_handed_over_paths_are_sent_but_not_hashed() {
+        let with = |replicas: i64| {
+            let mut object = deployment();
+            object["spec"]["replicas"] = json!(replicas);
+            let mut action = action(object);
+            action.ignore_paths = vec!["spec.replicas".into()];
+            Intent::of(&action, &owner("ns"), &facts())
+        };
+        assert_eq!(with(1).hash, with(2).hash);
+        assert_ne!(with(1).object, with(2).object);
+        assert_eq!(with(1).owned(), with(2).owned());
+        let plain = Intent::of(&action(deployment()), &owner("ns"), &facts());
+        assert_ne!(with(2).hash, plain.hash);
+    }
+
+    #[test]
+    fn an_illegal_ownerreference_is_never_sent() {
+        let mut cluster = facts();
+        cluster.namespaced = false;
+        let far = Intent::of(&action(deployment()), &owner("ns"), &cluster);
+        assert!(!far.reachable);
+        assert_eq!(far.object.pointer("/metadata/ownerReferences"), None);
+        assert_eq!(far.object.pointer("/metadata/namespace"), None);
+        let near = Intent::of(&action(deployment()), &owner(""), &cluster);
+        assert!(near.reachable);
+        let mut elsewhere = deployment();
+        elsewhere["metadata"]["namespace"] = json!("other");
+        assert!(!Intent::of(&action(elsewhere.clone()), &owner("ns"), &facts()).reachable);
+        assert!(Intent::of(&action(elsewhere), &owner(""), &facts()).reachable);
+    }
+
+    #[test]
+    fn paths_are_set_read_and_taken_out() {
+        let path: Vec<String> = ["spec", "replicas"].map(str::to_owned).to_vec();
+        let mut object = json!({});
+        set_path(&mut object, &path, json!(4));
+        assert_eq!(get_path(&object, &path), Some(&json!(4)));
+        remove_path(&mut object, &path);
+        assert_eq!(object, json!({ "spec": {} }));
+    }
+}

@@ -1,0 +1,162 @@
+//! Planning: decide's plan, checked and compared with what is there.
+
+use crate::act::Task;
+use crate::active::Active;
+use crate::check::{self, Checked, Offence};
+use crate::diff;
+use crate::engine::Deps;
+use crate::memory::Memory;
+use crate::owner::{Child, Owner, child_ref, find, inventory};
+use crate::prune;
+use crate::report::{Step, Verdict};
+use crate::traits::ObjectRef;
+use kybern_interface::{Children, Deletion, Plan, names};
+use kybern_table::{Row, Snapshot};
+use std::collections::BTreeSet;
+
+/// A plan that has passed its checks, and what is to be done for it.
+#[derive(Debug)]
+pub(crate) struct Planned {
+    pub(crate) checked: Checked,
+    pub(crate) tasks: Vec<Task>,
+    /// Children that the plan does not name, with what happens to them.
+    pub(crate) leftovers: Vec<(ObjectRef, Child, Verdict)>,
+    /// All children there are.
+    pub(crate) children: usize,
+    /// Deletions that are held back.
+    pub(crate) held: usize,
+}
+
+impl Planned {
+    /// What is to be done, for people.
+    pub(crate) fn steps(&self) -> Vec<Step> {
+        let mut steps: Vec<Step> = self
+            .tasks
+            .iter()
+            .map(|task| Step {
+                target: task.intent.target.clone(),
+                wave: task.intent.wave,
+                verdict: task.difference.verdict.clone(),
+            })
+            .collect();
+        steps.extend(self.checked.deletes.iter().map(|(target, delete)| Step {
+            target: target.clone(),
+            wave: delete.wave,
+            verdict: Verdict::Delete,
+        }));
+        steps.extend(self.leftovers.iter().map(|(target, _, verdict)| Step {
+            target: target.clone(),
+            wave: i32::MAX,
+            verdict: verdict.clone(),
+        }));
+        steps.sort_by(|a, b| (a.wave, &a.target).cmp(&(b.wave, &b.target)));
+        steps
+    }
+
+    /// Whether the plan wants a child that the garbage collector cannot reach.
+    pub(crate) fn out_of_reach(&self) -> bool {
+        self.tasks.iter().any(|task| !task.intent.reachable)
+    }
+}
+
+/// Checks a plan and compares it with the snapshot.
+#[expect(clippy::too_many_arguments, reason = "the whole of a pass's facts")]
+pub(crate) fn plan(
+    plan: &Plan,
+    deps: &Deps,
+    active: &Active,
+    owner: &Owner,
+    cr: &Row,
+    snapshot: &Snapshot,
+    memory: &Memory,
+    forced: bool,
+) -> Result<Planned, Vec<Offence>> {
+    let checked = check::check(plan, active, owner, &*deps.kinds, &deps.config.plan)?;
+    let manager = active.manager();
+    let deleting = cr.deleting();
+    let tasks: Vec<Task> = checked
+        .intents
+        .iter()
+        .filter(|intent| !deleting || intent.during_deletion)
+        .map(|intent| {
+            let row = find(snapshot, &intent.target);
+            let remembered = row
+                .as_ref()
+                .and_then(|row| memory.children.get(row.uid().as_ref()));
+            let live = row.as_ref().map(Row::value);
+            let difference = diff::diff(intent, live.as_ref(), owner, &manager, remembered, forced);
+            Task {
+                intent: intent.clone(),
+                live,
+                difference,
+            }
+        })
+        .collect();
+
+    let inventory = inventory(snapshot, active, owner);
+    let children = inventory.len();
+    let named: BTreeSet<(String, String, String, String)> = checked
+        .intents
+        .iter()
+        .map(|intent| &intent.target)
+        .chain(checked.deletes.iter().map(|(target, _)| target))
+        .map(identity)
+        .collect();
+    let mut leftovers: Vec<(ObjectRef, Child, Verdict)> = Vec::new();
+    let over =
+        deleting && plan.deletion != Deletion::Done && plan.deletion != Deletion::NotDeleting;
+    let prunes = if deleting {
+        !over
+    } else {
+        checked.children == Children::Complete
+    };
+    for child in inventory {
+        let target = child_ref(snapshot, &child);
+        let keep = if deleting {
+            // What the garbage collector reaches is its business.
+            owner.reaches(&target.namespace)
+        } else {
+            named.contains(&identity(&target))
+        };
+        if prunes && !keep {
+            let verdict = prune::verdict(&child, owner);
+            leftovers.push((target, child, verdict));
+        }
+    }
+    let doomed = leftovers
+        .iter()
+        .filter(|(.., verdict)| *verdict == Verdict::Prune)
+        .count();
+    let confirmed = cr.annotation(names::CONFIRM_PRUNE);
+    let allowed = deleting
+        || prune::allowed(
+            doomed,
+            children,
+            active.limits.max_prune,
+            confirmed.as_deref(),
+        );
+    if !allowed {
+        for (.., verdict) in &mut leftovers {
+            if *verdict == Verdict::Prune {
+                *verdict = Verdict::Held;
+            }
+        }
+    }
+    Ok(Planned {
+        checked,
+        tasks,
+        leftovers,
+        children,
+        held: if allowed { 0 } else { doomed },
+    })
+}
+
+/// What makes an object one object, whatever version names it.
+fn identity(target: &ObjectRef) -> (String, String, String, String) {
+    (
+        target.gvk.group.clone(),
+        target.gvk.kind.clone(),
+        target.namespace.clone(),
+        target.name.clone(),
+    )
+}

@@ -1,0 +1,91 @@
+//! Letting go of everything that a registration holds, so that nothing stays Terminating without it.
+
+use crate::act::Actor;
+use crate::active::{Active, Primary};
+use crate::engine::{Deps, Released};
+use crate::finalizer;
+use crate::key::CrKey;
+use crate::owner::{Owner, child_ref, inventory, provably_ours};
+use crate::prune::is_precious;
+use kybern_interface::RemovalPolicy;
+use kybern_table::{Row, TableState};
+
+/// Releases every CR of a registration, whether its selector still selects it or not.
+pub(crate) async fn run(deps: &Deps, active: &Active, policy: RemovalPolicy) -> Released {
+    let mut released = Released::default();
+    let snapshot = deps.reader.snapshot();
+    for primary in &active.primaries {
+        let table = primary.table();
+        let Some(view) = snapshot.table(&table) else {
+            released
+                .failures
+                .push(format!("{table} is not watched: its CRs are not known"));
+            continue;
+        };
+        if !matches!(view.state(), TableState::Ready { .. }) {
+            released
+                .failures
+                .push(format!("{table} cannot be read now: its CRs are not known"));
+            continue;
+        }
+        for chunk in view.scan() {
+            for row in (0..chunk.len()).filter_map(|at| chunk.row(at)) {
+                cr(deps, active, primary, &row, policy, &mut released).await;
+            }
+        }
+    }
+    released
+}
+
+/// Children first: a CR that is being deleted goes as soon as its finalizer does.
+async fn cr(
+    deps: &Deps,
+    active: &Active,
+    primary: &Primary,
+    row: &Row,
+    policy: RemovalPolicy,
+    released: &mut Released,
+) {
+    let plugin = active.name().into();
+    let key = CrKey::of(&plugin, &primary.table(), row);
+    let owner = Owner::of(active, primary, &key, row);
+    let actor = Actor::new(deps, active, &owner);
+    let snapshot = deps.reader.snapshot();
+    let mut stuck = false;
+    for child in inventory(&snapshot, active, &owner) {
+        if !provably_ours(&child.row, &owner) {
+            continue;
+        }
+        let target = child_ref(&snapshot, &child);
+        let delete = policy == RemovalPolicy::DeleteChildren && !is_precious(&child.table);
+        let result = if delete && child.row.deleting() {
+            continue;
+        } else if delete {
+            actor.prune(&target, &child).await
+        } else {
+            actor.orphan(&target, &child).await
+        };
+        match result {
+            Ok(()) => released.children += 1,
+            Err(error) => {
+                stuck = true;
+                released.failures.push(format!("{target}: {error}"));
+            }
+        }
+    }
+    if stuck {
+        return;
+    }
+    let target = owner.object();
+    let current = crate::owner::find(&deps.reader.snapshot(), &target)
+        .filter(|current| current.uid() == row.uid());
+    let patch =
+        current.and_then(|current| finalizer::remove(&current.value(), &active.finalizer()));
+    if let Some(patch) = patch {
+        match actor.patch(&target, patch).await {
+            Ok(_) => released.crs += 1,
+            Err(error) if error.is_not_found() => released.crs += 1,
+            Err(error) => released.failures.push(format!("{target}: {error}")),
+        }
+    }
+}

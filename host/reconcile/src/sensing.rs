@@ -1,0 +1,190 @@
+//! Sensing: which queries a pass asks, and whether their answers leave anything to do.
+
+use crate::active::Active;
+use crate::error::DecideError;
+use crate::intent::fingerprint;
+use crate::memory::{Memory, Settled};
+use crate::owner::{Owner, inventory};
+use crate::traits::Answer;
+use kybern_interface::{Query, names};
+use kybern_table::{Path, Row, Segment, Snapshot};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+
+/// Queries of one pass.
+const MAX_QUERIES: usize = 64;
+
+/// The value at a path, if there is one.
+pub(crate) fn at<'v>(object: &'v Value, path: &Path) -> Option<&'v Value> {
+    path.from_root()
+        .segments()
+        .iter()
+        .try_fold(object, |node, segment| match segment {
+            Segment::Key(key) => node.get(key),
+            Segment::Index(index) => node.get(*index),
+        })
+}
+
+/// The manifest's queries, parameters taken from the CR.
+pub(crate) fn static_queries(active: &Active, object: &Value) -> Vec<Query> {
+    active
+        .manifest
+        .queries
+        .iter()
+        .map(|query| Query {
+            name: query.name.clone(),
+            sql: query.sql.clone(),
+            params: query
+                .params
+                .iter()
+                .map(|path| {
+                    let value = path
+                        .parse()
+                        .ok()
+                        .and_then(|path| at(object, &path).cloned());
+                    match value {
+                        // A parameter is a scalar; structure goes in as its JSON text.
+                        Some(inner @ (Value::Object(_) | Value::Array(_))) => {
+                            Value::from(inner.to_string())
+                        }
+                        Some(scalar) => scalar,
+                        None => Value::Null,
+                    }
+                })
+                .collect(),
+        })
+        .collect()
+}
+
+/// The manifest's queries and those of the sense hook.
+pub(crate) fn join(
+    mut queries: Vec<Query>,
+    dynamic: Vec<Query>,
+) -> Result<Vec<Query>, DecideError> {
+    queries.extend(dynamic);
+    let names: BTreeSet<&str> = queries.iter().map(|q| q.name.as_str()).collect();
+    let wrong = if names.len() < queries.len() {
+        Some("two queries have the same name".to_owned())
+    } else if queries.len() > MAX_QUERIES {
+        Some(format!("a pass asks at most {MAX_QUERIES} queries"))
+    } else {
+        None
+    };
+    match wrong {
+        Some(message) => Err(DecideError::Crashed {
+            kind: crate::error::Crash::Output,
+            message,
+        }),
+        None => Ok(queries),
+    }
+}
+
+/// What a pass may depend on in the CR itself: not its status.
+pub(crate) fn object_fingerprint(row: &Row, object: &Value) -> u128 {
+    let metadata = |key: &str| object.pointer(&format!("/metadata/{key}"));
+    let version = match row.generation() {
+        Some(generation) => json!(generation),
+        // Kinds without a generation: any change may matter.
+        None => json!(row.resource_version().to_string()),
+    };
+    fingerprint(&json!([
+        row.uid(),
+        version,
+        metadata("labels"),
+        metadata("annotations"),
+        metadata("deletionTimestamp"),
+        metadata("finalizers"),
+    ]))
+}
+
+/// Name and fingerprint of each answer.
+pub(crate) fn fingerprints(answers: &[Answer]) -> Vec<(String, u128)> {
+    answers
+        .iter()
+        .map(|answer| (answer.name.clone(), answer.fingerprint))
+        .collect()
+}
+
+/// Whether nothing that a plan could depend on, and nothing that the last plan made, has changed.
+pub(crate) fn unchanged(
+    now: &Settled,
+    memory: &mut Memory,
+    snapshot: &Snapshot,
+    active: &Active,
+    owner: &Owner,
+    object: &Value,
+) -> bool {
+    let Some(last) = &memory.settled else {
+        return false;
+    };
+    let same = last.digest == now.digest
+        && last.registration == now.registration
+        && last.object == now.object
+        && last.answers == now.answers;
+    if !same {
+        return false;
+    }
+    let mut found = 0usize;
+    for child in inventory(snapshot, active, owner) {
+        let uid = child.row.uid();
+        match memory.children.get_mut(uid.as_ref()) {
+            Some(baseline) => {
+                if !baseline.settled(&child.row) {
+                    return false;
+                }
+                found += 1;
+            }
+            None if last.extras.contains(uid.as_ref()) => {}
+            None => return false,
+        }
+    }
+    let status = memory.status.as_ref().is_none_or(|s| s.holds(object));
+    found == memory.children.len() && status
+}
+
+/// The value of the CR's `force-resync` annotation if it is one that no pass has honoured yet.
+/// The first pass after a start honours none: it cannot know which are new.
+pub(crate) fn forced(row: &Row, memory: &mut Memory) -> bool {
+    let value = row.annotation(names::FORCE_RESYNC);
+    match memory.resynced.replace(value.clone()) {
+        Some(before) => value.is_some() && before != value,
+        None => false,
+    }
+}
+
+/// Whether the CR asks to be left alone.
+pub(crate) fn paused(row: &Row, active: &Active) -> Option<&'static str> {
+    if active.registration.spec.paused {
+        return Some("the registration is paused");
+    }
+    row.annotation(names::PAUSED)
+        .filter(|value| value != "false")
+        .map(|_| "paused by the annotation kybern.dev/paused")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_reads_what_it_names() {
+        let object = json!({ "metadata": { "labels": { "a/b": "x" } }, "spec": { "l": [1, 2] } });
+        let read = |text: &str| at(&object, &text.parse().unwrap()).cloned();
+        assert_eq!(read("metadata.labels['a/b']"), Some(json!("x")));
+        assert_eq!(read("labels['a/b']"), Some(json!("x")));
+        assert_eq!(read("spec.l[1]"), Some(json!(2)));
+        assert_eq!(read("spec.l[2]"), None);
+    }
+
+    #[test]
+    fn two_queries_of_one_name_are_refused() {
+        let query = |name: &str| Query {
+            name: name.into(),
+            sql: "SELECT 1".into(),
+            params: vec![],
+        };
+        assert!(join(vec![query("a")], vec![query("b")]).is_ok());
+        assert!(join(vec![query("a")], vec![query("a")]).is_err());
+        assert!(join(vec![], (0..65).map(|n| query(&n.to_string())).collect()).is_err());
+    }
+}
