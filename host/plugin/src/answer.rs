@@ -37,7 +37,8 @@ impl Answer {
                     field.data_type()
                 ));
             };
-            fields.push(Field::new(field.name(), target, field.is_nullable()));
+            // Casting may leave values out.
+            fields.push(Field::new(field.name(), target, true));
         }
         let schema = Arc::new(Schema::new(fields));
         let mut rows = 0_u64;

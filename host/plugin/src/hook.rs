@@ -5,11 +5,12 @@ use crate::call::{Call, CallError, Usage};
 use crate::document;
 use crate::limiter::OutOfMemory;
 use crate::limits::CallLimits;
+use crate::load::LoadError;
 use crate::log::printable;
 use crate::meter::{OutOfTime, Stopwatch};
 use crate::runtime::Inner;
 use crate::state::CallState;
-use kybern_interface::{Failure, HookError};
+use kybern_interface::{Failure, HookError, PACKAGE};
 use wasmtime::component::{
     ComponentExportIndex, ComponentType, Instance, InstancePre, Lift, TypedFunc,
 };
@@ -69,7 +70,8 @@ impl Callee<'_> {
         limits: &CallLimits,
     ) -> Call<String> {
         self.run(answers, limits, |store, instance| {
-            let function = typed(store, instance, hook)?;
+            let function =
+                typed(store, instance, hook).map_err(|reason| CallError::Host { reason })?;
             let bytes = u64::try_from(input.len()).unwrap_or(u64::MAX);
             store.data_mut().bytes_in = bytes;
             let (output,) = function
@@ -80,13 +82,22 @@ impl Callee<'_> {
     }
 
     /// Makes an instance and looks whether these hooks have the right types.
-    pub(crate) fn probe(&self, hooks: &[&Hook], limits: &CallLimits) -> Call<()> {
-        self.run(Vec::new(), limits, |store, instance| {
-            for hook in hooks {
-                typed(store, instance, hook)?;
-            }
+    pub(crate) fn probe(&self, hooks: &[&Hook], limits: &CallLimits) -> Result<(), LoadError> {
+        let mut mismatch = None;
+        let probe = self.run(Vec::new(), limits, |store, instance| {
+            mismatch = hooks
+                .iter()
+                .find_map(|hook| typed(store, instance, hook).err());
             Ok(())
-        })
+        });
+        probe.result.map_err(LoadError::Probe)?;
+        match mismatch {
+            None => Ok(()),
+            Some(reason) => Err(LoadError::Interface {
+                reason,
+                offered: PACKAGE,
+            }),
+        }
     }
 
     fn run<T: Length>(
@@ -169,12 +180,10 @@ fn typed(
     store: &mut Store<CallState>,
     instance: &Instance,
     hook: &Hook,
-) -> Result<Function, CallError> {
+) -> Result<Function, String> {
     instance
         .get_typed_func(&mut *store, &hook.index)
-        .map_err(|error| CallError::Host {
-            reason: format!("hook `{}`: {error:#}", hook.name),
-        })
+        .map_err(|error| format!("hook `{}`: {error:#}", hook.name))
 }
 
 fn hook_error(error: GuestError) -> CallError {

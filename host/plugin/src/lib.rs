@@ -45,5 +45,5 @@ pub use engine::Allocation;
 pub use limits::CallLimits;
 pub use load::LoadError;
 pub use manifest::read_manifest;
-pub use plugin::Plugin;
+pub use plugin::{Code, Plugin};
 pub use runtime::{Runtime, RuntimeConfig, RuntimeError};

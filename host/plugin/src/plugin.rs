@@ -25,8 +25,18 @@ pub struct Plugin {
     loaded: Arc<Loaded>,
 }
 
+/// Where a plugin's machine code came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Code {
+    /// Compiled when the plugin was loaded.
+    Compiled,
+    /// Compiled earlier and kept in the cache.
+    Cached,
+}
+
 struct Loaded {
     runtime: Arc<Inner>,
+    code: Code,
     digest: String,
     manifest: Manifest,
     /// For the hooks that are pure functions. The act hook will get one of its
@@ -46,6 +56,11 @@ impl Plugin {
     /// What the plugin asks for.
     pub fn manifest(&self) -> &Manifest {
         &self.loaded.manifest
+    }
+
+    /// Whether its machine code was compiled now or earlier.
+    pub fn code(&self) -> Code {
+        self.loaded.code
     }
 
     /// Whether it exports the sense hook.
@@ -142,7 +157,7 @@ pub(crate) fn load(runtime: &Arc<Inner>, wasm: &[u8]) -> Result<Plugin, LoadErro
     let manifest = manifest::parse(shape.manifest()?)?;
     let digest = format!("sha256:{:x}", Sha256::digest(wasm));
 
-    let component = component(runtime, wasm, &digest)?;
+    let (component, code) = component(runtime, wasm, &digest)?;
     let hook = |name| find(&component, name);
     let decide = hook("decide").ok_or(LoadError::NoDecide)?;
     let sense = hook("sense");
@@ -158,6 +173,7 @@ pub(crate) fn load(runtime: &Arc<Inner>, wasm: &[u8]) -> Result<Plugin, LoadErro
     let plugin = Plugin {
         loaded: Arc::new(Loaded {
             runtime: Arc::clone(runtime),
+            code,
             digest,
             manifest,
             pure,
@@ -175,8 +191,7 @@ impl Plugin {
     fn probe(&self) -> Result<(), LoadError> {
         let mut hooks = vec![&self.loaded.decide];
         hooks.extend(&self.loaded.sense);
-        let probe = self.callee().probe(&hooks, &CallLimits::default());
-        probe.result.map_err(LoadError::Probe)
+        self.callee().probe(&hooks, &CallLimits::default())
     }
 }
 
@@ -190,7 +205,11 @@ fn find(component: &Component, name: &'static str) -> Option<Hook> {
 
 /// The compiled component, from the cache if it is there. One compiles at a time:
 /// compiling takes all processors anyway, and a second load of the same bytes finds them done.
-fn component(runtime: &Inner, wasm: &[u8], digest: &str) -> Result<Component, LoadError> {
+fn component(
+    runtime: &Inner,
+    wasm: &[u8],
+    digest: &str,
+) -> Result<(Component, Code), LoadError> {
     let _turn = runtime.compiling.lock();
     let key = Key::new(digest, &runtime.engine);
     if let Some(cache) = &runtime.cache
@@ -199,7 +218,7 @@ fn component(runtime: &Inner, wasm: &[u8], digest: &str) -> Result<Component, Lo
         match compiled::load(&runtime.engine, &code) {
             Ok(component) => {
                 tracing::debug!(digest, "loaded compiled plugin");
-                return Ok(component);
+                return Ok((component, Code::Cached));
             }
             Err(error) => {
                 tracing::warn!(
@@ -225,5 +244,5 @@ fn component(runtime: &Inner, wasm: &[u8], digest: &str) -> Result<Component, Lo
             tracing::warn!(digest, error, "a compiled plugin could not be kept");
         }
     }
-    Ok(component)
+    Ok((component, Code::Compiled))
 }

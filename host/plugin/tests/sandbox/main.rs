@@ -1,0 +1,15 @@
+//! The sandbox against guests that mean harm, and against files that are no plugins.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests"
+)]
+
+mod cache;
+mod evil;
+mod guest;
+mod loading;
+mod rows;
+mod text;
