@@ -10,6 +10,9 @@ pub struct StoreConfig {
     pub chunk_bytes: usize,
     /// zstd level of sealed bodies.
     pub compression_level: i32,
+    /// Bytes of a table's bodies after which the next ones are compressed with a
+    /// dictionary. Never for Secrets.
+    pub dictionary_after: usize,
     /// Changes that the log keeps.
     pub log_entries: usize,
     /// Bytes that the log may keep alive, chunks that only it holds included.
@@ -26,6 +29,7 @@ impl Default for StoreConfig {
             chunk_rows: 2048,
             chunk_bytes: 8 << 20,
             compression_level: 3,
+            dictionary_after: 4 << 20,
             log_entries: 65_536,
             log_bytes: 64 << 20,
             cache_bytes: 128 << 20,
@@ -33,3 +37,17 @@ impl Default for StoreConfig {
         }
     }
 }
+
+impl StoreConfig {
+    /// The same with every bound at a value that works.
+    pub(crate) fn clamped(mut self) -> StoreConfig {
+        self.chunk_rows = self.chunk_rows.clamp(2, MAX_ROWS);
+        self.chunk_bytes = self.chunk_bytes.clamp(1, MAX_BYTES);
+        self
+    }
+}
+
+/// Rows have 16-bit numbers inside their chunk.
+const MAX_ROWS: usize = 1 << 16;
+/// Bodies have 32-bit offsets inside their chunk; the last one may stand out.
+const MAX_BYTES: usize = 1 << 30;

@@ -1,14 +1,17 @@
 //! Columns of rows that were found by look-up.
 
-use arrow::array::{ArrayRef, new_null_array};
+use arrow::array::ArrayRef;
 
 use crate::column::{Column, PathType};
+use crate::extract::{Want, extract};
 use crate::path::Path;
 use crate::row::Row;
 
-/// The columns, then the paths, of these rows in this order.
+/// The columns, then the paths, of these rows in this order. Each body is read
+/// once, and only if something of it is asked for.
 pub fn gather(rows: &[Row], columns: &[Column], paths: &[(Path, PathType)]) -> Vec<ArrayRef> {
-    let fixed = columns.iter().map(Column::data_type);
-    let types = fixed.chain(paths.iter().map(|(_, of)| of.data_type()));
-    types.map(|of| new_null_array(&of, rows.len())).collect()
+    let columns = columns.iter().cloned().map(Want::Column);
+    let paths = paths.iter().map(|(path, of)| Want::path(path, *of));
+    let wants: Vec<Want> = columns.chain(paths).collect();
+    extract(rows.iter().map(Row::refer), &wants)
 }

@@ -1,17 +1,40 @@
 //! The in-memory columnar store: every watched object, queryable at any moment.
-
+mod bitmap;
+mod block;
+mod body;
 mod change;
+mod chunk;
 mod column;
 mod config;
+mod delta;
+mod extract;
+mod garbage;
 mod gather;
+mod index;
+mod ingest;
+mod json;
 mod key;
+mod log;
+mod merge;
+mod num;
 mod path;
+mod postings;
 mod readset;
+mod record;
+mod refer;
+mod root;
 mod row;
+mod shred;
+mod slots;
 mod snapshot;
 mod stats;
 mod store;
+mod table;
+mod tombstone;
+mod uid;
+mod version;
 mod view;
+mod work;
 
 pub use change::{Applied, Batch, Change, ChangeError, Deleted, Origin, Sequence};
 pub use column::{Column, PathType};

@@ -6,13 +6,15 @@ use thiserror::Error;
 
 use crate::change::Sequence;
 use crate::key::KindKey;
+use crate::root::Root;
 use crate::row::Row;
 use crate::view::TableView;
 
-/// All tables at one sequence; never changes; cheap to clone.
+/// All tables at one sequence; never changes; cheap to clone. What it shows is
+/// kept in memory for as long as it, or a view of it, is held.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
-    sequence: Sequence,
+    root: Arc<Root>,
 }
 
 /// One row's change in one commit.
@@ -22,7 +24,8 @@ pub struct RowChange {
     pub sequence: Sequence,
     /// The table.
     pub table: KindKey,
-    /// The object's uid; for objects without one, `namespace/name`.
+    /// The object's uid; for objects without one, the key of
+    /// [`crate::Index::Name`].
     pub uid: Arc<str>,
     /// The state before; none for a creation.
     pub old: Option<Row>,
@@ -30,7 +33,7 @@ pub struct RowChange {
     pub new: Option<Row>,
 }
 
-/// The log does not reach back that far: read the whole table instead.
+/// The log does not reach back that far: read the tables instead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("snapshot too old (sequence {sequence}, oldest {oldest})")]
 pub struct SnapshotTooOld {
@@ -41,30 +44,32 @@ pub struct SnapshotTooOld {
 }
 
 impl Snapshot {
-    /// An empty snapshot.
-    pub(crate) fn empty() -> Snapshot {
-        Snapshot {
-            sequence: Sequence(0),
-        }
+    pub(crate) fn new(root: Arc<Root>) -> Snapshot {
+        Snapshot { root }
     }
 
     /// The commit that the snapshot shows.
     pub fn sequence(&self) -> Sequence {
-        self.sequence
+        self.root.sequence
     }
 
     /// One table, if it is defined.
-    pub fn table(&self, _key: &KindKey) -> Option<TableView> {
-        None
+    pub fn table(&self, key: &KindKey) -> Option<TableView> {
+        let at = self.root.directory.get(key)?;
+        let version = self.root.tables.get(*at)?;
+        Some(TableView::new(Arc::clone(version), Arc::clone(&self.root)))
     }
 
     /// All tables, by key.
-    pub fn tables(&self) -> impl Iterator<Item = TableView> {
-        std::iter::empty()
+    pub fn tables(&self) -> impl Iterator<Item = TableView> + '_ {
+        let versions = self.root.directory.values();
+        let versions = versions.filter_map(|at| self.root.tables.get(*at));
+        versions.map(|version| TableView::new(Arc::clone(version), Arc::clone(&self.root)))
     }
 
     /// The changes of all commits after `since` up to this snapshot, in order.
-    pub fn changes_since(&self, _since: Sequence) -> Result<Vec<RowChange>, SnapshotTooOld> {
-        Ok(Vec::new())
+    /// Rows of dropped tables are not reported as deleted.
+    pub fn changes_since(&self, since: Sequence) -> Result<Vec<RowChange>, SnapshotTooOld> {
+        self.root.shared.log.between(since, self.root.sequence)
     }
 }

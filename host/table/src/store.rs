@@ -1,39 +1,322 @@
 //! The two ends of the store: one writer, any number of readers.
 
-use crate::change::{Applied, Batch};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+
+use crate::change::{Applied, Batch, Change, ChangeError, Sequence};
 use crate::config::StoreConfig;
+use crate::extract;
+use crate::garbage::Collector;
+use crate::key::{KindKey, TableDef};
+use crate::log::Log;
+use crate::merge::merge;
+use crate::root::{Holders, Root, Shared};
+use crate::shred::Budget;
+use crate::slots::contents;
 use crate::snapshot::Snapshot;
-use crate::stats::Stats;
+use crate::stats::{Stats, TableStats};
+use crate::table::Table;
+use crate::version::Version;
+use crate::work::Work;
 
 /// An empty store.
-pub fn store(_config: StoreConfig) -> (Writer, Reader) {
-    (Writer {}, Reader {})
+pub fn store(config: StoreConfig) -> (Writer, Reader) {
+    let config = config.clamped();
+    let budget = Arc::new(Budget::new(config.cache_bytes));
+    let shared = Arc::new(Shared {
+        log: Log::new(config.log_entries, config.log_bytes),
+        budget: Arc::clone(&budget),
+        holders: Mutex::new(Holders::default()),
+        garbage: AtomicUsize::new(0),
+    });
+    let current = Arc::new(ArcSwap::from_pointee(Root {
+        number: 0,
+        sequence: Sequence(0),
+        directory: Arc::default(),
+        tables: Vec::new(),
+        shared: Arc::clone(&shared),
+    }));
+    let reader = Reader {
+        current: Arc::clone(&current),
+        shared: Arc::clone(&shared),
+    };
+    let writer = Writer {
+        current,
+        shared,
+        directory: Arc::default(),
+        tables: Vec::new(),
+        published: Vec::new(),
+        touched: BTreeSet::new(),
+        sequence: Sequence(0),
+        work: Work {
+            config,
+            budget,
+            sequence: Sequence(1),
+            number: 1,
+            changes: Vec::new(),
+            garbage: Collector::default(),
+            retired: Vec::new(),
+        },
+    };
+    (writer, reader)
 }
 
 /// The one end that changes the store. Never waits for readers.
 #[derive(Debug)]
-pub struct Writer {}
+pub struct Writer {
+    current: Arc<ArcSwap<Root>>,
+    shared: Arc<Shared>,
+    directory: Arc<BTreeMap<KindKey, usize>>,
+    tables: Vec<Table>,
+    /// What was last published of each table.
+    published: Vec<Arc<Version>>,
+    /// Tables that the next publication must show anew.
+    touched: BTreeSet<KindKey>,
+    /// Of the last commit.
+    sequence: Sequence,
+    work: Work,
+}
 
 impl Writer {
-    /// Applies the batch as one commit and publishes it. Never panics; what
-    /// cannot be applied is reported and fails its table, the rest goes on.
-    pub fn apply(&mut self, _batch: Batch) -> Applied {
-        Applied::default()
+    /// Applies the batch as one commit and publishes it, then seals and merges
+    /// what has become full or sparse. Never panics; what cannot be applied is
+    /// reported and fails its table, the rest goes on.
+    pub fn apply(&mut self, batch: Batch) -> Applied {
+        let mut errors = Vec::new();
+        for change in batch.changes {
+            let table = change.table().clone();
+            if let Err(reason) = self.change(change) {
+                errors.push(ChangeError { table, reason });
+            }
+        }
+        let changed = self.work.changes.len();
+        if !self.touched.is_empty() {
+            self.sequence = self.work.sequence;
+            self.work.sequence = Sequence(self.sequence.0 + 1);
+            let changes = std::mem::take(&mut self.work.changes);
+            if !changes.is_empty() {
+                self.shared.log.push(self.sequence, changes);
+            }
+            let touched = self.publish();
+            self.maintain(touched);
+        }
+        Applied {
+            sequence: self.sequence,
+            changed,
+            errors,
+        }
+    }
+
+    fn change(&mut self, change: Change) -> Result<(), String> {
+        match change {
+            Change::Define(def) => {
+                self.define(def);
+                return Ok(());
+            }
+            Change::Drop(key) => return self.drop_table(&key),
+            _ => {}
+        }
+        let key = change.table().clone();
+        let at = self.directory.get(&key).copied();
+        let work = &mut self.work;
+        let Some(table) = at.and_then(|at| self.tables.get_mut(at)) else {
+            return Err("the table is not defined".to_owned());
+        };
+        let before = work.changes.len();
+        let result = match &change {
+            Change::Upsert { raw, origin, .. } => table.upsert(raw, *origin, work),
+            Change::Delete { target, .. } => table.delete(target, work),
+            Change::ListBegin { .. } => {
+                table.list_begin();
+                return Ok(());
+            }
+            Change::ListEnd {
+                resource_version, ..
+            } => {
+                // The state may change without a row; a fault here is the
+                // watch's, and no reason to fail the table.
+                let ended = table.list_end(*resource_version, work);
+                self.touched.insert(key);
+                return ended;
+            }
+            Change::Fail { reason, .. } => {
+                table.fail(reason);
+                self.touched.insert(key);
+                return Ok(());
+            }
+            Change::NewEpoch { .. } => {
+                table.new_epoch();
+                self.touched.insert(key);
+                return Ok(());
+            }
+            Change::Define(_) | Change::Drop(_) => Ok(()),
+        };
+        if let Err(reason) = &result {
+            table.fail(reason);
+        }
+        if result.is_err() || work.changes.len() > before {
+            self.touched.insert(key);
+        }
+        result
+    }
+
+    fn define(&mut self, def: TableDef) {
+        let key = def.key.clone();
+        let at = self.directory.get(&key).copied();
+        if let Some(table) = at.and_then(|at| self.tables.get_mut(at)) {
+            table.redefine(def);
+        } else {
+            let table = Table::new(def, &self.work);
+            Arc::make_mut(&mut self.directory).insert(key.clone(), self.tables.len());
+            self.published.push(Arc::new(table.version()));
+            self.tables.push(table);
+        }
+        self.touched.insert(key);
+    }
+
+    fn drop_table(&mut self, key: &KindKey) -> Result<(), String> {
+        let directory = Arc::make_mut(&mut self.directory);
+        let Some(at) = directory.remove(key) else {
+            return Err("the table is not defined".to_owned());
+        };
+        for other in directory.values_mut() {
+            *other -= usize::from(*other > at);
+        }
+        self.tables.remove(at);
+        let version = self.published.remove(at);
+        for slot in version.slots.iter() {
+            let block = Arc::clone(&slot.block);
+            self.work.retired.push((slot.bytes, block));
+        }
+        self.touched.insert(key.clone());
+        Ok(())
+    }
+
+    /// Publishes the touched tables under the current sequence. Gives them back.
+    fn publish(&mut self) -> BTreeSet<KindKey> {
+        let touched = std::mem::take(&mut self.touched);
+        for key in &touched {
+            let at = self.directory.get(key).copied();
+            let table = at.and_then(|at| self.tables.get(at));
+            let published = at.and_then(|at| self.published.get_mut(at));
+            if let (Some(table), Some(published)) = (table, published) {
+                *published = Arc::new(table.version());
+            }
+        }
+        let root = Arc::new(Root {
+            number: self.work.number,
+            sequence: self.sequence,
+            directory: Arc::clone(&self.directory),
+            tables: self.published.clone(),
+            shared: Arc::clone(&self.shared),
+        });
+        self.work.number += 1;
+        let old = self.current.swap(root);
+        self.shared.holders.lock().replaced(&old);
+        // Dropped with no lock held: it may free a lot.
+        drop(old);
+        let alive = {
+            let mut holders = self.shared.holders.lock();
+            for (bytes, block) in &self.work.retired {
+                holders.retired(*bytes, block);
+            }
+            holders.alive()
+        };
+        self.work.retired.clear();
+        self.work.garbage.collect(&alive);
+        let left = self.work.garbage.len();
+        self.shared.garbage.store(left, Ordering::Relaxed);
+        if alive.is_empty() {
+            self.trim_log();
+        }
+        touched
+    }
+
+    /// Seals and merges in these tables; the rows stay, so the sequence does.
+    fn maintain(&mut self, tables: BTreeSet<KindKey>) {
+        for key in tables {
+            let at = self.directory.get(&key).copied();
+            if let Some(table) = at.and_then(|at| self.tables.get_mut(at)) {
+                let slots = table.slots();
+                let sealed = slots.seal(&mut self.work);
+                let merged = merge(slots, &mut self.work);
+                if sealed || merged {
+                    self.touched.insert(key);
+                }
+            }
+        }
+        if !self.touched.is_empty() {
+            self.publish();
+        }
+    }
+
+    /// With no earlier snapshot held, what is pinned is pinned by the log.
+    fn trim_log(&self) {
+        let limit = self.work.config.log_bytes;
+        while self.shared.holders.lock().pinned_bytes() > limit {
+            if !self.shared.log.drop_oldest() {
+                return;
+            }
+        }
     }
 }
 
 /// The end that reads; cheap to clone. Never waits for the writer.
 #[derive(Clone, Debug)]
-pub struct Reader {}
+pub struct Reader {
+    current: Arc<ArcSwap<Root>>,
+    shared: Arc<Shared>,
+}
 
 impl Reader {
     /// The newest commit.
     pub fn snapshot(&self) -> Snapshot {
-        Snapshot::empty()
+        Snapshot::new(self.current.load_full())
     }
 
     /// The store's gauges.
     pub fn stats(&self) -> Stats {
-        Stats::default()
+        let root = self.current.load_full();
+        let versions = root.directory.iter().filter_map(|(key, at)| {
+            let version = root.tables.get(*at)?;
+            Some(table_stats(key, version))
+        });
+        let log = self.shared.log.stats();
+        let (snapshots_held, pinned_bytes) = {
+            let mut holders = self.shared.holders.lock();
+            (holders.alive().len(), holders.pinned_bytes())
+        };
+        Stats {
+            sequence: root.sequence,
+            tables: versions.collect(),
+            pinned_bytes,
+            snapshots_held,
+            index_garbage: self.shared.garbage.load(Ordering::Relaxed),
+            log_entries: log.entries,
+            log_bytes: log.bytes,
+            log_oldest: log.oldest,
+            cache_bytes: self.shared.budget.bytes(),
+            type_mismatches: extract::mismatches(),
+        }
+    }
+}
+
+fn table_stats(key: &KindKey, version: &Version) -> TableStats {
+    let slots = &version.slots;
+    TableStats {
+        table: key.clone(),
+        rows: version.rows,
+        dead: slots
+            .iter()
+            .map(|slot| contents(slot).saturating_sub(slot.live_rows))
+            .sum(),
+        chunks: slots.len(),
+        bytes: slots.iter().map(|slot| slot.bytes).sum(),
+        raw_bytes: slots.iter().map(|slot| slot.raw_bytes).sum(),
+        tombstones: version.tombstones,
     }
 }

@@ -1,0 +1,106 @@
+//! One block of a table, open or sealed, and what a commit shows of it.
+
+use std::sync::Arc;
+
+use crate::bitmap::Bitmap;
+use crate::chunk::Chunk;
+use crate::delta::Delta;
+use crate::num::narrow;
+use crate::refer::RowRef;
+use crate::row::Row;
+use crate::shred::Shreds;
+
+/// Rows that keep their places for as long as the block lives. Sealing makes a
+/// chunk of a delta under the same number, so that positions stay valid.
+#[derive(Debug)]
+pub(crate) struct Block {
+    pub(crate) rows: Rows,
+    /// Columns that were built from the rows.
+    pub(crate) shreds: Shreds,
+}
+
+/// Where a block's rows lie.
+#[derive(Debug)]
+pub(crate) enum Rows {
+    Delta(Delta),
+    Chunk(Chunk),
+}
+
+impl Block {
+    /// A row that is live in some snapshot; none outside the block.
+    pub(crate) fn row(&self, at: usize) -> Option<RowRef<'_>> {
+        match &self.rows {
+            Rows::Delta(delta) => delta.get(at).map(|record| RowRef::Record(record)),
+            Rows::Chunk(chunk) => (at < chunk.len).then_some(RowRef::Chunk(chunk, at)),
+        }
+    }
+
+    pub(crate) fn handle(self: &Arc<Self>, at: usize) -> Option<Row> {
+        match &self.rows {
+            Rows::Delta(delta) => delta.get(at).map(|record| Row::record(Arc::clone(record))),
+            Rows::Chunk(chunk) => {
+                (at < chunk.len).then(|| Row::chunk(Arc::clone(self), narrow(at)))
+            }
+        }
+    }
+}
+
+/// A block as one commit sees it. Copied when a shared one changes.
+#[derive(Clone, Debug)]
+pub(crate) struct Slot {
+    /// The block's number: ascending within the table, never used again.
+    pub(crate) id: u32,
+    pub(crate) block: Arc<Block>,
+    /// Rows, dead ones included.
+    pub(crate) len: usize,
+    pub(crate) live: Bitmap,
+    pub(crate) live_rows: usize,
+    /// The number of the first publication that shows the block.
+    pub(crate) born: u64,
+    /// Bytes of the block in memory.
+    pub(crate) bytes: usize,
+    /// Bytes of its bodies before compression.
+    pub(crate) raw_bytes: usize,
+}
+
+impl Slot {
+    /// A block without rows.
+    pub(crate) fn open(id: u32, born: u64, shreds: Shreds) -> Slot {
+        Slot {
+            id,
+            block: Arc::new(Block {
+                rows: Rows::Delta(Delta::default()),
+                shreds,
+            }),
+            len: 0,
+            live: Bitmap::default(),
+            live_rows: 0,
+            born,
+            bytes: 0,
+            raw_bytes: 0,
+        }
+    }
+
+    pub(crate) fn row(&self, at: usize) -> Option<RowRef<'_>> {
+        if self.live.get(at) {
+            self.block.row(at)
+        } else {
+            None
+        }
+    }
+
+    pub(crate) fn handle(&self, at: usize) -> Option<Row> {
+        if self.live.get(at) {
+            self.block.handle(at)
+        } else {
+            None
+        }
+    }
+
+    /// The live rows and their places.
+    pub(crate) fn rows(&self) -> impl Iterator<Item = (usize, RowRef<'_>)> {
+        self.live
+            .ones()
+            .filter_map(|at| self.block.row(at).map(|row| (at, row)))
+    }
+}

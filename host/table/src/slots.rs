@@ -1,0 +1,327 @@
+//! The writer's side of a table's rows: adding, killing, sealing.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::block::{Block, Rows, Slot};
+use crate::body::Codec;
+use crate::chunk::ChunkBuilder;
+use crate::config::StoreConfig;
+use crate::garbage::Garbage;
+use crate::index::{Entries, Indexes};
+use crate::key::{Index, TableDef};
+use crate::path::Path;
+use crate::postings::Position;
+use crate::record::Record;
+use crate::refer::RowRef;
+use crate::row::Row;
+use crate::version::Version;
+use crate::view::TableState;
+use crate::work::Work;
+
+/// The longest part of a body that goes into a dictionary.
+const SAMPLE_BYTES: usize = 16 << 10;
+/// The largest dictionary; also at most 1 % of what it will compress.
+const DICTIONARY_BYTES: usize = 64 << 10;
+
+/// The blocks of one table, as the next publication will show them.
+#[derive(Debug)]
+pub(crate) struct Slots {
+    pub(crate) version: Version,
+    /// The block that takes new rows.
+    open: Option<u32>,
+    next: u32,
+    /// Full blocks that are not sealed yet.
+    full: Vec<u32>,
+    /// Sealed blocks that have lost rows: candidates for a merge.
+    pub(crate) sparse: BTreeSet<u32>,
+    pub(crate) codec: Arc<Codec>,
+    /// Bytes of bodies sealed so far.
+    sealed: usize,
+}
+
+impl Slots {
+    pub(crate) fn new(def: TableDef, config: &StoreConfig) -> Slots {
+        let def = normal(def);
+        let (indexes, _) = Indexes::of(&def, None);
+        Slots {
+            version: Version {
+                def: Arc::new(def),
+                state: TableState::Loading,
+                slots: Arc::default(),
+                indexes: Arc::new(indexes),
+                rows: 0,
+                tombstones: 0,
+            },
+            open: None,
+            next: 0,
+            full: Vec::new(),
+            sparse: BTreeSet::new(),
+            codec: Arc::new(Codec::plain(config.compression_level)),
+            sealed: 0,
+        }
+    }
+
+    pub(crate) fn version(&self, state: TableState, tombstones: usize) -> Version {
+        Version {
+            state,
+            tombstones,
+            ..self.version.clone()
+        }
+    }
+
+    /// Takes a definition over; its new indexes are filled from all rows.
+    pub(crate) fn redefine(&mut self, def: TableDef) {
+        let mut def = normal(def);
+        let old = &self.version.def;
+        let labels = old.label_keys.iter();
+        let missing: Vec<String> = labels
+            .filter(|key| !def.label_keys.contains(key))
+            .cloned()
+            .collect();
+        def.label_keys.extend(missing);
+        let paths = old.path_indexes.iter();
+        let missing: Vec<Path> = paths
+            .filter(|path| !def.path_indexes.contains(path))
+            .cloned()
+            .collect();
+        def.path_indexes.extend(missing);
+        let (indexes, new) = Indexes::of(&def, Some(&self.version.indexes));
+        if !new.is_empty() {
+            self.for_each(|position, row| {
+                let entries = indexes.entries(row);
+                let added = entries.iter().filter(|(number, _)| new.contains(number));
+                let added: Entries = added.copied().collect();
+                indexes.insert(&added, position);
+            });
+        }
+        self.version.indexes = Arc::new(indexes);
+        self.version.def = Arc::new(def);
+    }
+
+    /// The one live row with this key.
+    pub(crate) fn find(&self, index: &Index, key: &str) -> Option<Position> {
+        self.version.find(index, key)?.into_iter().next()
+    }
+
+    pub(crate) fn handle(&self, position: Position) -> Option<Row> {
+        self.version.handle(position)
+    }
+
+    pub(crate) fn for_each(&self, mut visit: impl FnMut(Position, RowRef<'_>)) {
+        for slot in self.version.slots.iter() {
+            for (at, row) in slot.rows() {
+                if let Ok(row_number) = u16::try_from(at) {
+                    let position = Position {
+                        block: slot.id,
+                        row: row_number,
+                    };
+                    visit(position, row);
+                }
+            }
+        }
+    }
+
+    /// Adds a row at the open end.
+    pub(crate) fn push(&mut self, record: Arc<Record>, work: &mut Work) {
+        let entries = self.version.indexes.entries(RowRef::Record(&record));
+        let id = self.open_slot(work);
+        let Some(slot) = self.slot_mut(id) else {
+            return;
+        };
+        let Ok(row) = u16::try_from(slot.len) else {
+            return;
+        };
+        slot.bytes += record.bytes();
+        slot.raw_bytes += record.body.len();
+        if let Rows::Delta(delta) = &slot.block.rows {
+            delta.set(slot.len, record);
+        }
+        slot.len += 1;
+        slot.live.push(true);
+        slot.live_rows += 1;
+        self.version.rows += 1;
+        self.version
+            .indexes
+            .insert(&entries, Position { block: id, row });
+    }
+
+    /// Takes a row out of the next publication.
+    pub(crate) fn kill(&mut self, position: Position, work: &mut Work) {
+        let at = usize::from(position.row);
+        let Some(slot) = self.version.slot(position.block) else {
+            return;
+        };
+        let Some(row) = slot.row(at) else {
+            return;
+        };
+        work.garbage.add(Garbage {
+            indexes: Arc::clone(&self.version.indexes),
+            entries: self.version.indexes.entries(row),
+            position,
+            born: slot.born,
+            died: work.number,
+        });
+        let sealed = matches!(slot.block.rows, Rows::Chunk(_));
+        if let Some(slot) = self.slot_mut(position.block) {
+            slot.live.clear(at);
+            slot.live_rows -= 1;
+            self.version.rows -= 1;
+        }
+        if sealed {
+            self.sparse.insert(position.block);
+        }
+    }
+
+    /// Seals the full blocks. Says whether there were any.
+    pub(crate) fn seal(&mut self, work: &mut Work) -> bool {
+        let mut any = false;
+        while let Some(id) = self.full.pop() {
+            any = true;
+            let Some(slot) = self.version.slot(id).map(Arc::clone) else {
+                continue;
+            };
+            if slot.live_rows * 2 < slot.len {
+                self.carry(&slot, work);
+            } else {
+                self.seal_slot(&slot, work);
+            }
+        }
+        any
+    }
+
+    /// Moves the live rows of a mostly dead block to the open one. They are hot:
+    /// compressing them would be wasted.
+    fn carry(&mut self, slot: &Slot, work: &mut Work) {
+        let Rows::Delta(delta) = &slot.block.rows else {
+            return;
+        };
+        for (at, _) in slot.rows() {
+            let (Some(record), Ok(row)) = (delta.get(at), u16::try_from(at)) else {
+                continue;
+            };
+            self.version.rows -= 1;
+            self.push(Arc::clone(record), work);
+            work.garbage.add(Garbage {
+                indexes: Arc::clone(&self.version.indexes),
+                entries: self.version.indexes.entries(RowRef::Record(record)),
+                position: Position {
+                    block: slot.id,
+                    row,
+                },
+                born: slot.born,
+                died: work.number,
+            });
+        }
+        self.remove(slot.id, work);
+    }
+
+    fn seal_slot(&mut self, slot: &Slot, work: &mut Work) {
+        self.sealed += slot.raw_bytes;
+        if !self.codec.has_dictionary()
+            && self.sealed >= work.config.dictionary_after
+            && !is_secret(&self.version.def)
+        {
+            let content = sample(slot, (self.sealed / 100).min(DICTIONARY_BYTES));
+            let level = work.config.compression_level;
+            self.codec = Arc::new(Codec::with_dictionary(level, &content));
+        }
+        let mut builder = ChunkBuilder::new(Arc::clone(&self.codec));
+        for at in 0..slot.len {
+            match slot.row(at) {
+                Some(row) => builder.push(row),
+                None => builder.push_hole(),
+            }
+        }
+        let chunk = builder.finish();
+        work.retired.push((slot.bytes, Arc::clone(&slot.block)));
+        if let Some(slot) = self.slot_mut(slot.id) {
+            slot.bytes = chunk.bytes();
+            slot.raw_bytes = chunk.bodies.raw_bytes();
+            slot.block = Arc::new(Block {
+                rows: Rows::Chunk(chunk),
+                shreds: work.shreds(),
+            });
+        }
+        self.sparse.insert(slot.id);
+    }
+
+    /// Adds a finished block under a number of its own.
+    pub(crate) fn add(&mut self, mut slot: Slot) -> u32 {
+        let id = self.next;
+        self.next += 1;
+        slot.id = id;
+        // Numbers ascend, so the end is the place.
+        Arc::make_mut(&mut self.version.slots).push(Arc::new(slot));
+        id
+    }
+
+    /// Takes a block out of the next publication.
+    pub(crate) fn remove(&mut self, id: u32, work: &mut Work) {
+        let slots = Arc::make_mut(&mut self.version.slots);
+        if let Ok(at) = slots.binary_search_by_key(&id, |slot| slot.id) {
+            let slot = slots.remove(at);
+            work.retired.push((slot.bytes, Arc::clone(&slot.block)));
+        }
+        self.sparse.remove(&id);
+    }
+
+    fn open_slot(&mut self, work: &mut Work) -> u32 {
+        if let Some(id) = self.open {
+            let room = self.version.slot(id).is_some_and(|slot| {
+                slot.len < work.config.chunk_rows && slot.raw_bytes < work.config.chunk_bytes
+            });
+            if room {
+                return id;
+            }
+            self.full.push(id);
+        }
+        let id = self.add(Slot::open(0, work.number, work.shreds()));
+        self.open = Some(id);
+        id
+    }
+
+    fn slot_mut(&mut self, id: u32) -> Option<&mut Slot> {
+        let slots = Arc::make_mut(&mut self.version.slots);
+        let at = slots.binary_search_by_key(&id, |slot| slot.id).ok()?;
+        slots.get_mut(at).map(Arc::make_mut)
+    }
+}
+
+/// Path indexes are known by the path from the root.
+fn normal(mut def: TableDef) -> TableDef {
+    for path in &mut def.path_indexes {
+        *path = path.from_root();
+    }
+    def
+}
+
+fn is_secret(def: &TableDef) -> bool {
+    def.key.group.is_empty() && &*def.key.kind == "Secret"
+}
+
+/// Parts of bodies spread over the block, as content of a dictionary.
+fn sample(slot: &Slot, limit: usize) -> Vec<u8> {
+    let average = (slot.raw_bytes / slot.len.max(1)).clamp(1, SAMPLE_BYTES);
+    let wanted = limit / average + 1;
+    let stride = (slot.live_rows / wanted).max(1);
+    let mut content = Vec::with_capacity(limit);
+    let mut scratch = Vec::new();
+    for (_, row) in slot.rows().step_by(stride) {
+        let body = row.body(&mut scratch).as_bytes();
+        let room = limit.saturating_sub(content.len()).min(SAMPLE_BYTES);
+        content.extend(body.iter().take(room));
+        if room == 0 {
+            break;
+        }
+    }
+    content
+}
+
+/// Rows of a sealed block that are not holes.
+pub(crate) fn contents(slot: &Slot) -> usize {
+    match &slot.block.rows {
+        Rows::Chunk(chunk) => chunk.len - chunk.holes,
+        Rows::Delta(_) => slot.len,
+    }
+}

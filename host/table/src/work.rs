@@ -1,0 +1,33 @@
+//! What one commit gathers while it is applied.
+
+use std::sync::Arc;
+
+use crate::block::Block;
+use crate::change::Sequence;
+use crate::config::StoreConfig;
+use crate::garbage::Collector;
+use crate::shred::{Budget, Shreds};
+use crate::snapshot::RowChange;
+
+/// The state of a commit in the making, and the writer's tools.
+#[derive(Debug)]
+pub(crate) struct Work {
+    pub(crate) config: StoreConfig,
+    pub(crate) budget: Arc<Budget>,
+    /// The sequence of the commit.
+    pub(crate) sequence: Sequence,
+    /// The number of the publication that will show the work.
+    pub(crate) number: u64,
+    /// What goes to the log.
+    pub(crate) changes: Vec<RowChange>,
+    /// Index entries that the publication makes superfluous.
+    pub(crate) garbage: Collector,
+    /// Blocks that the publication does not show any more, and their bytes.
+    pub(crate) retired: Vec<(usize, Arc<Block>)>,
+}
+
+impl Work {
+    pub(crate) fn shreds(&self) -> Shreds {
+        Shreds::new(Arc::clone(&self.budget))
+    }
+}
