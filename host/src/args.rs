@@ -65,6 +65,8 @@ pub(crate) enum Command {
     Rbac(RbacArgs),
     /// Prints the Plugin CustomResourceDefinition.
     Crd,
+    /// Prints the kinds that a cluster serves, with the scalars of their schemas, as JSON.
+    Kinds(KindsArgs),
     /// Releases every custom resource and child, then removes all registrations of a class.
     Uninstall(UninstallArgs),
     /// Looks into plugins.
@@ -190,6 +192,17 @@ pub(crate) struct RbacArgs {
     /// Name of the ClusterRole.
     #[arg(long, default_value = "kybern-plugins")]
     pub(crate) name: String,
+}
+
+/// `kybern kinds`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct KindsArgs {
+    /// Which cluster.
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+    /// Only scalars at most this many fields deep.
+    #[arg(long)]
+    pub(crate) depth: Option<usize>,
 }
 
 /// `kybern uninstall`.

@@ -15,3 +15,12 @@ pub(crate) fn cache_dir() -> PathBuf {
         .or_else(|| variable("HOME").map(|dir| dir.join(".cache/kybern")))
         .unwrap_or_else(|| PathBuf::from(".kybern"))
 }
+
+/// The machine's or Pod's name.
+pub(crate) fn host_name() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .ok()
+        .map(|name| name.trim().to_owned())
+        .filter(|name| !name.is_empty())
+        .unwrap_or_else(|| "kybern".to_owned())
+}

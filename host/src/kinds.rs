@@ -1,5 +1,6 @@
 //! The kinds that the API server serves: discovery, scalar types, and the names of tables.
 
+pub(crate) mod builtin;
 pub(crate) mod types;
 
 use kybern_interface::Gvk;

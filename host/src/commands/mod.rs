@@ -3,6 +3,7 @@
 mod crd;
 mod explain;
 mod inspect;
+mod kinds;
 mod manifests;
 mod rbac;
 mod run;
@@ -26,6 +27,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
             Command::Simulate(args) => simulate::run(args).await,
             Command::Explain(args) => explain::run(args).await,
             Command::Rbac(args) => rbac::run(args).await,
+            Command::Kinds(args) => kinds::run(args).await,
             Command::Crd => crd::run(),
             Command::Uninstall(args) => uninstall::run(args).await,
             Command::Plugin(PluginCommand::Inspect { wasm }) => inspect::run(&wasm),

@@ -226,7 +226,7 @@ impl Election {
     fn start(args: &RunArgs, cluster: &Cluster, namespace: &str) -> anyhow::Result<Self> {
         let identity = format!(
             "{}_{:x}",
-            rustix::system::uname().nodename().to_string_lossy(),
+            crate::environment::host_name(),
             std::process::id()
         );
         if !args.leader_elect {

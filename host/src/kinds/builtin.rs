@@ -8,7 +8,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// The kinds of Kubernetes itself with the scalars of their schemas, as an API server publishes
-/// them. Made by `cargo xtask kinds`, compared with the API server of the tests.
+/// them. Made by `kybern kinds --depth 4`, compared with the API server of the tests.
 const BUILTIN: &str = include_str!("builtin.json");
 
 /// One kind of the file.

@@ -17,8 +17,7 @@ pub(crate) fn of(limits: &Limits) -> Result<CallLimits, Problem> {
         let bytes = text
             .parse::<kybern_statement::Quantity>()
             .ok()
-            .and_then(|quantity| quantity.bytes())
-            .and_then(|bytes| usize::try_from(bytes).ok())
+            .and_then(|quantity| usize::try_from(quantity.value()).ok())
             .filter(|bytes| (1..=MAX_MEMORY).contains(bytes))
             .ok_or_else(|| invalid("memory", text, "a quantity up to 1Gi, like 64Mi"))?;
         call.memory = bytes;

@@ -7,4 +7,4 @@ mod apply;
 mod fields;
 mod objects;
 
-pub(crate) use apply::MemoryApply;
+pub(crate) use apply::{MemoryApply, Step};

@@ -25,11 +25,6 @@ impl SqlSense {
         }
     }
 
-    /// The engine below.
-    pub(crate) fn engine(&self) -> &Engine {
-        &self.engine
-    }
-
     /// What is served changed.
     pub(crate) fn set_catalog(&self, catalog: Catalog) {
         self.engine.set_catalog(catalog);
