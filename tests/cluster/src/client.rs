@@ -137,6 +137,17 @@ impl Client {
         content_type: &str,
         body: Option<&Value>,
     ) -> Result<Value> {
+        let body = body.map(Value::to_string);
+        self.request_text(method, path, content_type, body.as_deref())
+    }
+
+    fn request_text(
+        &self,
+        method: &Method,
+        path: &str,
+        content_type: &str,
+        body: Option<&str>,
+    ) -> Result<Value> {
         let text = self.send(method, path, content_type, body)?;
         serde_json::from_str(&text).map_err(|source| ClientError::Malformed {
             request: format!("{method} {path}"),
@@ -218,6 +229,16 @@ impl Client {
         let path = self.path(&object_of(manifest)?)?;
         let path = format!("{path}?fieldManager={}&force=true", percent(manager));
         self.request(&Method::PATCH, &path, APPLY, Some(manifest))
+    }
+
+    /// Server-side apply of a manifest in YAML, which is sent as it stands; `object` is what it describes.
+    ///
+    /// # Errors
+    /// As of [`Client::request`].
+    pub fn apply_yaml(&self, object: &Object, yaml: &str, manager: &str) -> Result<Value> {
+        let path = self.path(object)?;
+        let path = format!("{path}?fieldManager={}&force=true", percent(manager));
+        self.request_text(&Method::PATCH, &path, APPLY, Some(yaml))
     }
 
     /// JSON merge patch (RFC 7386).
@@ -348,7 +369,7 @@ impl Client {
         method: &Method,
         path: &str,
         content_type: &str,
-        body: Option<&Value>,
+        body: Option<&str>,
     ) -> Result<String> {
         let answer = match self.send_once(method, path, content_type, body) {
             // A kept connection may have been closed by a restart of the server.
@@ -380,7 +401,7 @@ impl Client {
         method: &Method,
         path: &str,
         content_type: &str,
-        body: Option<&Value>,
+        body: Option<&str>,
     ) -> std::result::Result<(u16, String), ureq::Error> {
         let builder = Request::builder()
             .method(method)
@@ -388,11 +409,10 @@ impl Client {
             .header("Authorization", &self.0.authorization)
             .header("Accept", JSON);
         let answer = match body {
-            Some(body) => self.0.agent.run(
-                builder
-                    .header("Content-Type", content_type)
-                    .body(body.to_string())?,
-            ),
+            Some(body) => self
+                .0
+                .agent
+                .run(builder.header("Content-Type", content_type).body(body)?),
             None => self.0.agent.run(builder.body(())?),
         };
         let mut answer = answer?;

@@ -104,9 +104,15 @@ pub(crate) fn build(name: &str, version: &str, recipe: &Recipe, path: &Path) -> 
     Ok(())
 }
 
-fn require_go(name: &str) -> Result<()> {
+/// Whether there is a Go to build with.
+#[must_use]
+pub fn is_there() -> bool {
     let asked = Command::new("go").arg("version").output();
-    match asked {
+    asked.is_ok_and(|output| output.status.success())
+}
+
+fn require_go(name: &str) -> Result<()> {
+    match Command::new("go").arg("version").output() {
         Ok(output) if output.status.success() => Ok(()),
         Ok(output) => bail!(
             "`go version` fails: {}",

@@ -26,6 +26,7 @@
 //! `KUBEBUILDER_ASSETS`, else from the cache, else they are built with Go.
 
 mod apiserver;
+mod artifacts;
 mod audit;
 mod cache;
 mod client;
@@ -50,10 +51,12 @@ mod spawner;
 mod user;
 mod wait;
 
+pub use artifacts::{guest, guests, kybern};
 pub use audit::{Audit, Mark, Request};
 pub use cache::cache;
 pub use client::{Client, ClientError};
 pub use component::Component;
+pub use golang::is_there as go_is_there;
 pub use host::{Host, HostOptions};
 pub use object::Object;
 pub use options::Options;

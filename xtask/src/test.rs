@@ -1,0 +1,63 @@
+//! `cargo xtask test`: guests, host, control plane, then every test of the workspace in one go.
+
+use crate::programs;
+use crate::workspace::{Workspace, succeed};
+use anyhow::Result;
+use clap::Args;
+use kybern_testcluster::Component;
+
+/// `cargo xtask test`.
+#[derive(Debug, Default, Args)]
+pub(crate) struct TestArgs {
+    /// Only this package, by its name in Cargo.toml.
+    #[arg(short, long)]
+    package: Option<String>,
+    /// A filter and arguments of the test programs, such as `-- --nocapture deletion`.
+    #[arg(last = true)]
+    arguments: Vec<String>,
+}
+
+/// What tests start; helm is not among it.
+const COMPONENTS: [Component; 5] = [
+    Component::Etcd,
+    Component::KubeApiserver,
+    Component::KubeControllerManager,
+    Component::KubeScheduler,
+    Component::Kwok,
+];
+
+/// Builds what the tests need and runs them.
+pub(crate) fn run(workspace: &Workspace, args: &TestArgs) -> Result<()> {
+    control_plane()?;
+    programs::guests(workspace)?;
+    cargo_test(workspace, args)
+}
+
+/// Finds or builds the control plane, where its progress can be seen: test programs hide it.
+pub(crate) fn control_plane() -> Result<()> {
+    for component in COMPONENTS {
+        component.find()?;
+    }
+    Ok(())
+}
+
+/// The tests, against the host and the guests as they are now.
+pub(crate) fn cargo_test(workspace: &Workspace, args: &TestArgs) -> Result<()> {
+    let kybern = programs::kybern(workspace)?;
+    let mut cargo = workspace.cargo();
+    cargo.arg("test");
+    match &args.package {
+        Some(package) => cargo.args(["--package", package]),
+        // One package's failure does not hide another's.
+        None => cargo.args(["--workspace", "--no-fail-fast"]),
+    };
+    cargo
+        .arg("--")
+        .args(&args.arguments)
+        .env("KYBERN_BIN", kybern)
+        .env("KYBERN_GUESTS", programs::guests_folder(workspace));
+    let outcome = succeed(&mut cargo);
+    // Control planes of the test programs end with them, but leave their directories.
+    kybern_testcluster::sweep();
+    outcome
+}
