@@ -6,13 +6,15 @@
 
 use std::time::Duration;
 
+pub use jiff::Timestamp;
+
 /// Source of time.
 pub trait Clock: Send + Sync {
     /// Time since boot, suspension included. Never goes backwards.
     fn since_boot(&self) -> Duration;
 
     /// Wall-clock time, for what people read.
-    fn now(&self) -> jiff::Timestamp;
+    fn now(&self) -> Timestamp;
 }
 
 /// The machine's own clocks.
@@ -28,13 +30,13 @@ impl Clock for SystemClock {
         Duration::new(seconds, nanos)
     }
 
-    fn now(&self) -> jiff::Timestamp {
-        jiff::Timestamp::now()
+    fn now(&self) -> Timestamp {
+        Timestamp::now()
     }
 }
 
 /// Kubernetes' `MicroTime`: RFC 3339 with exactly six digits of a second, in UTC.
-pub(crate) fn micro_time(time: jiff::Timestamp) -> String {
+pub(crate) fn micro_time(time: Timestamp) -> String {
     format!("{time:.6}")
 }
 
@@ -44,7 +46,7 @@ mod tests {
 
     #[test]
     fn micro_time_has_six_digits() {
-        let time = jiff::Timestamp::from_second(1_700_000_000).expect("in range");
+        let time = Timestamp::from_second(1_700_000_000).expect("in range");
         assert_eq!(micro_time(time), "2023-11-14T22:13:20.000000Z");
     }
 

@@ -94,6 +94,26 @@ impl Discovery {
 /// [`RequestError`], when nothing at all could be read. A retry can help if it is transient.
 pub async fn discover(cluster: &Cluster) -> Result<Discovery, RequestError> {
     let (core, groups) = futures::join!(under(cluster, Root::Core), under(cluster, Root::Groups));
+    join(core, groups)
+}
+
+/// The same without asking for the aggregated form.
+///
+/// # Errors
+/// As [`discover`].
+pub async fn discover_one_by_one(cluster: &Cluster) -> Result<Discovery, RequestError> {
+    let walk = async |root: Root| {
+        let body = cluster.get_path(root.path()).await?;
+        legacy::read(cluster, root, &body).await
+    };
+    let (core, groups) = futures::join!(walk(Root::Core), walk(Root::Groups));
+    join(core, groups)
+}
+
+fn join(
+    core: Result<Found, RequestError>,
+    groups: Result<Found, RequestError>,
+) -> Result<Discovery, RequestError> {
     let mut found = Found::default();
     let mut errors = Vec::new();
     for (root, part) in [(Root::Core, core), (Root::Groups, groups)] {

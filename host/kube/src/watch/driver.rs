@@ -24,8 +24,9 @@ use super::{
     event::{Event, parse, parse_version},
     failure::{Doing, Failure},
     lines::Lines,
-    machine::{Action, Input, Machine, Wait, WaitReason},
+    machine::Machine,
     observe::{Observation, WatchObserver},
+    protocol::{Action, Input, Wait, WaitReason},
 };
 
 /// How long a list's batch waits for company.

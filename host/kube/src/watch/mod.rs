@@ -23,6 +23,7 @@ mod machine;
 #[cfg(test)]
 mod machine_tests;
 mod observe;
+mod protocol;
 
 use std::time::Duration;
 

@@ -1,0 +1,159 @@
+//! Two replicas and one lease.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use kybern_kube::{
+    Fence, LeaderState, Leadership,
+    clock::{Clock, SystemClock},
+    lease::{Election, LeaseConfig, start},
+};
+use serde_json::json;
+
+use crate::support::{admin, cluster_of, eventually, plane};
+
+fn config(namespace: &str, identity: &str) -> LeaseConfig {
+    LeaseConfig {
+        lease: Duration::from_secs(2),
+        renew_deadline: Duration::from_millis(1400),
+        retry: Duration::from_millis(200),
+        ..LeaseConfig::new(namespace, "host", identity)
+    }
+}
+
+async fn until(leadership: &Leadership, what: &str, state: LeaderState) {
+    let mut follow = leadership.state();
+    let waiting = follow.wait_for(|seen| *seen == state);
+    let reached = tokio::time::timeout(crate::support::LIMIT, waiting).await;
+    reached.expect(what).expect("the election runs");
+}
+
+/// Joins the thread without blocking the test's runtime.
+async fn stop(election: Election) {
+    tokio::task::spawn_blocking(|| election.stop())
+        .await
+        .expect("no panic");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clean_shutdown_hands_the_lease_over_at_once() {
+    let cluster = admin(plane()).await;
+    let namespace = plane().namespace("handover").expect("a namespace");
+    let clock = Arc::new(SystemClock);
+    let (first, first_election) =
+        start(&cluster, config(&namespace, "a"), clock.clone()).expect("starts");
+    until(&first, "a leads", LeaderState::Leading).await;
+    assert!(first.allowed(Duration::from_millis(500)).is_ok());
+    assert!(
+        first.allowed(Duration::from_secs(2)).is_err(),
+        "longer than the lease"
+    );
+    let (second, second_election) =
+        start(&cluster, config(&namespace, "b"), clock.clone()).expect("starts");
+    until(
+        &second,
+        "b stands by",
+        LeaderState::Standby {
+            holder: Some("a".to_owned()),
+        },
+    )
+    .await;
+    assert!(second.allowed(Duration::ZERO).is_err());
+    let before = clock.since_boot();
+    stop(first_election).await;
+    assert_eq!(*first.state().borrow(), LeaderState::Stopped);
+    assert!(first.allowed(Duration::ZERO).is_err());
+    until(&second, "b leads", LeaderState::Leading).await;
+    let took = clock.since_boot() - before;
+    assert!(
+        took < Duration::from_millis(1900),
+        "took {took:?}: as long as the lease"
+    );
+    stop(second_election).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_cannot_renew_stops_writing_before_another_starts() {
+    let namespace = plane().namespace("failover").expect("a namespace");
+    let user = plane()
+        .service_account(&namespace, "leader")
+        .expect("a user");
+    let rules =
+        json!([{ "apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["*"] }]);
+    plane().grant(&user, &rules).expect("grants");
+    let clock = Arc::new(SystemClock);
+    let limited = cluster_of(plane(), &user).await;
+    let (first, first_election) =
+        start(&limited, config(&namespace, "a"), clock.clone()).expect("starts");
+    until(&first, "a leads", LeaderState::Leading).await;
+    let cluster = admin(plane()).await;
+    let (second, second_election) =
+        start(&cluster, config(&namespace, "b"), clock.clone()).expect("starts");
+    until(
+        &second,
+        "b stands by",
+        LeaderState::Standby {
+            holder: Some("a".to_owned()),
+        },
+    )
+    .await;
+    // From here on `a` is cut off: it can neither renew its lease nor give it back.
+    let nothing = json!([{ "apiGroups": [""], "resources": ["configmaps"], "verbs": ["get"] }]);
+    plane().grant(&user, &nothing).expect("grants");
+    let cut_off = clock.since_boot();
+    let mut overlaps = 0;
+    eventually("b leads", async || {
+        let second_may = second.allowed(Duration::ZERO).is_ok();
+        let first_may = first.allowed(Duration::ZERO).is_ok();
+        overlaps += u32::from(first_may && second_may);
+        second_may.then_some(())
+    })
+    .await;
+    assert_eq!(overlaps, 0, "two replicas could write");
+    assert!(first.allowed(Duration::ZERO).is_err());
+    assert!(clock.since_boot() - cut_off < Duration::from_secs(8));
+    stop(first_election).await;
+    assert!(second.is_leading());
+    stop(second_election).await;
+}
+
+/// A clock that can jump, as the boot clock does over a suspension.
+#[derive(Default)]
+struct Jumping(AtomicU64);
+
+impl Clock for Jumping {
+    fn since_boot(&self) -> Duration {
+        SystemClock.since_boot() + Duration::from_secs(self.0.load(Ordering::SeqCst))
+    }
+
+    fn now(&self) -> kybern_kube::clock::Timestamp {
+        SystemClock.now()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_that_slept_does_not_write_before_it_has_renewed() {
+    let cluster = admin(plane()).await;
+    let namespace = plane().namespace("sleep").expect("a namespace");
+    let clock = Arc::new(Jumping::default());
+    let (leadership, election) =
+        start(&cluster, config(&namespace, "a"), clock.clone()).expect("starts");
+    until(&leadership, "a leads", LeaderState::Leading).await;
+    clock.0.store(60, Ordering::SeqCst);
+    assert!(
+        leadership.allowed(Duration::ZERO).is_err(),
+        "the lease ended during the sleep"
+    );
+    eventually("a leads again", async || {
+        leadership.is_leading().then_some(())
+    })
+    .await;
+    // The connections that writes use were replaced; they work.
+    cluster.get_path("/version").await.expect("reads");
+    stop(election).await;
+}

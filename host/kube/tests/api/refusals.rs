@@ -1,0 +1,127 @@
+//! A kind that cannot be followed fails loudly, and heals when its cause is gone.
+
+use std::time::Duration;
+
+use kybern_kube::{Resource, Scope, WatchConfig, WatchTarget, watch::Pace};
+use kybern_testcluster::Object;
+use serde_json::{Value, json};
+
+use crate::support::{Running, admin, cluster_of, config_maps, plane, put, table, writes};
+
+fn quick() -> WatchConfig {
+    let pace = Pace {
+        first: Duration::from_millis(20),
+        last: Duration::from_millis(200),
+    };
+    WatchConfig {
+        retry: pace.clone(),
+        refused: pace,
+        ..WatchConfig::default()
+    }
+}
+
+fn in_namespace(namespace: &str) -> WatchTarget {
+    let scope = Scope {
+        namespace: Some(namespace.to_owned()),
+        ..Scope::default()
+    };
+    WatchTarget {
+        def: table(&config_maps()),
+        scope,
+    }
+}
+
+fn widgets(group: &str) -> Value {
+    json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": { "name": format!("widgets.{group}") },
+        "spec": {
+            "group": group, "scope": "Namespaced",
+            "names": { "plural": "widgets", "singular": "widget", "kind": "Widget" },
+            "versions": [{ "name": "v1", "served": true, "storage": true,
+                "schema": { "openAPIV3Schema": { "type": "object", "x-kubernetes-preserve-unknown-fields": true } } }],
+        },
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kind_that_is_not_served_fails_until_it_is() {
+    let group = "late.example";
+    let cluster = admin(plane()).await;
+    let resource = Resource::new(group, "v1", "Widget", "widgets", true);
+    let target = WatchTarget::all(table(&resource));
+    let running = Running::start(&cluster, target, quick());
+    let seen = running
+        .until("the failure", |seen| seen.failed.is_some())
+        .await;
+    let reason = seen.failed.expect("failed");
+    assert!(
+        reason.starts_with("widgets.late.example (late.example/v1) is not served"),
+        "{reason}"
+    );
+    plane().install_crd(&widgets(group)).expect("installs");
+    running
+        .until("the list", |seen| seen.ready && seen.failed.is_none())
+        .await;
+    let definition = Object::cluster(
+        "apiextensions.k8s.io/v1",
+        "CustomResourceDefinition",
+        "widgets.late.example",
+    );
+    plane().client().delete(&definition).expect("deletes");
+    running
+        .until("the failure again", |seen| {
+            seen.failed.is_some() && !seen.ready
+        })
+        .await;
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_permission_is_named_and_heals_when_granted() {
+    let namespace = plane().namespace("forbidden").expect("a namespace");
+    let user = plane()
+        .service_account(&namespace, "watcher")
+        .expect("a user");
+    let cluster = cluster_of(plane(), &user).await;
+    let running = Running::start(&cluster, in_namespace(&namespace), quick());
+    let seen = running
+        .until("the failure", |seen| seen.failed.is_some())
+        .await;
+    let reason = seen.failed.expect("failed");
+    let advice = format!("grant the verbs list and watch on configmaps in namespace {namespace}");
+    assert!(reason.contains(&advice), "{reason}");
+    let rules =
+        json!([{ "apiGroups": [""], "resources": ["configmaps"], "verbs": ["list", "watch"] }]);
+    plane().grant(&user, &rules).expect("grants");
+    running
+        .until("the list", |seen| seen.ready && seen.failed.is_none())
+        .await;
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_line_beyond_the_bound_fails_the_kind_and_heals_when_it_is_gone() {
+    let cluster = admin(plane()).await;
+    let namespace = plane().namespace("long").expect("a namespace");
+    let writes = writes(&cluster);
+    let config = WatchConfig {
+        max_line_bytes: 4096,
+        ..quick()
+    };
+    let running = Running::start(&cluster, in_namespace(&namespace), config);
+    running.until("the list", |seen| seen.ready).await;
+    put(&writes, &namespace, "long", &"x".repeat(10_000)).await;
+    let seen = running
+        .until("the failure", |seen| seen.failed.is_some())
+        .await;
+    assert_eq!(
+        seen.failed.as_deref(),
+        Some("a watch event is longer than 4096 bytes")
+    );
+    put(&writes, &namespace, "long", "short").await;
+    running
+        .until("the list again", |seen| seen.ready && seen.rows.len() == 1)
+        .await;
+    running.stop().await;
+}
