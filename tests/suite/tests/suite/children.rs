@@ -1,0 +1,143 @@
+//! Children follow the CR, are repaired, and keep what is not ours.
+
+use crate::scene::{SOON, Scene};
+use anyhow::Result;
+use serde_json::{Value, json};
+
+fn spec<'a>(value: &'a Value, path: &str) -> &'a Value {
+    value.pointer(path).unwrap_or(&Value::Null)
+}
+
+#[test]
+fn update_of_size_image_and_ports_reaches_both_children() -> Result<()> {
+    let scene = Scene::with_appservice("update")?;
+    let (app, deployment, service) = scene.create_app("web", 2)?;
+    let before = scene.client().get(&service)?;
+    scene.client().merge_patch(
+        &app,
+        &json!({ "spec": { "size": 3, "image": "nginx:1.27", "ports": [
+            { "port": 80, "targetPort": 80 }, { "port": 443, "targetPort": 8443 },
+        ] } }),
+    )?;
+    scene.wait(&deployment, |d| {
+        *spec(d, "/spec/replicas") == json!(3)
+            && *spec(d, "/spec/template/spec/containers/0/image") == json!("nginx:1.27")
+            && spec(d, "/spec/template/spec/containers/0/ports").as_array().is_some_and(|p| p.len() == 2)
+    })?;
+    let after = scene.wait(&service, |s| spec(s, "/spec/ports").as_array().is_some_and(|p| p.len() == 2))?;
+    for path in ["/spec/clusterIP", "/spec/ports/0/nodePort", "/metadata/uid"] {
+        assert_eq!(spec(&before, path), spec(&after, path), "{path} survives an update");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_manual_edit_of_an_owned_field_is_reverted() -> Result<()> {
+    let scene = Scene::with_appservice("revert")?;
+    let (_, deployment, _) = scene.create_app("web", 2)?;
+    scene.client().merge_patch(&deployment, &json!({ "spec": { "replicas": 9 } }))?;
+    scene.wait(&deployment, |d| *spec(d, "/spec/replicas") == json!(2))?;
+    Ok(())
+}
+
+#[test]
+fn an_edit_made_while_the_host_was_down_is_reverted() -> Result<()> {
+    let mut scene = Scene::with_appservice("downedit")?;
+    let (_, deployment, service) = scene.create_app("web", 2)?;
+    scene.converged()?;
+    scene.stop_host()?;
+    scene.client().merge_patch(&deployment, &json!({ "spec": { "replicas": 9 } }))?;
+    scene.client().delete(&service)?;
+    scene.start_host()?;
+    scene.wait(&deployment, |d| *spec(d, "/spec/replicas") == json!(2))?;
+    scene.wait(&service, |_| true)?;
+    Ok(())
+}
+
+#[test]
+fn foreign_labels_annotations_and_fields_are_kept() -> Result<()> {
+    let scene = Scene::with_appservice("foreign")?;
+    let (app, deployment, _) = scene.create_app("web", 2)?;
+    scene.client().merge_patch(
+        &deployment,
+        &json!({
+            "metadata": { "labels": { "team": "a" }, "annotations": { "note": "b" } },
+            "spec": { "minReadySeconds": 7 },
+        }),
+    )?;
+    scene.client().merge_patch(&app, &json!({ "spec": { "size": 4 } }))?;
+    let after = scene.wait(&deployment, |d| *spec(d, "/spec/replicas") == json!(4))?;
+    assert_eq!(after["metadata"]["labels"]["team"], "a");
+    assert_eq!(after["metadata"]["annotations"]["note"], "b");
+    assert_eq!(after["spec"]["minReadySeconds"], 7);
+    Ok(())
+}
+
+#[test]
+fn a_deleted_child_comes_back() -> Result<()> {
+    let scene = Scene::with_appservice("deleted")?;
+    let (_, deployment, _) = scene.create_app("web", 1)?;
+    let uid = scene.client().get(&deployment)?["metadata"]["uid"].clone();
+    scene.client().delete(&deployment)?;
+    scene.wait(&deployment, |d| d["metadata"]["uid"] != uid)?;
+    Ok(())
+}
+
+#[test]
+fn a_child_that_the_plan_no_longer_names_is_pruned() -> Result<()> {
+    let scene = Scene::with_appservice("prune")?;
+    let (app, deployment, service) = scene.create_app("web", 1)?;
+    // A child of somebody else's with the same owner must stay: owner uid alone is not enough.
+    let owner = scene.client().get(&deployment)?["metadata"]["ownerReferences"].clone();
+    let mine = scene.client().create(&json!({
+        "apiVersion": "v1", "kind": "Service",
+        "metadata": { "name": "by-hand", "namespace": scene.namespace, "ownerReferences": owner },
+        "spec": { "ports": [{ "port": 1 }] },
+    }))?;
+    scene.client().merge_patch(&app, &json!({ "spec": { "ports": [] } }))?;
+    scene.client().wait_gone(&service, SOON)?;
+    scene.converged()?;
+    let by_hand = scene.object("v1", "Service", "by-hand");
+    assert_eq!(scene.client().get(&by_hand)?["metadata"]["uid"], mine["metadata"]["uid"]);
+    Ok(())
+}
+
+#[test]
+fn status_follows_the_deployment() -> Result<()> {
+    let scene = Scene::with_appservice("status")?;
+    let (app, deployment, _) = scene.create_app("web", 2)?;
+    scene.client().merge_patch_status(
+        &deployment,
+        &json!({ "status": { "observedGeneration": 1, "replicas": 2, "readyReplicas": 1, "updatedReplicas": 2, "availableReplicas": 1, "unavailableReplicas": 1 } }),
+    )?;
+    let seen = scene.wait(&app, |a| {
+        a["status"]["readyReplicas"] == 1 && a["status"]["replicas"] == 2
+    })?;
+    assert_eq!(seen["status"]["observedGeneration"], seen["metadata"]["generation"]);
+    Ok(())
+}
+
+#[test]
+fn a_deployment_of_the_same_name_that_is_not_ours_is_not_touched() -> Result<()> {
+    let scene = Scene::with_appservice("notours")?;
+    let foreign = json!({
+        "apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": { "name": "web", "namespace": scene.namespace },
+        "spec": {
+            "replicas": 1, "selector": { "matchLabels": { "x": "y" } },
+            "template": { "metadata": { "labels": { "x": "y" } }, "spec": { "containers": [{ "name": "c", "image": "i" }] } },
+        },
+    });
+    let created = scene.client().create(&foreign)?;
+    let app = scene.app("web", 2);
+    scene.client().create(&app)?;
+    let (app, deployment, _) = scene.app_objects("web");
+    let condition = scene.ready_reason(&app, "AppService", |c| c["status"] == "False")?;
+    let message = condition["message"].as_str().unwrap_or_default();
+    assert!(message.contains("Deployment"), "the message names the object: {message}");
+    let event = scene.event("web", condition["reason"].as_str().unwrap_or_default())?;
+    assert_eq!(event["type"], "Warning");
+    let after = scene.client().get(&deployment)?;
+    assert_eq!(after["metadata"]["resourceVersion"], created["metadata"]["resourceVersion"]);
+    Ok(())
+}
