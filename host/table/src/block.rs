@@ -23,7 +23,7 @@ pub(crate) struct Block {
 #[derive(Debug)]
 pub(crate) enum Rows {
     Delta(Delta),
-    Chunk(Chunk),
+    Chunk(Box<Chunk>),
 }
 
 impl Block {

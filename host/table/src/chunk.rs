@@ -7,6 +7,8 @@ use arrow::array::{
     TimestampMicrosecondBuilder,
 };
 
+use arrow::buffer::Buffer;
+
 use crate::body::{Arena, ArenaBuilder, Codec};
 use crate::num::{narrow, wide};
 use crate::record::Span;
@@ -149,18 +151,19 @@ pub(crate) struct ChunkBuilder {
 }
 
 impl ChunkBuilder {
-    pub(crate) fn new(codec: Arc<Codec>) -> ChunkBuilder {
+    /// A builder for about so many rows.
+    pub(crate) fn new(codec: Arc<Codec>, rows: usize) -> ChunkBuilder {
         ChunkBuilder {
             holes: 0,
-            namespace: StringViewBuilder::new().with_deduplicate_strings(),
-            name: StringViewBuilder::new(),
+            namespace: StringViewBuilder::with_capacity(rows).with_deduplicate_strings(),
+            name: StringViewBuilder::with_capacity(rows),
             uid: Uids::default(),
             owner: Uids::default(),
             resource_version: Vec::new(),
-            generation: Int64Builder::new(),
-            created: TimestampMicrosecondBuilder::new(),
-            deleted: TimestampMicrosecondBuilder::new(),
-            labels: StringViewBuilder::new().with_deduplicate_strings(),
+            generation: Int64Builder::with_capacity(rows),
+            created: TimestampMicrosecondBuilder::with_capacity(rows),
+            deleted: TimestampMicrosecondBuilder::with_capacity(rows),
+            labels: StringViewBuilder::with_capacity(rows).with_deduplicate_strings(),
             fields: Fields::default(),
             bodies: ArenaBuilder::new(codec),
         }
@@ -221,7 +224,7 @@ impl ChunkBuilder {
         Chunk {
             len: self.resource_version.len(),
             holes: self.holes,
-            namespace: self.namespace.finish(),
+            namespace: tight(self.namespace.finish()),
             name: self.name.finish().gc(),
             uid: self.uid,
             owner: self.owner,
@@ -229,9 +232,21 @@ impl ChunkBuilder {
             generation: self.generation.finish(),
             created: self.created.finish().with_timezone("UTC"),
             deleted: self.deleted.finish().with_timezone("UTC"),
-            labels: self.labels.finish(),
+            labels: tight(self.labels.finish()),
             fields: self.fields,
             bodies: self.bodies.finish(),
         }
     }
+}
+
+/// The array without spare room behind its buffers; what views share stays shared.
+fn tight(array: StringViewArray) -> StringViewArray {
+    // Copied, because the buffer of a shared array cannot shrink.
+    let buffers: Vec<Buffer> = array
+        .data_buffers()
+        .iter()
+        .map(|buffer| Buffer::from(buffer.as_slice()))
+        .collect();
+    let (views, nulls) = (array.views().clone(), array.nulls().cloned());
+    StringViewArray::try_new(views, buffers, nulls).unwrap_or(array)
 }

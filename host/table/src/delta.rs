@@ -20,7 +20,7 @@ const SEGMENTS: usize = 12;
 /// Append-only rows, in segments that are allocated as they are needed.
 #[derive(Debug, Default)]
 pub(crate) struct Delta {
-    segments: [OnceLock<Box<[Cell]>>; SEGMENTS],
+    segments: Box<[OnceLock<Box<[Cell]>>; SEGMENTS]>,
 }
 
 impl Delta {

@@ -57,11 +57,11 @@ impl Want {
         }
     }
 
-    fn sink(&self) -> Sink {
+    fn sink(&self, rows: usize) -> Sink {
         let of = match self {
             Want::Path(_, of) => *of,
             Want::Column(Column::ResourceVersion) => {
-                return Sink::UInt(UInt64Builder::new());
+                return Sink::UInt(UInt64Builder::with_capacity(rows));
             }
             Want::Column(Column::Generation) => PathType::Int,
             Want::Column(Column::CreationTimestamp | Column::DeletionTimestamp) => {
@@ -70,12 +70,12 @@ impl Want {
             Want::Column(_) => PathType::Text,
         };
         match of {
-            PathType::Text | PathType::Json => Sink::View(StringViewBuilder::new()),
-            PathType::Bool => Sink::Bool(BooleanBuilder::new()),
-            PathType::Int => Sink::Int(Int64Builder::new()),
-            PathType::Float => Sink::Float(Float64Builder::new()),
+            PathType::Text | PathType::Json => Sink::View(StringViewBuilder::with_capacity(rows)),
+            PathType::Bool => Sink::Bool(BooleanBuilder::with_capacity(rows)),
+            PathType::Int => Sink::Int(Int64Builder::with_capacity(rows)),
+            PathType::Float => Sink::Float(Float64Builder::with_capacity(rows)),
             PathType::Timestamp => {
-                Sink::Time(TimestampMicrosecondBuilder::new().with_timezone("UTC"))
+                Sink::Time(TimestampMicrosecondBuilder::with_capacity(rows).with_timezone("UTC"))
             }
         }
     }
@@ -190,7 +190,8 @@ pub(crate) fn extract<'a>(
     wants: &[Want],
 ) -> Vec<ArrayRef> {
     let needs_body = wants.iter().any(Want::needs_body);
-    let mut sinks: Vec<Sink> = wants.iter().map(Want::sink).collect();
+    let (expected, _) = rows.size_hint();
+    let mut sinks: Vec<Sink> = wants.iter().map(|want| want.sink(expected)).collect();
     let mut scratch = Vec::new();
     for row in rows {
         let Some(row) = row else {

@@ -102,7 +102,8 @@ fn group(slots: &mut Slots, work: &mut Work) -> (Vec<Arc<Slot>>, bool) {
 }
 
 fn rewrite(slots: &mut Slots, group: &[Arc<Slot>], work: &mut Work) {
-    let mut builder = ChunkBuilder::new(Arc::clone(&slots.codec));
+    let rows = group.iter().map(|slot| slot.live_rows).sum();
+    let mut builder = ChunkBuilder::new(Arc::clone(&slots.codec), rows);
     let mut live = Bitmap::default();
     let mut moved = Vec::new();
     for slot in group {
@@ -130,7 +131,7 @@ fn rewrite(slots: &mut Slots, group: &[Arc<Slot>], work: &mut Work) {
         bytes: chunk.bytes(),
         raw_bytes: chunk.bodies.raw_bytes(),
         block: Arc::new(Block {
-            rows: Rows::Chunk(chunk),
+            rows: Rows::Chunk(Box::new(chunk)),
             shreds: work.shreds(),
         }),
     });

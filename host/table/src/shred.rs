@@ -11,7 +11,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
-use arrow::array::{Array, ArrayRef};
+use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::compute::concat;
 use parking_lot::Mutex;
 
@@ -131,10 +131,16 @@ impl Shreds {
             kept.read = true;
             return Arc::clone(&kept.array);
         }
-        let array = build(block, want, group * rows, (group + 1) * rows);
+        let mut array = build(block, want, group * rows, (group + 1) * rows);
+        if want.is_small()
+            && let Some(view) = array.as_string_view_opt()
+        {
+            // What is kept has no spare room.
+            array = Arc::new(view.gc());
+        }
         let bytes = array.get_array_memory_size();
         // One column must not push out all others.
-        if want.is_small() && bytes <= shreds.budget.limit / 64 {
+        if want.is_small() && bytes <= shreds.budget.limit / 16 {
             let kept = Kept {
                 array: Arc::clone(&array),
                 bytes,

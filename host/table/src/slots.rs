@@ -226,7 +226,7 @@ impl Slots {
             let level = work.config.compression_level;
             self.codec = Arc::new(Codec::with_dictionary(level, &content));
         }
-        let mut builder = ChunkBuilder::new(Arc::clone(&self.codec));
+        let mut builder = ChunkBuilder::new(Arc::clone(&self.codec), slot.len);
         for at in 0..slot.len {
             match slot.row(at) {
                 Some(row) => builder.push(row),
@@ -239,7 +239,7 @@ impl Slots {
             slot.bytes = chunk.bytes();
             slot.raw_bytes = chunk.bodies.raw_bytes();
             slot.block = Arc::new(Block {
-                rows: Rows::Chunk(chunk),
+                rows: Rows::Chunk(Box::new(chunk)),
                 shreds: work.shreds(),
             });
         }

@@ -320,3 +320,71 @@ fn table_stats(key: &KindKey, version: &Version) -> TableStats {
         tombstones: version.tombstones,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::change::Origin;
+
+    /// What outlives its rows in the indexes would be found by no look-up and
+    /// freed by nobody.
+    #[test]
+    fn index_entries_go_with_their_rows() {
+        let key = KindKey::new("", "v1", "Pod");
+        let (mut writer, reader) = store(StoreConfig {
+            chunk_rows: 16,
+            ..StoreConfig::default()
+        });
+        let def = TableDef {
+            key: key.clone(),
+            schema: "core".to_owned(),
+            plural: "pods".to_owned(),
+            namespaced: true,
+            label_keys: vec!["app".to_owned()],
+            path_indexes: vec!["spec.node".parse().unwrap()],
+        };
+        writer.apply(Batch {
+            changes: vec![Change::Define(def)],
+        });
+        let mut version = 0;
+        let mut held = None;
+        for round in 0..2_000 {
+            version += 1;
+            let raw = format!(
+                r#"{{"metadata":{{"name":"p{}","namespace":"n","uid":"u{}-{}","resourceVersion":"{version}",
+                "labels":{{"app":"a{}"}}}},"spec":{{"node":"n{}"}}}}"#,
+                round % 50,
+                round % 50,
+                round / 700,
+                round % 7,
+                round % 11,
+            );
+            let table = key.clone();
+            let raw = raw.into();
+            let origin = Origin::Watch;
+            let change = Change::Upsert { table, raw, origin };
+            writer.apply(Batch {
+                changes: vec![change],
+            });
+            if round % 300 == 0 {
+                held = Some(reader.snapshot());
+            }
+        }
+        drop(held);
+        let table = key.clone();
+        writer.apply(Batch {
+            changes: vec![
+                Change::ListBegin {
+                    table: table.clone(),
+                },
+                Change::ListEnd {
+                    table,
+                    resource_version: version,
+                },
+            ],
+        });
+        let table = &mut writer.tables[0];
+        assert_eq!(table.version().rows, 0);
+        assert_eq!(table.version().indexes.len(), 0);
+    }
+}

@@ -48,6 +48,9 @@ pub(crate) struct Table {
     lists: u64,
     /// Rows that were seen since a new epoch began, until its list is complete.
     epoch: Option<HashSet<Identity>>,
+    /// The resourceVersion of the last complete list of this epoch. A state up to
+    /// it of an object that is not there is of one that was gone by then.
+    listed: u64,
 }
 
 impl Table {
@@ -60,6 +63,7 @@ impl Table {
             list: None,
             lists: 0,
             epoch: None,
+            listed: 0,
         }
     }
 
@@ -90,6 +94,7 @@ impl Table {
         tracing::warn!(table = %self.key, "resourceVersions start afresh: the next list replaces all rows");
         self.epoch = Some(HashSet::new());
         self.list = None;
+        self.listed = 0;
         self.tombstones.clear();
         self.state = TableState::Loading;
     }
@@ -121,7 +126,10 @@ impl Table {
             .as_mut()
             .is_some_and(|seen| seen.insert(identity));
         let Some((position, current)) = self.current(&key) else {
-            self.insert(object.into_record(), None, work);
+            let late = list_number.is_none() && (1..=self.listed).contains(&resource_version);
+            if !late {
+                self.insert(object.into_record(), None, work);
+            }
             return Ok(());
         };
         let known = current.resource_version();
@@ -220,11 +228,11 @@ impl Table {
         });
         for position in gone {
             if let Some(row) = self.slots.handle(position) {
-                self.tombstones.confirm(&row.uid(), resource_version);
                 self.slots.kill(position, work);
                 self.log(row, work);
             }
         }
+        self.listed = resource_version;
         self.tombstones.list_ended(list.number, resource_version);
         self.state = TableState::Ready { resource_version };
         Ok(())

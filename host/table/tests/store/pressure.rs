@@ -1,0 +1,174 @@
+//! Everything is bounded: dead rows, the log, the cache.
+
+use kybern_table::{Change, Column, Index, Origin, Sequence, StoreConfig, store};
+
+use crate::object::{Object, apply, def, key, scan, small};
+
+fn object(name: u64, version: u64) -> Object {
+    Object::new(&format!("o{name}"), &format!("uid-{name}"), version)
+}
+
+#[test]
+fn dead_rows_are_merged_away() {
+    let config = StoreConfig {
+        chunk_rows: 50,
+        chunk_bytes: 1 << 20,
+        ..small()
+    };
+    let (mut writer, reader) = store(config);
+    apply(&mut writer, vec![Change::Define(def())]);
+    let mut version = 0;
+    for round in 0..40u64 {
+        for name in 0..200 {
+            version += 1;
+            let name = (name * 7 + round) % 200;
+            apply(
+                &mut writer,
+                vec![object(name, version).upsert(Origin::Watch)],
+            );
+        }
+        let stats = reader.stats();
+        let table = &stats.tables[0];
+        assert_eq!(table.rows, 200);
+        assert!(table.dead <= 200, "{table:?}");
+        assert!(table.chunks <= 14, "{table:?}");
+    }
+    // What is left after most rows have gone is put together.
+    for name in 0..190 {
+        version += 1;
+        apply(&mut writer, vec![object(name, version).gone()]);
+    }
+    let stats = reader.stats();
+    assert_eq!(stats.tables[0].rows, 10);
+    assert!(stats.tables[0].chunks <= 2, "{stats:?}");
+    assert_eq!(scan(&reader.snapshot().table(&key()).unwrap()).len(), 10);
+}
+
+#[test]
+fn hot_rows_do_not_fill_the_table() {
+    let (mut writer, reader) = store(small());
+    apply(&mut writer, vec![Change::Define(def())]);
+    for version in 1..2_000 {
+        apply(
+            &mut writer,
+            vec![object(version % 2, version).upsert(Origin::Watch)],
+        );
+    }
+    let table = &reader.stats().tables[0];
+    assert!(
+        table.rows == 2 && table.chunks <= 3 && table.dead <= 12,
+        "{table:?}"
+    );
+}
+
+#[test]
+fn the_log_is_bounded_and_says_when_it_is_too_short() {
+    let config = StoreConfig {
+        log_entries: 10,
+        ..small()
+    };
+    let (mut writer, reader) = store(config);
+    apply(&mut writer, vec![Change::Define(def())]);
+    let start = reader.snapshot();
+    for version in 1..=25 {
+        apply(
+            &mut writer,
+            vec![object(version, version).upsert(Origin::Watch)],
+        );
+    }
+    let now = reader.snapshot();
+    let stats = reader.stats();
+    assert_eq!(stats.log_entries, 10);
+    let error = now.changes_since(start.sequence()).unwrap_err();
+    assert_eq!(error.oldest, stats.log_oldest);
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "snapshot too old (sequence {}, oldest {})",
+            start.sequence(),
+            stats.log_oldest
+        )
+    );
+    assert_eq!(now.changes_since(stats.log_oldest).unwrap().len(), 10);
+    let before = Sequence(stats.log_oldest.0 - 1);
+    assert!(now.changes_since(before).is_err());
+    assert!(now.changes_since(now.sequence()).unwrap().is_empty());
+    // An old snapshot has no changes after itself, however short the log is.
+    assert!(start.changes_since(start.sequence()).unwrap().is_empty());
+    assert!(start.changes_since(now.sequence()).unwrap().is_empty());
+}
+
+#[test]
+fn the_log_is_bounded_in_bytes_too() {
+    let config = StoreConfig {
+        log_bytes: 20_000,
+        ..small()
+    };
+    let (mut writer, reader) = store(config);
+    apply(&mut writer, vec![Change::Define(def())]);
+    for version in 1..=200 {
+        apply(
+            &mut writer,
+            vec![object(version % 50, version).upsert(Origin::Watch)],
+        );
+        let stats = reader.stats();
+        assert!(stats.log_bytes <= 20_000, "{stats:?}");
+        assert!(stats.pinned_bytes <= 20_000, "{stats:?}");
+        assert!(stats.log_entries > 0);
+    }
+}
+
+#[test]
+fn the_cache_is_bounded_and_freed_with_its_chunks() {
+    let config = StoreConfig {
+        cache_bytes: 30_000,
+        ..small()
+    };
+    let (mut writer, reader) = store(config);
+    apply(&mut writer, vec![Change::Define(def())]);
+    for version in 1..=200 {
+        apply(
+            &mut writer,
+            vec![object(version, version).upsert(Origin::Watch)],
+        );
+    }
+    let mut most = 0;
+    for round in 0..3 {
+        for chunk in reader.snapshot().table(&key()).unwrap().scan() {
+            for path in 0..20 {
+                let path = format!("spec.p{path}").parse().unwrap();
+                chunk.path(&path, kybern_table::PathType::Int);
+            }
+            chunk.fixed(&Column::Uid);
+            let bytes = reader.stats().cache_bytes;
+            assert!(bytes <= 30_000, "{round} {bytes}");
+            most = most.max(bytes);
+        }
+    }
+    assert!(most > 10_000, "{most}");
+    apply(&mut writer, vec![Change::Drop(key())]);
+    assert!(reader.snapshot().tables().next().is_none());
+    // The log still holds rows of sealed chunks; push them out.
+    let stats = reader.stats();
+    assert!(stats.cache_bytes <= most, "{stats:?}");
+}
+
+#[test]
+fn no_index_finds_what_is_gone() {
+    let (mut writer, reader) = store(small());
+    apply(&mut writer, vec![Change::Define(def())]);
+    for version in 1..=300 {
+        apply(
+            &mut writer,
+            vec![object(version % 30, version).upsert(Origin::Watch)],
+        );
+    }
+    for name in 0..30 {
+        apply(&mut writer, vec![object(name, 1_000).gone()]);
+    }
+    let view = reader.snapshot().table(&key()).unwrap();
+    assert!(view.lookup(&Index::Namespace, "shop").is_empty());
+    assert!(view.lookup(&Index::Uid, "uid-3").is_empty());
+    assert!(view.scan().is_empty());
+    assert_eq!(view.count(), 0);
+}
