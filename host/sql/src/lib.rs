@@ -1,14 +1,59 @@
-//! kybern-sql
+//! SQL over snapshots of the table store.
 //!
-//! NOTE TO THE BUILDER OF THIS ROOM (delete when done): the host binary (host/src) already compiles
-//! against these names; keep them, publish the compiling surface at once, commit, then fill it in.
+//! ```text
+//! text --kybern_statement--> query of plain columns --planner--> optimised plan   (cached)
+//! plan + parameters + snapshot --bind--> lane 1 (look-up) or lane 3 (DataFusion) --> Answer
+//! ```
 //!
-//! Catalog::new(Vec<CatalogTable>); CatalogTable { def, preferred: bool, singular: String, short_names: Vec<String>, top_level: Vec<String>, types: PathTypes, listable: bool, watchable: bool }
-//! PathTypes: Default + Clone + Debug; built by `insert(steps: Vec<PathStep>, PathType)`, PathStep::{Key(String), AnyKey, AnyItem} (from OpenAPI: see host/kube/src/openapi.rs)
-//! Engine::{new(Reader, SqlLimits), set_catalog(&self, Catalog), catalog(), tables_of(&self, sql, &AccessSet) -> Result<Vec<KindKey>, SqlError> (sync; the tables that a statement names, before types are known), async prepare, async execute, async explain}
-//! Prepared::{tables(), read_set(&[Param]) -> ReadSet, param_count() -> usize, is_explain() -> bool}
-//! AccessSet::{all(), of(Vec<TableAccess>), in_namespace(&self, &str) -> AccessSet (binds OwnNamespace)}; TableAccess { table, scope }
-//! RowScope::{All, Namespaces(Vec<String>), OwnNamespace, Labels { own_namespace: bool, match_labels: BTreeMap<String, String> }}
-//! SqlError variants used: NotReady { .. } (table loading or failed), Limit { .. }, Internal { .. }; SqlError::render(&self, sql: &str) -> String with a caret where a position is known
-//! Answer { schema, batches, fingerprint: u128, rows: usize }; Param: From<serde_json::Value>
-//! The plan cache must be cheap for `in_namespace` (namespace must not be part of the cache key).
+//! # Contract
+//!
+//! * One statement reads one snapshot, its subqueries included; plans hold none.
+//! * What [`AccessSet`] does not grant does not exist, and rows outside of a
+//!   grant's scope are filtered in the scan itself, before any other condition.
+//! * While nothing in [`Prepared::read_set`] changes, the answer's fingerprint stays.
+//! * A table that is not ready makes the statement fail, never look empty.
+//!
+//! # Limits
+//!
+//! [`SqlLimits`]. Intermediate values of expressions (`concat`, `replace`) are
+//! bounded by the time limit only.
+
+mod access;
+mod answer;
+mod bind;
+mod cache;
+mod catalog;
+mod engine;
+mod error;
+mod explain;
+mod functions;
+mod json;
+mod lane;
+mod limits;
+mod lookup;
+mod memory;
+mod names;
+mod now;
+mod param;
+mod path_types;
+mod planner;
+mod prepared;
+mod quantity;
+mod read_set;
+mod scan;
+mod source;
+mod system;
+
+pub use access::{AccessSet, RowScope, TableAccess};
+pub use answer::Answer;
+pub use catalog::{Catalog, CatalogTable};
+pub use engine::Engine;
+pub use error::SqlError;
+pub use kybern_statement::{Position, Refused, StatementError};
+pub use limits::SqlLimits;
+pub use param::Param;
+pub use path_types::{PathStep, PathTypes};
+pub use prepared::Prepared;
+
+#[cfg(test)]
+mod tests;

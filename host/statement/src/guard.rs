@@ -1,5 +1,7 @@
 //! Accepts one SELECT, or EXPLAIN of one, and refuses every other statement.
 
+use std::sync::Arc;
+
 use sqlparser::ast::{self, Statement as Ast, UtilityOption};
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::{Parser, ParserError};
@@ -8,7 +10,7 @@ use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer, TokenizerError};
 use crate::error::{Position, Refused, StatementError};
 use crate::protect::protect;
 use crate::rewrite::{self, Rewritten};
-use crate::{MAX_DEPTH, MAX_SQL_BYTES, Names, bounds};
+use crate::{MAX_DEPTH, MAX_SQL_BYTES, Names, TableShape, bounds};
 
 /// What a statement asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +43,11 @@ impl Statement {
     /// What it asks for.
     pub fn kind(&self) -> Kind {
         self.kind
+    }
+
+    /// The tables that it names, without a look at columns.
+    pub fn tables(&self, names: &dyn Names) -> Result<Vec<Arc<TableShape>>, StatementError> {
+        crate::relations::tables(&self.query, names)
     }
 
     /// Resolves its names and turns paths into columns.

@@ -29,6 +29,7 @@ mod nearest;
 mod path;
 mod protect;
 mod quantity;
+mod relations;
 mod rewrite;
 
 pub use error::{Position, Refused, StatementError};

@@ -323,7 +323,7 @@ fn constraint(operator: &mut JoinOperator) -> Option<&mut JoinConstraint> {
     }
 }
 
-fn unresolved(
+pub(crate) fn unresolved(
     resolution: Resolution,
     schema: Option<&str>,
     table: &str,

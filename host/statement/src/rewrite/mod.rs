@@ -31,6 +31,7 @@ use sqlparser::tokenizer::Span;
 
 use crate::protect::MARK;
 use crate::{Names, Path, StatementError, TableShape};
+pub(crate) use from::unresolved;
 use scope::{Derived, Scope};
 
 /// One table reference of a statement and what is read through it.
@@ -107,7 +108,7 @@ fn is_quoted(ident: &Ident) -> bool {
 }
 
 /// The name as it is looked up: names that were not quoted are in lower case.
-fn folded(ident: &Ident) -> String {
+pub(crate) fn folded(ident: &Ident) -> String {
     if is_quoted(ident) {
         ident.value.clone()
     } else {

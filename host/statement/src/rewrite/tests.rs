@@ -562,3 +562,23 @@ fn virtual_names_of_different_paths_differ() {
         }
     }
 }
+
+#[test]
+fn tables_are_found_without_their_columns() {
+    let tables = |sql: &str| -> Vec<String> {
+        let found = parse(sql).unwrap().tables(&Tables::new()).unwrap();
+        found.iter().map(|table| table.full_name()).collect()
+    };
+    assert_eq!(
+        tables(
+            "WITH services AS (SELECT nope FROM deployments) SELECT unknown.x FROM services, core.events \
+             WHERE a IN (SELECT b FROM core.services) AND EXISTS (SELECT 1 FROM deployments)"
+        ),
+        ["apps.deployments", "core.events", "core.services"]
+    );
+    let error = parse("SELECT 1 FROM events")
+        .unwrap()
+        .tables(&Tables::new())
+        .unwrap_err();
+    assert!(error.message.contains("ambiguous"));
+}

@@ -1,0 +1,144 @@
+//! Binds a cached plan to parameter values and one snapshot: one walk.
+
+use std::sync::Arc;
+
+use datafusion::catalog::default_table_source::{provider_as_source, source_as_provider};
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{DataFusionError, Result, ScalarValue};
+use datafusion::logical_expr::expr::Placeholder;
+use datafusion::logical_expr::{Expr, LogicalPlan};
+use kybern_table::Snapshot;
+
+use crate::now::{NOW, now_type};
+use crate::planner::{kind_source, rewrite_expressions};
+use crate::source::BoundSource;
+use crate::system::SystemSource;
+use crate::{Param, SqlError};
+
+/// Values for the parameters of one execution.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Values<'a> {
+    pub params: &'a [Param],
+    /// Microseconds since 1970.
+    pub now: Option<i64>,
+}
+
+impl Values<'_> {
+    /// The value of a parameter, as the type that the plan gives it.
+    fn of(&self, placeholder: &Placeholder) -> Result<ScalarValue, SqlError> {
+        let id = &placeholder.id;
+        let Some(field) = &placeholder.field else {
+            return Err(SqlError::Internal {
+                message: format!("parameter {id} has no type"),
+            });
+        };
+        if id == NOW {
+            let Some(now) = self.now else {
+                return Err(SqlError::Params {
+                    message: "now() has no value here: pass the time as a parameter".to_owned(),
+                });
+            };
+            let value = ScalarValue::TimestampMicrosecond(Some(now), Some("UTC".into()));
+            return value
+                .cast_to(&now_type())
+                .map_err(|error| SqlError::execution(&error));
+        }
+        let number = id
+            .strip_prefix('$')
+            .and_then(|number| number.parse::<usize>().ok());
+        let param = number.and_then(|number| self.params.get(number.checked_sub(1)?));
+        match param {
+            Some(param) => param.scalar(id, field.data_type()),
+            None => Err(SqlError::Params {
+                message: format!("parameter {id} has no value"),
+            }),
+        }
+    }
+
+    /// The expression without parameters.
+    pub(crate) fn substitute(&self, expr: Expr) -> Result<Transformed<Expr>> {
+        expr.transform_up(|expr| match expr {
+            Expr::Placeholder(placeholder) => {
+                let value = self.of(&placeholder).map_err(external)?;
+                Ok(Transformed::yes(Expr::Literal(value, None)))
+            }
+            other => Ok(Transformed::no(other)),
+        })
+    }
+}
+
+fn external(error: SqlError) -> DataFusionError {
+    DataFusionError::External(Box::new(error))
+}
+
+/// Takes our own error out of DataFusion's.
+pub(crate) fn own(error: DataFusionError, other: fn(&DataFusionError) -> SqlError) -> SqlError {
+    match error {
+        DataFusionError::External(inner) => match inner.downcast::<SqlError>() {
+            Ok(own) => *own,
+            Err(inner) => other(&DataFusionError::External(inner)),
+        },
+        DataFusionError::Context(_, inner) => own(*inner, other),
+        error => other(&error),
+    }
+}
+
+/// The plan with values for its parameters and a snapshot behind every scan,
+/// those of subqueries included.
+pub(crate) fn bind(
+    plan: &LogicalPlan,
+    values: Values<'_>,
+    snapshot: &Snapshot,
+    namespace: Option<&Arc<str>>,
+) -> Result<LogicalPlan, SqlError> {
+    let bound = plan.clone().transform_up_with_subqueries(|node| {
+        let node = bind_scan(node, snapshot, namespace)?;
+        node.transform_data(|node| {
+            rewrite_expressions(node, |expr| match expr {
+                Expr::Placeholder(_) => values.substitute(expr),
+                other => Ok(Transformed::no(other)),
+            })
+        })
+    });
+    bound
+        .map(|bound| bound.data)
+        .map_err(|error| own(error, SqlError::planning))
+}
+
+fn bind_scan(
+    node: LogicalPlan,
+    snapshot: &Snapshot,
+    namespace: Option<&Arc<str>>,
+) -> Result<Transformed<LogicalPlan>> {
+    let LogicalPlan::TableScan(mut scan) = node else {
+        return Ok(Transformed::no(node));
+    };
+    if let Some(source) = kind_source(&scan.source) {
+        let view = view(snapshot, &source)?;
+        let namespace = namespace.cloned();
+        scan.source = provider_as_source(Arc::new(BoundSource {
+            source,
+            view,
+            namespace,
+        }));
+    } else if let Ok(provider) = source_as_provider(&scan.source)
+        && let Some(system) = provider.downcast_ref::<SystemSource>()
+    {
+        scan.source = provider_as_source(Arc::new(system.bind(snapshot)));
+    }
+    Ok(Transformed::yes(LogicalPlan::TableScan(scan)))
+}
+
+/// The table of a source at the snapshot.
+pub(crate) fn view(
+    snapshot: &Snapshot,
+    source: &crate::source::KindSource,
+) -> Result<kybern_table::TableView> {
+    snapshot.table(source.table.key()).ok_or_else(|| {
+        external(SqlError::NotReady {
+            table: source.table.key().clone(),
+            name: source.table.full_name(),
+            reason: "it is not watched yet".to_owned(),
+        })
+    })
+}

@@ -1,0 +1,404 @@
+//! The engine: prepares statements and answers them at a snapshot.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use datafusion::common::DataFusionError;
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::memory_pool::{GreedyMemoryPool, MemoryPool};
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion::execution::{SessionState, SessionStateBuilder, SessionStateDefaults, TaskContext};
+use datafusion::physical_plan::display::DisplayableExecutionPlan;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
+use datafusion::prelude::SessionConfig;
+use futures::StreamExt;
+use kybern_statement::Kind;
+use kybern_table::{KindKey, Reader, Snapshot, TableState};
+use parking_lot::{Mutex, RwLock};
+
+use crate::bind::{Values, bind, own};
+use crate::cache::{CacheKey, PlanCache};
+use crate::explain::{explain, padded};
+use crate::functions::Functions;
+use crate::lane::Lane;
+use crate::memory::StatementPool;
+use crate::names::Granted;
+use crate::{AccessSet, Answer, Catalog, Param, Prepared, SqlError, SqlLimits, planner};
+
+/// Microseconds since 1970.
+type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
+
+/// Answers SQL over the table store. Cheap to clone.
+///
+/// `prepare` and `execute` compute; run them where computing is allowed. They
+/// need a tokio runtime with time.
+#[derive(Clone)]
+pub struct Engine {
+    inner: Arc<Inner>,
+    clock: Option<Clock>,
+}
+
+struct Inner {
+    reader: Reader,
+    limits: SqlLimits,
+    state: SessionState,
+    functions: Functions,
+    runtime: Arc<RuntimeEnv>,
+    pool: Arc<dyn MemoryPool>,
+    catalog: RwLock<(u64, Arc<Catalog>)>,
+    cache: Mutex<PlanCache>,
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine")
+            .field("limits", &self.inner.limits)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Engine {
+    /// An engine with an empty catalog.
+    pub fn new(reader: Reader, limits: SqlLimits) -> Self {
+        let pool: Arc<dyn MemoryPool> = Arc::new(GreedyMemoryPool::new(limits.total_bytes));
+        let runtime = runtime(Arc::clone(&pool));
+        let functions = Functions::allowed();
+        let state = SessionStateBuilder::new()
+            .with_config(config())
+            .with_runtime_env(Arc::clone(&runtime))
+            .with_expr_planners(SessionStateDefaults::default_expr_planners())
+            .with_scalar_functions(functions.scalar.values().cloned().collect())
+            .with_aggregate_functions(functions.aggregate.values().cloned().collect())
+            .with_window_functions(functions.window.values().cloned().collect())
+            .build();
+        let cache = Mutex::new(PlanCache::new(limits.cached_plans));
+        let catalog = RwLock::new((0, Arc::new(Catalog::default())));
+        let inner = Inner {
+            reader,
+            limits,
+            state,
+            functions,
+            runtime,
+            pool,
+            catalog,
+            cache,
+        };
+        Self {
+            inner: Arc::new(inner),
+            clock: None,
+        }
+    }
+
+    /// The same engine with a clock, in microseconds since 1970. Without one,
+    /// statements that call `now()` fail when they are executed.
+    #[must_use]
+    pub fn with_clock(&self, clock: impl Fn() -> i64 + Send + Sync + 'static) -> Self {
+        Self {
+            inner: Arc::clone(&self.inner),
+            clock: Some(Arc::new(clock)),
+        }
+    }
+
+    /// Replaces the catalog. Statements that were prepared before keep theirs.
+    pub fn set_catalog(&self, catalog: Catalog) {
+        let mut current = self.inner.catalog.write();
+        *current = (current.0 + 1, Arc::new(catalog));
+    }
+
+    /// The catalog.
+    pub fn catalog(&self) -> Arc<Catalog> {
+        Arc::clone(&self.inner.catalog.read().1)
+    }
+
+    /// The newest snapshot of the store.
+    pub fn snapshot(&self) -> Snapshot {
+        self.inner.reader.snapshot()
+    }
+
+    /// How many planned statements are kept.
+    pub fn cached_plans(&self) -> usize {
+        self.inner.cache.lock().len()
+    }
+
+    /// Bytes that running statements hold for joins, sorts and groups.
+    pub fn held_bytes(&self) -> usize {
+        self.inner.pool.reserved()
+    }
+
+    /// The tables that a statement names, without planning it: their columns
+    /// need not be known yet.
+    pub fn tables_of(&self, sql: &str, access: &AccessSet) -> Result<Vec<KindKey>, SqlError> {
+        let catalog = self.catalog();
+        let granted = Granted {
+            catalog: &catalog,
+            grants: access.grants(),
+        };
+        let mut found = Vec::new();
+        for shape in kybern_statement::parse(sql)?.tables(&granted)? {
+            if let Some(table) = catalog.named(&shape.schema, &shape.table)
+                && !found.contains(table.key())
+            {
+                found.push(table.key().clone());
+            }
+        }
+        Ok(found)
+    }
+
+    /// Plans a statement for one asker, or finds it planned.
+    pub async fn prepare(&self, sql: &str, access: &AccessSet) -> Result<Arc<Prepared>, SqlError> {
+        let (epoch, catalog) = self.inner.catalog.read().clone();
+        let key = CacheKey {
+            sql: Arc::from(sql),
+            grants: access.grants().clone(),
+            epoch,
+        };
+        let cached = self.inner.cache.lock().get(&key);
+        let planned = match cached {
+            Some(planned) => planned,
+            None => {
+                let (state, functions) = (&self.inner.state, &self.inner.functions);
+                let planned = Arc::new(planner::plan(
+                    sql,
+                    &catalog,
+                    access.grants(),
+                    state,
+                    functions,
+                )?);
+                self.inner.cache.lock().insert(key, Arc::clone(&planned));
+                planned
+            }
+        };
+        Ok(Arc::new(Prepared::new(
+            planned,
+            access.namespace().cloned(),
+        )))
+    }
+
+    /// Answers a statement at one snapshot. For an EXPLAIN, the answer is its text.
+    pub async fn execute(
+        &self,
+        prepared: &Prepared,
+        params: &[Param],
+        snapshot: &Snapshot,
+    ) -> Result<Answer, SqlError> {
+        if prepared.is_explain() {
+            let text = self.explain(prepared, params, snapshot).await?;
+            return Answer::lines("plan", &text).map_err(|error| SqlError::execution(&error));
+        }
+        let planned = &prepared.planned;
+        if params.len() < planned.parameters {
+            return Err(SqlError::Params {
+                message: format!(
+                    "the statement takes {} parameters, {} were given",
+                    planned.parameters,
+                    params.len()
+                ),
+            });
+        }
+        ready(prepared, snapshot)?;
+        let values = Values {
+            params,
+            now: self.now(),
+        };
+        let batches = match &planned.lane {
+            Lane::KeyLookup(lookup) => {
+                let props = self.inner.state.execution_props();
+                let batches = lookup
+                    .run(values, snapshot, prepared.namespace.as_ref(), props)
+                    .map_err(|error| own(error, SqlError::execution))?;
+                let mut total = Total::default();
+                batches
+                    .iter()
+                    .try_for_each(|batch| total.add(batch, &self.inner.limits))?;
+                batches
+            }
+            Lane::General => {
+                let plan = self.physical(prepared, values, snapshot).await?;
+                self.collect(plan).await?
+            }
+        };
+        let schema = planned.plan.schema().as_arrow();
+        Answer::new(schema, &batches, planned.ordered).map_err(|error| SqlError::execution(&error))
+    }
+
+    /// How a statement would be answered; for EXPLAIN ANALYZE also how it was.
+    pub async fn explain(
+        &self,
+        prepared: &Prepared,
+        params: &[Param],
+        snapshot: &Snapshot,
+    ) -> Result<String, SqlError> {
+        let params = padded(params, prepared.param_count());
+        let values = Values {
+            params: &params,
+            now: self.now(),
+        };
+        let mut text = explain(prepared, values, snapshot);
+        if let Kind::Explain {
+            analyze: true,
+            verbose,
+        } = prepared.planned.kind
+        {
+            ready(prepared, snapshot)?;
+            let plan = self.physical(prepared, values, snapshot).await?;
+            let batches = self.collect(Arc::clone(&plan)).await?;
+            let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
+            let shown = DisplayableExecutionPlan::with_metrics(plan.as_ref());
+            text.push_str(&format!(
+                "run in the general lane: {rows} rows\n{}",
+                shown.indent(verbose)
+            ));
+        }
+        Ok(text)
+    }
+
+    fn now(&self) -> Option<i64> {
+        self.clock.as_ref().map(|clock| clock())
+    }
+
+    /// Answers in the general lane whatever lane the statement has: what the
+    /// other lanes are measured against.
+    #[cfg(test)]
+    pub(crate) async fn execute_generally(
+        &self,
+        prepared: &Prepared,
+        params: &[Param],
+        snapshot: &Snapshot,
+    ) -> Result<Answer, SqlError> {
+        let values = Values {
+            params,
+            now: self.now(),
+        };
+        let plan = self.physical(prepared, values, snapshot).await?;
+        let batches = self.collect(plan).await?;
+        let planned = &prepared.planned;
+        Answer::new(planned.plan.schema().as_arrow(), &batches, planned.ordered)
+            .map_err(|error| SqlError::execution(&error))
+    }
+
+    async fn physical(
+        &self,
+        prepared: &Prepared,
+        values: Values<'_>,
+        snapshot: &Snapshot,
+    ) -> Result<Arc<dyn ExecutionPlan>, SqlError> {
+        let plan = bind(
+            &prepared.planned.plan,
+            values,
+            snapshot,
+            prepared.namespace.as_ref(),
+        )?;
+        DefaultPhysicalPlanner::default()
+            .create_physical_plan(&plan, &self.inner.state)
+            .await
+            .map_err(|error| own(error, SqlError::planning))
+    }
+
+    async fn collect(&self, plan: Arc<dyn ExecutionPlan>) -> Result<Vec<RecordBatch>, SqlError> {
+        let limits = &self.inner.limits;
+        let pool = StatementPool::new(Arc::clone(&self.inner.pool), limits.statement_bytes);
+        let runtime = RuntimeEnvBuilder::from_runtime_env(&self.inner.runtime)
+            .with_memory_pool(Arc::new(pool))
+            .build_arc()
+            .map_err(|error| SqlError::execution(&error))?;
+        let context = TaskContext::default()
+            .with_session_config(self.inner.state.config().clone())
+            .with_runtime(runtime);
+        let run = async {
+            let mut stream = execute_stream(plan, Arc::new(context))?;
+            let mut batches = Vec::new();
+            let mut total = Total::default();
+            while let Some(batch) = stream.next().await {
+                let batch = batch?;
+                total
+                    .add(&batch, limits)
+                    .map_err(|error| DataFusionError::External(Box::new(error)))?;
+                batches.push(batch);
+            }
+            Ok(batches)
+        };
+        match tokio::time::timeout(limits.time, run).await {
+            Ok(result) => result.map_err(|error| own(error, SqlError::execution)),
+            Err(_) => Err(SqlError::Limit {
+                message: format!(
+                    "the statement ran longer than {:?}; narrow it with WHERE",
+                    limits.time
+                ),
+            }),
+        }
+    }
+}
+
+/// What an answer holds so far.
+#[derive(Default)]
+struct Total {
+    rows: usize,
+    bytes: usize,
+}
+
+impl Total {
+    fn add(&mut self, batch: &RecordBatch, limits: &SqlLimits) -> Result<(), SqlError> {
+        self.rows += batch.num_rows();
+        self.bytes += batch.get_array_memory_size();
+        let message = if self.rows > limits.rows {
+            format!(
+                "the answer has more than {} rows; narrow it with WHERE or LIMIT",
+                limits.rows
+            )
+        } else if self.bytes > limits.answer_bytes {
+            format!(
+                "the answer is larger than {} bytes; select fewer columns or rows",
+                limits.answer_bytes
+            )
+        } else {
+            return Ok(());
+        };
+        Err(SqlError::Limit { message })
+    }
+}
+
+/// Fails unless every table can be read.
+fn ready(prepared: &Prepared, snapshot: &Snapshot) -> Result<(), SqlError> {
+    for (key, name) in &prepared.planned.tables {
+        let reason = match snapshot.table(key).map(|view| view.state()) {
+            Some(TableState::Ready { .. }) => continue,
+            Some(TableState::Loading) => "it is still being loaded".to_owned(),
+            Some(TableState::Failed(reason)) => reason.to_string(),
+            None => "it is not watched yet".to_owned(),
+        };
+        return Err(SqlError::NotReady {
+            table: key.clone(),
+            name: name.clone(),
+            reason,
+        });
+    }
+    Ok(())
+}
+
+fn config() -> SessionConfig {
+    let mut config = SessionConfig::new()
+        // Tables are a few thousand rows: more partitions cost more than they give.
+        .with_target_partitions(1)
+        .with_information_schema(false);
+    let options = config.options_mut();
+    options.optimizer.enable_dynamic_filter_pushdown = false;
+    options.explain.show_schema = false;
+    config
+}
+
+fn runtime(pool: Arc<dyn MemoryPool>) -> Arc<RuntimeEnv> {
+    let disk = DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled);
+    RuntimeEnvBuilder::new()
+        .with_memory_pool(Arc::clone(&pool))
+        .with_disk_manager_builder(disk)
+        .build_arc()
+        .unwrap_or_else(|_| {
+            // Building can only fail for a directory, and there is none.
+            Arc::new(RuntimeEnv {
+                memory_pool: pool,
+                ..RuntimeEnv::default()
+            })
+        })
+}

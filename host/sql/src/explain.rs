@@ -1,0 +1,123 @@
+//! EXPLAIN: the lane, what is read and how it is found.
+
+use std::fmt::Write as _;
+
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::logical_expr::LogicalPlan;
+use kybern_table::{Columns, Keys, Snapshot};
+
+use crate::bind::Values;
+use crate::lane::Lane;
+use crate::lookup::lookups;
+use crate::planner::kind_source;
+use crate::{Param, Prepared};
+
+/// The text of EXPLAIN. Nothing is run.
+pub(crate) fn explain(prepared: &Prepared, values: Values<'_>, snapshot: &Snapshot) -> String {
+    let planned = &prepared.planned;
+    let mut text = String::new();
+    let lane = match planned.lane {
+        Lane::KeyLookup(_) => "1, key look-up",
+        Lane::General => "3, general",
+    };
+    let _ = writeln!(text, "lane: {lane}");
+    if planned.arbitrary_limit {
+        text.push_str("note: LIMIT without ORDER BY chooses arbitrary rows\n");
+    }
+    let namespace = prepared.namespace.as_deref();
+    let walked = planned.plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::TableScan(scan) = node
+            && let Some(source) = kind_source(&scan.source)
+        {
+            let _ = writeln!(text, "scan {}:", source.table.full_name());
+            let mut filters = source.scope_filters(namespace);
+            if !filters.is_empty() {
+                let shown: Vec<String> = filters.iter().map(ToString::to_string).collect();
+                let _ = writeln!(text, "  granted rows: {}", shown.join(" AND "));
+            }
+            filters.extend(
+                scan.filters
+                    .iter()
+                    .filter_map(|f| values.substitute(f.clone()).ok())
+                    .map(|f| f.data),
+            );
+            let view = snapshot.table(source.table.key());
+            let lookup = lookups(&source, &filters).into_iter().find(|lookup| {
+                view.as_ref()
+                    .is_some_and(|view| view.has_index(&lookup.index))
+            });
+            let _ = match lookup {
+                Some(lookup) => {
+                    writeln!(text, "  index: {} = {}", lookup.index, list(&lookup.keys))
+                }
+                None => writeln!(text, "  index: none, the whole table is read"),
+            };
+            let columns: Vec<String> = source
+                .columns
+                .iter()
+                .filter(|column| column.is_virtual)
+                .map(|column| {
+                    format!(
+                        "{} {}",
+                        column.name,
+                        crate::param::type_name(&column.data_type())
+                    )
+                })
+                .collect();
+            if !columns.is_empty() {
+                let _ = writeln!(text, "  virtual columns: {}", columns.join(", "));
+            }
+        }
+        Ok(TreeNodeRecursion::Continue)
+    });
+    debug_assert!(walked.is_ok(), "the walk itself cannot fail");
+    text.push_str("read set:\n");
+    for read in crate::read_set::read_set(&planned.plan, values, namespace).scans {
+        let columns = match &read.columns {
+            Columns::All => "everything".to_owned(),
+            Columns::Named(names) if names.is_empty() => "which rows there are".to_owned(),
+            Columns::Named(names) => names.iter().cloned().collect::<Vec<_>>().join(", "),
+        };
+        let keys = match &read.keys {
+            Keys::All => "the whole table".to_owned(),
+            Keys::Of { index, values } => format!("{index} = {}", list(values)),
+        };
+        let _ = writeln!(text, "  {}: {keys}; columns: {columns}", read.table);
+    }
+    let _ = writeln!(
+        text,
+        "plan:\n{}",
+        indent(&planned.plan.display_indent().to_string())
+    );
+    text
+}
+
+/// At most eight keys.
+fn list(keys: &[String]) -> String {
+    let shown: Vec<String> = keys.iter().take(8).map(|key| format!("'{key}'")).collect();
+    let more = keys.len().saturating_sub(shown.len());
+    let more = if more > 0 {
+        format!(" and {more} more")
+    } else {
+        String::new()
+    };
+    format!("[{}]{more}", shown.join(", "))
+}
+
+fn indent(text: &str) -> String {
+    text.lines()
+        .map(|line| format!("  {line}\n"))
+        .collect::<String>()
+        .trim_end()
+        .to_owned()
+}
+
+/// Null for each parameter that was not given.
+pub(crate) fn padded(params: &[Param], count: usize) -> Vec<Param> {
+    let missing = count.saturating_sub(params.len());
+    params
+        .iter()
+        .cloned()
+        .chain(std::iter::repeat_n(Param::Null, missing))
+        .collect()
+}

@@ -1,0 +1,123 @@
+//! Name resolution for one asker: what is not granted is not there.
+
+use std::sync::Arc;
+
+use kybern_statement::{Names, Path as Steps, Resolution, Segment as Step, TableShape, nearest};
+use kybern_table::{PathType, Segment};
+
+use crate::access::Grants;
+use crate::catalog::{Catalog, Table};
+use crate::system::SystemTable;
+
+/// A catalog as one asker sees it.
+pub(crate) struct Granted<'a> {
+    pub catalog: &'a Catalog,
+    pub grants: &'a Grants,
+}
+
+impl<'a> Granted<'a> {
+    pub(crate) fn tables(&self) -> impl Iterator<Item = &'a Arc<Table>> {
+        let grants = self.grants;
+        self.catalog
+            .all()
+            .iter()
+            .filter(move |table| grants.scope(table.key()).is_some())
+    }
+
+    fn sees(&self, table: &Table) -> bool {
+        self.grants.scope(table.key()).is_some()
+    }
+
+    fn readable(table: &Arc<Table>) -> Resolution {
+        if table.info.listable {
+            Resolution::Table(Arc::clone(&table.shape))
+        } else {
+            Resolution::Unreadable {
+                reason: "the API server does not list this kind".to_owned(),
+            }
+        }
+    }
+
+    fn missing(&self, wanted: &str) -> Resolution {
+        let mut found: Vec<String> = self
+            .tables()
+            .filter(|table| {
+                let short = table.info.short_names.iter().any(|name| name == wanted);
+                short || table.info.singular == wanted || table.info.def.plural == wanted
+            })
+            .map(|table| table.full_name())
+            .collect();
+        let near = nearest(
+            wanted,
+            self.tables().map(|table| table.info.def.plural.as_str()),
+        );
+        for plural in near {
+            found.extend(
+                self.tables()
+                    .filter(|t| t.info.def.plural == plural)
+                    .map(|table| table.full_name()),
+            );
+        }
+        let mut seen = std::collections::HashSet::new();
+        found.retain(|name| seen.insert(name.clone()));
+        found.truncate(3);
+        Resolution::Missing { nearest: found }
+    }
+}
+
+impl Names for Granted<'_> {
+    fn resolve(&self, schema: Option<&str>, table: &str) -> Resolution {
+        if let Some(schema) = schema {
+            if let Some(system) = SystemTable::named(schema, table) {
+                return Resolution::Table(system.shape());
+            }
+            return match self
+                .catalog
+                .named(schema, table)
+                .filter(|found| self.sees(found))
+            {
+                Some(found) => Self::readable(found),
+                None => self.missing(table),
+            };
+        }
+        let granted = || {
+            self.catalog
+                .plural(table)
+                .iter()
+                .filter(|found| self.sees(found))
+        };
+        let preferred: Vec<_> = granted().filter(|found| found.info.preferred).collect();
+        let found = if preferred.is_empty() {
+            granted().collect()
+        } else {
+            preferred
+        };
+        match found.as_slice() {
+            [] => self.missing(table),
+            [one] => Self::readable(one),
+            many => Resolution::Ambiguous(many.iter().map(|table| table.full_name()).collect()),
+        }
+    }
+
+    fn is_text(&self, shape: &TableShape, path: &Steps) -> bool {
+        let Some(table) = self.catalog.named(&shape.schema, &shape.table) else {
+            return true;
+        };
+        let path = segments(path);
+        matches!(
+            table.info.types.get(&path),
+            None | Some(PathType::Text | PathType::Json)
+        )
+    }
+}
+
+/// The steps of a statement's path as the table's.
+pub(crate) fn segments(path: &Steps) -> Vec<Segment> {
+    path.segments()
+        .iter()
+        .map(|step| match step {
+            Step::Key(key) => Segment::Key(key.clone()),
+            Step::Index(index) => Segment::Index(*index),
+        })
+        .collect()
+}

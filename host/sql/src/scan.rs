@@ -1,0 +1,470 @@
+//! Reads rows of one table at one snapshot.
+//!
+//! # Contract
+//!
+//! The grant's condition is evaluated before anything that the statement says,
+//! and the statement's conditions see only rows that passed it: an error that a
+//! condition raises can never tell about a row that does not exist for the asker.
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions};
+use arrow::buffer::BooleanBuffer;
+use arrow::compute::{filter, prep_null_mask_filter};
+use arrow::datatypes::{Schema, SchemaRef};
+use datafusion::common::stats::Precision;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::{DFSchema, Result, Statistics, internal_datafusion_err};
+use datafusion::execution::context::ExecutionProps;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::logical_expr::Expr;
+use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
+use datafusion::logical_expr::utils::conjunction;
+use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr, create_physical_expr};
+use datafusion::physical_plan::execution_plan::{
+    Boundedness, EmissionType, ReplaceChildrenOptions,
+};
+use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet};
+use datafusion::physical_plan::statistics::StatisticsArgs;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties,
+};
+use kybern_table::{ChunkView, Row, TableView, gather};
+
+use crate::lookup::{Lookup, lookups};
+use crate::source::{BoundSource, KindSource, Read};
+
+/// Rows that are read together when they come from a look-up.
+const ROWS_AT_ONCE: usize = 2048;
+
+/// What is read from a table, and how.
+#[derive(Debug)]
+pub(crate) struct RowScan {
+    source: Arc<KindSource>,
+    view: TableView,
+    pub lookup: Option<Lookup>,
+    /// Columns that the conditions need, by position in the source.
+    tested: Vec<usize>,
+    tested_schema: SchemaRef,
+    scope: Option<Arc<dyn PhysicalExpr>>,
+    condition: Option<Arc<dyn PhysicalExpr>>,
+    projection: Vec<usize>,
+    schema: SchemaRef,
+    limit: Option<usize>,
+}
+
+impl RowScan {
+    /// Plans a read. The filters hold no parameters any more.
+    pub(crate) fn new(
+        bound: &BoundSource,
+        projection: Option<&[usize]>,
+        filters: &[Expr],
+        limit: Option<usize>,
+        props: &ExecutionProps,
+    ) -> Result<Self> {
+        let source = Arc::clone(&bound.source);
+        let scope_filters = source.scope_filters(bound.namespace.as_deref());
+        let all: Vec<Expr> = scope_filters.iter().chain(filters).cloned().collect();
+        let lookup = lookups(&source, &all)
+            .into_iter()
+            .find(|lookup| bound.view.has_index(&lookup.index));
+        let needed: Vec<usize> = (0..source.columns.len())
+            .filter(|position| {
+                let name = source
+                    .columns
+                    .get(*position)
+                    .map(|column| column.name.as_str());
+                all.iter()
+                    .any(|filter| filter.column_refs().iter().any(|c| Some(c.name()) == name))
+            })
+            .collect();
+        let tested_schema = Arc::new(project(&source, &needed));
+        let df_schema = DFSchema::try_from(Arc::clone(&tested_schema))?;
+        let compile = |filters: Vec<Expr>| -> Result<Option<Arc<dyn PhysicalExpr>>> {
+            conjunction(filters)
+                .map(|filter| {
+                    create_physical_expr(
+                        &filter,
+                        &df_schema,
+                        props,
+                        &PhysicalPlanningContext::default(),
+                    )
+                })
+                .transpose()
+        };
+        let scope = compile(scope_filters)?;
+        let condition = compile(filters.to_vec())?;
+        let projection = projection
+            .map(<[usize]>::to_vec)
+            .unwrap_or_else(|| (0..source.columns.len()).collect());
+        let schema = Arc::new(project(&source, &projection));
+        Ok(Self {
+            view: bound.view.clone(),
+            source,
+            lookup,
+            tested: needed,
+            tested_schema,
+            scope,
+            condition,
+            projection,
+            schema,
+            limit,
+        })
+    }
+
+    pub(crate) fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// The rows, in batches that are made as they are asked for.
+    pub(crate) fn batches(self: &Arc<Self>) -> Batches {
+        let input = match &self.lookup {
+            None => self.view.scan().into_iter().map(Input::Chunk).collect(),
+            Some(lookup) => {
+                let rows: Vec<Row> = lookup
+                    .keys
+                    .iter()
+                    .flat_map(|key| self.view.lookup(&lookup.index, key))
+                    .collect();
+                rows.chunks(ROWS_AT_ONCE)
+                    .map(|rows| Input::Rows(rows.to_vec()))
+                    .collect()
+            }
+        };
+        Batches {
+            scan: Arc::clone(self),
+            input,
+            left: self.limit,
+        }
+    }
+
+    fn batch(&self, input: &Input) -> Result<Option<RecordBatch>> {
+        let mut loaded = HashMap::new();
+        input.load(&self.source, &self.tested, &mut loaded)?;
+        let mut keep = input.live();
+        if let Some(scope) = &self.scope {
+            keep = self.test(scope, &loaded, keep)?;
+        }
+        if let Some(condition) = &self.condition {
+            keep = self.test(condition, &loaded, keep)?;
+        }
+        let kept = keep.true_count();
+        if kept == 0 {
+            return Ok(None);
+        }
+        // Few rows of a chunk are cheaper to read one by one than its whole columns.
+        let sparse = kept.saturating_mul(8) < keep.len();
+        let columns: Vec<ArrayRef> = match (sparse, input) {
+            (true, Input::Chunk(chunk)) => {
+                let rows: Vec<Row> = keep
+                    .values()
+                    .set_indices()
+                    .filter_map(|row| chunk.row(row))
+                    .collect();
+                if rows.len() != kept {
+                    return Err(internal_datafusion_err!("a live row has no handle"));
+                }
+                let mut found = HashMap::new();
+                Input::Rows(rows).load(&self.source, &self.projection, &mut found)?;
+                pick(&self.projection, &found)?
+            }
+            _ => {
+                input.load(&self.source, &self.projection, &mut loaded)?;
+                let columns = pick(&self.projection, &loaded)?;
+                if kept == keep.len() {
+                    columns
+                } else {
+                    columns
+                        .iter()
+                        .map(|column| filter(column, &keep))
+                        .collect::<Result<_, _>>()?
+                }
+            }
+        };
+        let options = RecordBatchOptions::new().with_row_count(Some(kept));
+        let schema = Arc::clone(&self.schema);
+        Ok(Some(RecordBatch::try_new_with_options(
+            schema, columns, &options,
+        )?))
+    }
+
+    /// The rows of `keep` for which the condition is true. It is evaluated on
+    /// those rows only.
+    fn test(
+        &self,
+        condition: &Arc<dyn PhysicalExpr>,
+        loaded: &HashMap<usize, ArrayRef>,
+        keep: BooleanArray,
+    ) -> Result<BooleanArray> {
+        let kept = keep.true_count();
+        if kept == 0 {
+            return Ok(keep);
+        }
+        let mut columns = pick(&self.tested, loaded)?;
+        if kept != keep.len() {
+            columns = columns
+                .iter()
+                .map(|column| filter(column, &keep))
+                .collect::<Result<_, _>>()?;
+        }
+        let options = RecordBatchOptions::new().with_row_count(Some(kept));
+        let batch =
+            RecordBatch::try_new_with_options(Arc::clone(&self.tested_schema), columns, &options)?;
+        let result = condition.evaluate(&batch)?.into_array(kept)?;
+        let result = result
+            .as_any()
+            .downcast_ref::<BooleanArray>()
+            .ok_or_else(|| internal_datafusion_err!("a condition is no boolean"))?;
+        let result = if result.null_count() > 0 {
+            prep_null_mask_filter(result)
+        } else {
+            result.clone()
+        };
+        if kept == keep.len() {
+            return Ok(result);
+        }
+        let mut results = result.values().iter();
+        let expanded = keep
+            .values()
+            .iter()
+            .map(|kept| kept && results.next().unwrap_or(false));
+        Ok(BooleanArray::new(BooleanBuffer::from_iter(expanded), None))
+    }
+}
+
+fn project(source: &KindSource, columns: &[usize]) -> Schema {
+    use datafusion::catalog::TableProvider;
+    let schema = source.schema();
+    Schema::new(
+        columns
+            .iter()
+            .filter_map(|position| schema.fields().get(*position).cloned())
+            .collect::<Vec<_>>(),
+    )
+}
+
+fn pick(columns: &[usize], loaded: &HashMap<usize, ArrayRef>) -> Result<Vec<ArrayRef>> {
+    columns
+        .iter()
+        .map(|position| {
+            loaded
+                .get(position)
+                .cloned()
+                .ok_or_else(|| internal_datafusion_err!("column {position} was not read"))
+        })
+        .collect()
+}
+
+/// Rows that are read together.
+enum Input {
+    Chunk(ChunkView),
+    Rows(Vec<Row>),
+}
+
+impl Input {
+    fn live(&self) -> BooleanArray {
+        match self {
+            Self::Chunk(chunk) => chunk.live(),
+            Self::Rows(rows) => BooleanArray::new(BooleanBuffer::new_set(rows.len()), None),
+        }
+    }
+
+    /// Reads the columns that have not been read yet.
+    fn load(
+        &self,
+        source: &KindSource,
+        columns: &[usize],
+        loaded: &mut HashMap<usize, ArrayRef>,
+    ) -> Result<()> {
+        let missing: Vec<(usize, &Read)> = columns
+            .iter()
+            .filter(|position| !loaded.contains_key(position))
+            .filter_map(|position| source.columns.get(*position).map(|c| (*position, &c.read)))
+            .collect();
+        match self {
+            Self::Chunk(chunk) => {
+                for (position, read) in missing {
+                    let array = match read {
+                        Read::Fixed(column) => chunk.fixed(column),
+                        Read::Path(path, of) => chunk.path(path, *of),
+                    };
+                    loaded.insert(position, array);
+                }
+            }
+            Self::Rows(rows) => {
+                let mut order = Vec::with_capacity(missing.len());
+                let mut fixed = Vec::new();
+                let mut paths = Vec::new();
+                for (position, read) in &missing {
+                    if let Read::Fixed(column) = read {
+                        order.push(*position);
+                        fixed.push(column.clone());
+                    }
+                }
+                for (position, read) in &missing {
+                    if let Read::Path(path, of) = read {
+                        order.push(*position);
+                        paths.push((path.clone(), *of));
+                    }
+                }
+                loaded.extend(order.into_iter().zip(gather(rows, &fixed, &paths)));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The batches of a scan.
+pub(crate) struct Batches {
+    scan: Arc<RowScan>,
+    input: VecDeque<Input>,
+    left: Option<usize>,
+}
+
+impl Iterator for Batches {
+    type Item = Result<RecordBatch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while self.left != Some(0) {
+            let input = self.input.pop_front()?;
+            match self.scan.batch(&input) {
+                Err(error) => return Some(Err(error)),
+                Ok(None) => {}
+                Ok(Some(batch)) => {
+                    let Some(left) = &mut self.left else {
+                        return Some(Ok(batch));
+                    };
+                    let rows = batch.num_rows().min(*left);
+                    *left -= rows;
+                    return Some(Ok(batch.slice(0, rows)));
+                }
+            }
+        }
+        None
+    }
+}
+
+/// A [`RowScan`] as a leaf of a physical plan.
+#[derive(Debug)]
+pub(crate) struct SnapshotScan {
+    scan: Arc<RowScan>,
+    properties: Arc<PlanProperties>,
+    metrics: ExecutionPlanMetricsSet,
+}
+
+impl SnapshotScan {
+    pub(crate) fn new(scan: RowScan) -> Self {
+        let properties = PlanProperties::new(
+            EquivalenceProperties::new(Arc::clone(scan.schema())),
+            Partitioning::UnknownPartitioning(1),
+            EmissionType::Incremental,
+            Boundedness::Bounded,
+        );
+        Self {
+            scan: Arc::new(scan),
+            properties: Arc::new(properties),
+            metrics: ExecutionPlanMetricsSet::new(),
+        }
+    }
+}
+
+impl DisplayAs for SnapshotScan {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SnapshotScan: {}", self.scan.source.table.full_name())?;
+        match &self.scan.lookup {
+            Some(lookup) => write!(f, ", index {} ({} keys)", lookup.index, lookup.keys.len())?,
+            None => write!(f, ", whole table")?,
+        }
+        if let Some(condition) = &self.scan.condition {
+            write!(f, ", filter {condition}")?;
+        }
+        if let Some(limit) = self.scan.limit {
+            write!(f, ", limit {limit}")?;
+        }
+        Ok(())
+    }
+}
+
+impl ExecutionPlan for SnapshotScan {
+    fn name(&self) -> &'static str {
+        "SnapshotScan"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        Vec::new()
+    }
+
+    fn apply_expressions(
+        &self,
+        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn replace_children(
+        self: Arc<Self>,
+        _: Vec<Arc<dyn ExecutionPlan>>,
+        _: ReplaceChildrenOptions,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(self)
+    }
+
+    fn with_new_children(
+        self: Arc<Self>,
+        _: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(self)
+    }
+
+    fn execute(&self, partition: usize, _: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        let metrics = BaselineMetrics::new(&self.metrics, partition);
+        let batches = self.scan.batches().map(move |batch| {
+            if let Ok(batch) = &batch {
+                metrics.record_output(batch.num_rows());
+            }
+            batch
+        });
+        let stream = futures::stream::iter(batches);
+        Ok(Box::pin(RecordBatchStreamAdapter::new(
+            Arc::clone(self.scan.schema()),
+            stream,
+        )))
+    }
+
+    fn metrics(&self) -> Option<MetricsSet> {
+        Some(self.metrics.clone_inner())
+    }
+
+    fn statistics_from_inputs(
+        &self,
+        _: &[Arc<Statistics>],
+        _: &StatisticsArgs,
+    ) -> Result<Arc<Statistics>> {
+        let scan = &self.scan;
+        let count = scan.view.count();
+        let rows = match (&scan.lookup, &scan.scope, &scan.condition) {
+            (None, None, None) => {
+                Precision::Exact(scan.limit.map_or(count, |limit| limit.min(count)))
+            }
+            (Some(lookup), _, _) => {
+                // An owner or a namespace has many rows, a name or uid one.
+                let each = match lookup.index {
+                    kybern_table::Index::Uid | kybern_table::Index::Name => 1,
+                    _ => 16,
+                };
+                Precision::Inexact(lookup.keys.len().saturating_mul(each).min(count))
+            }
+            _ => Precision::Inexact(count.div_ceil(4)),
+        };
+        let mut statistics = Statistics::new_unknown(scan.schema());
+        statistics.num_rows = rows;
+        Ok(Arc::new(statistics))
+    }
+}

@@ -1,0 +1,303 @@
+//! One table of one statement: its declared columns and exactly the paths used.
+//!
+//! A [`KindSource`] knows no snapshot, so that a plan made of it can be cached.
+//! Binding swaps it for a [`BoundSource`], which reads one snapshot.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use async_trait::async_trait;
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::{Column as ColumnName, Result, ScalarValue, internal_err};
+use datafusion::logical_expr::{
+    Expr, Operator, TableProviderFilterPushDown, TableType, binary_expr, lit,
+};
+use datafusion::physical_plan::ExecutionPlan;
+use kybern_statement::Path as Steps;
+use kybern_table::{Column, Path, PathType, TableView};
+
+use crate::access::RowScope;
+use crate::catalog::Table;
+use crate::names::segments;
+use crate::scan::{RowScan, SnapshotScan};
+
+/// How a column is read from a chunk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Read {
+    Fixed(Column),
+    Path(Path, PathType),
+}
+
+/// A column of a source.
+#[derive(Clone, Debug)]
+pub(crate) struct SourceColumn {
+    pub name: String,
+    pub read: Read,
+    /// Whether the statement asked for it as a path.
+    pub is_virtual: bool,
+}
+
+impl SourceColumn {
+    /// The name that read sets know it by.
+    pub(crate) fn canonical(&self) -> String {
+        match &self.read {
+            Read::Fixed(column) => column.name().to_owned(),
+            Read::Path(path, _) => path.to_string(),
+        }
+    }
+
+    pub(crate) fn data_type(&self) -> DataType {
+        match &self.read {
+            Read::Fixed(column) => column.data_type(),
+            Read::Path(_, of) => of.data_type(),
+        }
+    }
+}
+
+/// A table of a statement, without a snapshot.
+pub(crate) struct KindSource {
+    pub table: Arc<Table>,
+    pub columns: Vec<SourceColumn>,
+    pub scope: RowScope,
+    schema: SchemaRef,
+}
+
+impl fmt::Debug for KindSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("KindSource")
+            .field(&self.table.full_name())
+            .finish()
+    }
+}
+
+impl KindSource {
+    /// The declared columns of `table` and the virtual columns `paths`.
+    pub(crate) fn new(table: Arc<Table>, paths: &BTreeMap<String, Steps>, scope: RowScope) -> Self {
+        let mut columns: Vec<SourceColumn> = table
+            .shape
+            .columns
+            .iter()
+            .filter(|column| column.selectable)
+            .map(|column| SourceColumn {
+                name: column.name.clone(),
+                read: declared(&table, &column.name),
+                is_virtual: false,
+            })
+            .collect();
+        for (name, steps) in paths {
+            let steps = segments(steps);
+            let of = table.info.types.get(&steps).unwrap_or(PathType::Text);
+            // JSON leaves read as their text: only objects and arrays look like JSON.
+            let of = if of == PathType::Json {
+                PathType::Text
+            } else {
+                of
+            };
+            if let Some(path) = Path::from_segments(steps) {
+                columns.push(SourceColumn {
+                    name: name.clone(),
+                    read: Read::Path(path, of),
+                    is_virtual: true,
+                });
+            }
+        }
+        if let RowScope::Labels { match_labels, .. } = &scope {
+            for key in match_labels.keys() {
+                let read = Read::Path(label_path(key), PathType::Text);
+                if !columns.iter().any(|column| column.read == read) {
+                    columns.push(SourceColumn {
+                        name: format!("label of the grant: {key}"),
+                        read,
+                        is_virtual: false,
+                    });
+                }
+            }
+        }
+        let fields: Vec<Field> = columns
+            .iter()
+            .map(|column| Field::new(&column.name, column.data_type(), true))
+            .collect();
+        Self {
+            table,
+            columns,
+            scope,
+            schema: Arc::new(Schema::new(fields)),
+        }
+    }
+
+    pub(crate) fn column(&self, name: &str) -> Option<&SourceColumn> {
+        self.columns.iter().find(|column| column.name == name)
+    }
+
+    /// The rows that exist for the asker, as conditions that all must hold.
+    pub(crate) fn scope_filters(&self, namespace: Option<&str>) -> Vec<Expr> {
+        let column = |name: &str| Expr::Column(ColumnName::new_unqualified(name));
+        let text = |value: &str| lit(ScalarValue::Utf8View(Some(value.to_owned())));
+        let equals = |name: &str, value: &str| binary_expr(column(name), Operator::Eq, text(value));
+        let own = || match namespace {
+            Some(namespace) => equals("namespace", namespace),
+            None => lit(false),
+        };
+        match &self.scope {
+            RowScope::All => Vec::new(),
+            RowScope::OwnNamespace => vec![own()],
+            RowScope::Namespaces(names) => {
+                vec![
+                    column("namespace")
+                        .in_list(names.iter().map(|name| text(name)).collect(), false),
+                ]
+            }
+            RowScope::Labels {
+                own_namespace,
+                match_labels,
+            } => {
+                let mut filters: Vec<Expr> = Vec::new();
+                if *own_namespace {
+                    filters.push(own());
+                }
+                for (key, value) in match_labels {
+                    let read = Read::Path(label_path(key), PathType::Text);
+                    match self.columns.iter().find(|column| column.read == read) {
+                        Some(found) => filters.push(equals(&found.name, value)),
+                        None => filters.push(lit(false)),
+                    }
+                }
+                filters
+            }
+        }
+    }
+
+    /// The names of the columns that decide which rows exist.
+    pub(crate) fn scope_columns(&self) -> Vec<String> {
+        let mut names = Vec::new();
+        for filter in self.scope_filters(Some("x")) {
+            names.extend(
+                filter
+                    .column_refs()
+                    .into_iter()
+                    .map(|column| column.name.clone()),
+            );
+        }
+        names
+    }
+}
+
+fn label_path(key: &str) -> Path {
+    Path::key("metadata").child("labels").child(key)
+}
+
+/// How a declared column is read. A top-level field is read whole when the
+/// schema says that it is an object, else as what is found there.
+fn declared(table: &Table, name: &str) -> Read {
+    let column = Column::named(name);
+    let Column::Top(field) = &column else {
+        return Read::Fixed(column);
+    };
+    let path = Path::key(&**field);
+    if table.info.types.is_composite(path.segments()) {
+        return Read::Fixed(column);
+    }
+    let of = match table.info.types.get(path.segments()) {
+        None | Some(PathType::Json) => PathType::Text,
+        Some(of) => of,
+    };
+    Read::Path(path, of)
+}
+
+/// Whether the scan can evaluate the filter by itself.
+fn is_local(filter: &Expr) -> bool {
+    let mut local = true;
+    let walked = filter.apply(|expr| {
+        if matches!(
+            expr,
+            Expr::ScalarSubquery(_)
+                | Expr::Exists(_)
+                | Expr::InSubquery(_)
+                | Expr::SetComparison(_)
+                | Expr::OuterReferenceColumn(..)
+        ) {
+            local = false;
+            return Ok(TreeNodeRecursion::Stop);
+        }
+        Ok(TreeNodeRecursion::Continue)
+    });
+    walked.is_ok() && local
+}
+
+#[async_trait]
+impl TableProvider for KindSource {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    fn supports_filters_pushdown(
+        &self,
+        filters: &[&Expr],
+    ) -> Result<Vec<TableProviderFilterPushDown>> {
+        Ok(filters
+            .iter()
+            .map(|filter| {
+                if is_local(filter) {
+                    TableProviderFilterPushDown::Exact
+                } else {
+                    TableProviderFilterPushDown::Unsupported
+                }
+            })
+            .collect())
+    }
+
+    async fn scan(
+        &self,
+        _: &dyn Session,
+        _: Option<&Vec<usize>>,
+        _: &[Expr],
+        _: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        internal_err!("{} was run without a snapshot", self.table.full_name())
+    }
+}
+
+/// A table of a statement at one snapshot.
+#[derive(Debug)]
+pub(crate) struct BoundSource {
+    pub source: Arc<KindSource>,
+    pub view: TableView,
+    pub namespace: Option<Arc<str>>,
+}
+
+#[async_trait]
+impl TableProvider for BoundSource {
+    fn schema(&self) -> SchemaRef {
+        self.source.schema()
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    fn supports_filters_pushdown(
+        &self,
+        filters: &[&Expr],
+    ) -> Result<Vec<TableProviderFilterPushDown>> {
+        self.source.supports_filters_pushdown(filters)
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let projection = projection.map(Vec::as_slice);
+        let scan = RowScan::new(self, projection, filters, limit, state.execution_props())?;
+        Ok(Arc::new(SnapshotScan::new(scan)))
+    }
+}
