@@ -190,15 +190,16 @@ impl<'a> Actor<'a> {
             Item::Apply(task) => self.apply(task).await,
             Item::Delete(target, delete) => {
                 let uid = delete.target.uid.clone().unwrap_or_default();
-                self.delete(target, uid, delete.propagation)
-                    .await
-                    .map(|()| Done::Nothing)
-                    .map_err(Problem::Failed)
+                match self.delete(target, uid, delete.propagation).await {
+                    // Another object has its name by now: the one that was meant is gone.
+                    Err(error) if !error.is_conflict() => Err(Problem::Failed(error)),
+                    _ => Ok(Done::Nothing),
+                }
             }
         }
     }
 
-    /// Deletes the object with this uid; that it is gone, or another by now, is as good.
+    /// Deletes the object with this uid; that it is gone is as good.
     pub(crate) async fn delete(
         &self,
         target: &ObjectRef,
@@ -210,7 +211,7 @@ impl<'a> Actor<'a> {
             .await
         {
             Ok(_) => Ok(()),
-            Err(error) if error.is_not_found() || error.is_conflict() => Ok(()),
+            Err(error) if error.is_not_found() => Ok(()),
             Err(error) => Err(error),
         }
     }
@@ -230,6 +231,13 @@ impl<'a> Actor<'a> {
                 }
                 // The table did not know it, or it came in between. What the API server holds
                 // decides whose it is.
+                let live = self.read(&intent.target, None).await?;
+                let manager = self.active.manager();
+                let found = diff::diff(intent, Some(&live), self.owner, &manager, None, false);
+                (found, live)
+            }
+            (Verdict::NotOurs { .. }, Some(live)) if !has_managers(live) => {
+                // Tables leave out whose fields these are; the condition says it.
                 let live = self.read(&intent.target, None).await?;
                 let manager = self.active.manager();
                 let found = diff::diff(intent, Some(&live), self.owner, &manager, None, false);
@@ -264,7 +272,7 @@ impl<'a> Actor<'a> {
         let manager = self.active.manager();
         let former = &self.active.registration.spec.former_field_managers;
         let mut live = live;
-        if live.pointer("/metadata/managedFields").is_none() {
+        if !has_managers(&live) {
             live = self.read(&intent.target, Some(&uid_of(&live))).await?;
         }
         if let Some(patch) = diff::upgrade(&live, &manager, former) {
@@ -336,6 +344,11 @@ fn changed(target: &ObjectRef) -> WriteError {
         message: format!("{target} has changed"),
         ..crate::error::Refusal::default()
     })
+}
+
+/// Whether the object came with its managedFields.
+fn has_managers(object: &Value) -> bool {
+    object.pointer("/metadata/managedFields").is_some()
 }
 
 /// `metadata.uid`.

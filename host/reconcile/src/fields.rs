@@ -61,15 +61,18 @@ impl Step {
             Self::Field(name) => value.get(name),
             Self::Key(keys) => value.as_array()?.iter().find(|item| {
                 keys.iter()
-                    .all(|(k, v)| item.get(k).is_some_and(|have| have.to_string() == *v))
+                    .all(|(k, v)| item.get(k).is_some_and(|have| spells(have, v)))
             }),
-            Self::Item(text) => value
-                .as_array()?
-                .iter()
-                .find(|item| item.to_string() == *text),
+            Self::Item(text) => value.as_array()?.iter().find(|item| spells(item, text)),
             Self::Index(at) => value.as_array()?.get(*at),
         }
     }
+}
+
+/// Whether a value's JSON text is this.
+fn spells(value: &Value, text: &str) -> bool {
+    let spelled = value.to_string();
+    spelled == text
 }
 
 /// A set of field paths.
@@ -210,7 +213,7 @@ impl FieldSet {
             Step::Key(keys) => {
                 if !keys
                     .iter()
-                    .all(|(k, v)| item.get(k).is_some_and(|have| have.to_string() == *v))
+                    .all(|(k, v)| item.get(k).is_some_and(|have| spells(have, v)))
                 {
                     return None;
                 }
@@ -296,8 +299,8 @@ fn walk_list(items: &[Value], node: &FieldSet, at: &str, missing: &mut Vec<Strin
         let exact = node.children.iter().find(|(step, _)| match step {
             Step::Key(keys) => keys
                 .iter()
-                .all(|(k, v)| item.get(k).is_some_and(|have| have.to_string() == *v)),
-            Step::Item(text) => item.to_string() == *text,
+                .all(|(k, v)| item.get(k).is_some_and(|have| spells(have, v))),
+            Step::Item(text) => spells(item, text),
             Step::Index(wanted) => *wanted == index,
             Step::Field(_) => false,
         });
@@ -318,7 +321,7 @@ fn walk_list(items: &[Value], node: &FieldSet, at: &str, missing: &mut Vec<Strin
                 && keys.keys().any(|k| item.get(k).is_some())
                 && keys
                     .iter()
-                    .all(|(k, v)| item.get(k).is_none_or(|have| have.to_string() == *v))
+                    .all(|(k, v)| item.get(k).is_none_or(|have| spells(have, v)))
         });
         match partial {
             Some((step, inner)) => {
@@ -380,154 +383,5 @@ pub(crate) fn owned_by(object: &Value, manager: &str, subresource: &str) -> Opti
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    fn deployment_entry() -> FieldSet {
-        FieldSet::parse(&json!({
-            "f:metadata": {
-                "f:labels": { ".": {}, "f:app": {} },
-                "f:ownerReferences": { ".": {}, "k:{\"uid\":\"u1\"}": {} },
-                "f:finalizers": { ".": {}, "v:\"a/b\"": {} },
-            },
-            "f:spec": {
-                "f:replicas": {},
-                "f:selector": {},
-                "f:template": { "f:spec": { "f:containers": {
-                    "k:{\"name\":\"web\"}": {
-                        ".": {}, "f:name": {}, "f:image": {}, "f:args": {}, "f:resources": {},
-                        "f:ports": {
-                            ".": {},
-                            "k:{\"containerPort\":53,\"protocol\":\"TCP\"}": { ".": {}, "f:containerPort": {}, "f:protocol": {} },
-                            "k:{\"containerPort\":53,\"protocol\":\"UDP\"}": { ".": {}, "f:containerPort": {}, "f:protocol": {} },
-                        },
-                    },
-                } } },
-            },
-        }))
-    }
-
-    fn intent() -> Value {
-        json!({
-            "metadata": {
-                "labels": { "app": "x" },
-                "ownerReferences": [{ "uid": "u1", "kind": "A", "name": "a" }],
-                "finalizers": ["a/b"],
-            },
-            "spec": {
-                "replicas": 2,
-                "selector": { "matchLabels": { "app": "x" } },
-                "template": { "spec": { "containers": [{
-                    "name": "web", "image": "i:1", "args": ["-v"], "resources": {},
-                    "ports": [{ "containerPort": 53 }, { "containerPort": 53, "protocol": "UDP" }],
-                }] } },
-            },
-        })
-    }
-
-    #[test]
-    fn a_rendered_set_reads_back_as_itself() {
-        let set = deployment_entry();
-        assert_eq!(FieldSet::parse(&set.render()), set);
-    }
-
-    #[test]
-    fn an_entry_covers_the_intent_it_came_from() {
-        let cover = deployment_entry().cover(&intent());
-        assert_eq!(cover.missing, Vec::<String>::new());
-    }
-
-    #[test]
-    fn a_field_that_another_manager_took_is_missing() {
-        let mut entry = deployment_entry().render();
-        entry["f:spec"]["f:template"]["f:spec"]["f:containers"]["k:{\"name\":\"web\"}"]
-            .as_object_mut()
-            .unwrap()
-            .remove("f:image");
-        let cover = FieldSet::parse(&entry).cover(&intent());
-        assert_eq!(
-            cover.missing,
-            ["spec.template.spec.containers[k:{\"name\":\"web\"}].image"]
-        );
-    }
-
-    #[test]
-    fn an_item_that_leaves_a_key_to_its_default_finds_its_own_place() {
-        // Both orders: the spelled-out UDP item must not be taken by the short one.
-        for ports in [
-            json!([{ "containerPort": 53 }, { "containerPort": 53, "protocol": "UDP" }]),
-            json!([{ "containerPort": 53, "protocol": "UDP" }, { "containerPort": 53 }]),
-            json!([{ "containerPort": 53, "protocol": "TCP" }, { "containerPort": 53 }]),
-        ] {
-            let mut intent = intent();
-            intent["spec"]["template"]["spec"]["containers"][0]["ports"] = ports;
-            let cover = deployment_entry().cover(&intent);
-            assert_eq!(cover.missing, Vec::<String>::new());
-        }
-        let mut intent = intent();
-        intent["spec"]["template"]["spec"]["containers"][0]["ports"] =
-            json!([{ "containerPort": 54 }]);
-        assert_eq!(deployment_entry().cover(&intent).missing.len(), 1);
-    }
-
-    #[test]
-    fn defaults_and_foreign_fields_are_outside_of_the_selected_values() {
-        let cover = deployment_entry().cover(&intent());
-        let live = intent();
-        let before = cover.shape.select(&live);
-
-        let mut later = live.clone();
-        later["metadata"]["labels"]["foreign"] = json!("y");
-        later["spec"]["template"]["spec"]["containers"][0]["imagePullPolicy"] = json!("Always");
-        later["spec"]["template"]["spec"]["containers"][0]["ports"][0]["protocol"] = json!("TCP");
-        later["spec"]["template"]["spec"]["containers"]
-            .as_array_mut()
-            .unwrap()
-            .insert(0, json!({ "name": "sidecar" }));
-        // The defaulted protocol is part of the port's key, so the values before had none.
-        let mut defaulted = live.clone();
-        defaulted["spec"]["template"]["spec"]["containers"][0]["ports"][0]["protocol"] =
-            json!("TCP");
-        assert_ne!(cover.shape.select(&defaulted), before);
-        assert_eq!(cover.shape.select(&later), cover.shape.select(&defaulted));
-
-        let mut drifted = later.clone();
-        drifted["spec"]["template"]["spec"]["containers"][1]["image"] = json!("i:2");
-        assert_ne!(cover.shape.select(&later), cover.shape.select(&drifted));
-        let mut longer = later.clone();
-        longer["spec"]["template"]["spec"]["containers"][1]["args"] = json!(["-v", "-x"]);
-        assert_ne!(cover.shape.select(&later), cover.shape.select(&longer));
-    }
-
-    #[test]
-    fn extract_gives_back_what_the_manager_applied() {
-        let mut live = intent();
-        live["spec"]["template"]["spec"]["containers"][0]["ports"][0]["protocol"] = json!("TCP");
-        let mut with_foreign = live.clone();
-        with_foreign["metadata"]["labels"]["foreign"] = json!("y");
-        with_foreign["metadata"]["finalizers"] = json!(["a/b", "c/d"]);
-        with_foreign["status"] = json!({ "replicas": 1 });
-        assert_eq!(deployment_entry().extract(&with_foreign), live);
-    }
-
-    #[test]
-    fn beyond_names_what_only_one_has() {
-        let entry = deployment_entry();
-        let mut intent = intent();
-        intent["spec"].as_object_mut().unwrap().remove("replicas");
-        let shape = entry.cover(&intent).shape;
-        assert!(entry.beyond(&shape).contains(&"spec.replicas".to_owned()));
-        assert_eq!(shape.beyond(&entry), Vec::<String>::new());
-    }
-
-    #[test]
-    fn a_path_below_a_whole_value_is_owned_with_it() {
-        let entry = deployment_entry();
-        let path = |text: &str| text.split('.').map(str::to_owned).collect::<Vec<_>>();
-        assert!(entry.has_path(&path("spec.replicas")));
-        assert!(entry.has_path(&path("spec.selector.matchLabels")));
-        assert!(entry.has_path(&path("spec.template")));
-        assert!(!entry.has_path(&path("spec.paused")));
-    }
-}
+#[path = "fields_tests.rs"]
+mod tests;

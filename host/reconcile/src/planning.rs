@@ -1,7 +1,7 @@
 //! Planning: decide's plan, checked and compared with what is there.
 
 use crate::act::Task;
-use crate::active::Active;
+use crate::active::{Active, table_of};
 use crate::check::{self, Checked, Offence};
 use crate::diff;
 use crate::engine::Deps;
@@ -71,7 +71,15 @@ pub(crate) fn plan(
     memory: &Memory,
     forced: bool,
 ) -> Result<Planned, Vec<Offence>> {
-    let checked = check::check(plan, active, owner, &*deps.kinds, &deps.config.plan)?;
+    let mut checked = check::check(plan, active, owner, &*deps.kinds, &deps.config.plan)?;
+    checked.deletes.retain(|(target, delete)| {
+        // What is gone, or another by now, needs no delete; what nobody watches may be there.
+        let watched = snapshot.table(&table_of(&target.gvk)).is_some();
+        let uid = delete.target.uid.as_deref();
+        !watched
+            || find(snapshot, target)
+                .is_some_and(|row| Some(row.uid().as_ref()) == uid && !row.deleting())
+    });
     let manager = active.manager();
     let deleting = cr.deleting();
     let tasks: Vec<Task> = checked

@@ -1,0 +1,295 @@
+//! Plugins that fail and plans that are refused: a condition, an Event, backoff, no write.
+
+use crate::world::{World, apply, cr, map, plan, simple};
+use kybern_interface::{Failure, HookError};
+use kybern_reconcile::{Crash, DecideError, Ending, Refusal, WriteBody, WriteError};
+use serde_json::json;
+use std::time::Duration;
+
+#[tokio::test(start_paused = true)]
+async fn a_plan_with_one_action_outside_its_grants_writes_nothing() {
+    let world = World::new();
+    world.decide(|_| {
+        Ok(plan(json!([
+            apply(map("fine", json!({}))),
+            apply(json!({ "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "d", "namespace": "kube-system" },
+                "spec": { "template": { "spec": { "containers": [] } } } })),
+            apply(json!({ "apiVersion": "apps/v1", "kind": "ReplicaSet", "metadata": { "name": "r" } })),
+        ])))
+    });
+    world.api.put("user", cr("a", json!({})));
+    world.settle().await;
+    assert_eq!(world.api.writes(), ["status App ns/a"]);
+    let (_, reason, message) = world.condition("a", "Ready").unwrap();
+    assert_eq!(reason, "NotGranted");
+    assert!(
+        message.contains("kube-system") && message.contains("ReplicaSet"),
+        "{message}"
+    );
+    assert_eq!(world.api.events().len(), 1);
+    assert!(world.engine.metrics().plugins["reg"].refused > 5);
+    // The right plan is followed with the next pass.
+    world.decide(simple);
+    world.settle().await;
+    assert_eq!(world.ready("a").0, "True");
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_way_to_fail_has_its_reason_and_the_next_good_pass_clears_it() {
+    let crash = |kind| DecideError::Crashed {
+        kind,
+        message: "boom\n  at 0x1234".into(),
+    };
+    let hook = |error| DecideError::Hook(error);
+    for (error, reason, condition) in [
+        (crash(Crash::Trap), "PluginTrapped", "Reconciling"),
+        (crash(Crash::Time), "PluginOutOfTime", "Reconciling"),
+        (crash(Crash::Memory), "PluginOutOfMemory", "Reconciling"),
+        (crash(Crash::Output), "InvalidPlan", "Reconciling"),
+        (
+            hook(HookError::Internal("bug".into())),
+            "PluginFailed",
+            "Reconciling",
+        ),
+        (
+            hook(HookError::retry("later")),
+            "PluginRetries",
+            "Reconciling",
+        ),
+        (
+            hook(HookError::invalid("spec.size", "too big")),
+            "InvalidSpec",
+            "Stalled",
+        ),
+        (
+            hook(HookError::wait("for the moon")),
+            "Waiting",
+            "Reconciling",
+        ),
+    ] {
+        let world = World::new();
+        world
+            .api
+            .put("user", cr("a", json!({ "maps": { "x": "1" } })));
+        world.settle().await;
+        let fault = error.clone();
+        world.decide(move |_| Err(fault.clone()));
+        world.api.edit("user", "App", "ns", "a", |a| {
+            a["spec"]["maps"]["x"] = json!("2")
+        });
+        world.settle().await;
+        assert_eq!(world.ready("a"), ("False".into(), reason.into()));
+        assert!(world.condition("a", condition).is_some(), "{reason}");
+        let object = world.api.get("App", "ns", "a").unwrap();
+        assert_eq!(
+            object["status"]["maps"], 1,
+            "{reason}: the plugin's status stays"
+        );
+        let events = world.api.events();
+        assert_eq!(
+            events.len(),
+            usize::from(reason != "Waiting"),
+            "{reason} {events:?}"
+        );
+        // One status write, however often it failed.
+        let statuses = world
+            .api
+            .writes()
+            .iter()
+            .filter(|w| w.starts_with("status"))
+            .count();
+        assert_eq!(statuses, 2, "{reason}");
+        world.decide(simple);
+        world.api.edit("user", "App", "ns", "a", |a| {
+            a["spec"]["maps"]["x"] = json!("3")
+        });
+        world.settle().await;
+        assert_eq!(world.ready("a"), ("True".into(), "Reconciled".into()));
+        assert!(world.condition("a", condition).is_none());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn failures_back_off_and_an_invalid_spec_is_not_retried() {
+    let world = World::new();
+    world.decide(|_| Err(DecideError::Hook(HookError::Internal("bug".into()))));
+    world.api.put("user", cr("a", json!({})));
+    tokio::time::sleep(Duration::from_secs(3_600)).await;
+    let decides = world.decides();
+    // 5 ms, 10 ms, ... 5 minutes: about 17 doublings and one every 4 minutes after that.
+    assert!((20..=40).contains(&decides), "{decides}");
+    world.decide(|_| Err(DecideError::Hook(HookError::Invalid("spec".into()))));
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    world.decides();
+    tokio::time::sleep(Duration::from_secs(3_600)).await;
+    assert_eq!(world.decides(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plugin_says_when_to_look_again() {
+    let world = World::new();
+    world.decide(|_| {
+        Err(DecideError::Hook(HookError::Wait(Failure {
+            message: "m".into(),
+            retry_after_ms: Some(100_000),
+        })))
+    });
+    world.api.put("user", cr("a", json!({})));
+    tokio::time::sleep(Duration::from_secs(99)).await;
+    assert_eq!(world.decides(), 1);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(world.decides(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plugin_that_flaps_between_two_plans_is_slowed_down() {
+    let world = World::new();
+    let counter = std::sync::atomic::AtomicUsize::new(0);
+    world.decide(move |_| {
+        let n = counter.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        Ok(plan(json!([apply(map(
+            "m",
+            json!({ "n": n.to_string() })
+        ))])))
+    });
+    world.api.put("user", cr("a", json!({})));
+    // Every write triggers the next pass; the bucket lets 100 go and then one a second.
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let decides = world.decides();
+    assert!((1..=165).contains(&decides), "{decides}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_that_is_refused_says_why_and_is_tried_again() {
+    let world = World::new();
+    world.api.fail_with(|write| {
+        matches!(write.body, WriteBody::Create { .. }).then(|| {
+            WriteError::Refused(Refusal {
+                code: 422,
+                reason: "Invalid".into(),
+                message: "data: too long".into(),
+                ..Refusal::default()
+            })
+        })
+    });
+    world
+        .api
+        .put("user", cr("a", json!({ "maps": { "x": "1" } })));
+    world.settle().await;
+    let (_, reason, message) = world.condition("a", "Ready").unwrap();
+    assert_eq!(reason, "ChildRejected");
+    assert!(
+        message.contains("a-x") && message.contains("too long"),
+        "{message}"
+    );
+    world.api.heal();
+    world.settle().await;
+    assert_eq!(world.ready("a").0, "True");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_namespace_that_is_going_is_an_end_and_not_a_failure() {
+    let world = World::new();
+    world.api.fail_with(|write| {
+        matches!(write.body, WriteBody::Create { .. }).then(|| {
+            WriteError::Refused(Refusal {
+                code: 403,
+                reason: "Forbidden".into(),
+                message:
+                    "unable to create new content in namespace ns because it is being terminated"
+                        .into(),
+                ..Refusal::default()
+            })
+        })
+    });
+    world
+        .api
+        .put("user", cr("a", json!({ "maps": { "x": "1" } })));
+    world.settle().await;
+    assert_eq!(world.report("a").ending, Ending::Gone);
+    assert!(world.api.events().is_empty());
+    assert_eq!(world.decides(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn retry_after_is_honoured() {
+    let world = World::new();
+    world.api.fail_with(|_| {
+        Some(WriteError::Refused(Refusal {
+            code: 429,
+            reason: "TooManyRequests".into(),
+            retry_after: Some(Duration::from_secs(30)),
+            ..Refusal::default()
+        }))
+    });
+    world
+        .api
+        .put("user", cr("a", json!({ "maps": { "x": "1" } })));
+    tokio::time::sleep(Duration::from_secs(29)).await;
+    assert_eq!(world.decides(), 1);
+    world.api.heal();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(world.ready("a").0, "True");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replica_that_does_not_lead_writes_no_more() {
+    let world = World::new();
+    world.api.fail_with(|_| Some(WriteError::Fenced));
+    world
+        .api
+        .put("user", cr("a", json!({ "maps": { "x": "1", "y": "1" } })));
+    world.settle().await;
+    assert_eq!(world.api.writes(), Vec::<String>::new());
+    assert_eq!(world.report("a").ending, Ending::Gone);
+}
+
+#[tokio::test(start_paused = true)]
+async fn fields_that_the_schema_prunes_cause_no_loop() {
+    let world = World::new();
+    // The schema of this kind's status has no field `n`.
+    world.decide(|situation| {
+        let mut plan = simple(situation)?;
+        plan.actions.push(
+            serde_json::from_value(json!({ "type": "event", "reason": "Said", "message": "once" }))
+                .unwrap(),
+        );
+        Ok(plan)
+    });
+    world.api.prune_status("maps");
+    world
+        .api
+        .put("user", cr("a", json!({ "maps": { "x": "1" } })));
+    world.settle().await;
+    let statuses = |writes: Vec<String>| writes.iter().filter(|w| w.starts_with("status")).count();
+    assert_eq!(statuses(world.api.writes()), 1);
+    for value in ["2", "3"] {
+        world.api.edit("user", "App", "ns", "a", |a| {
+            a["metadata"]["annotations"] = json!({ "kybern.dev/reconcile-at": value });
+        });
+        world.settle().await;
+    }
+    assert_eq!(statuses(world.api.writes()), 0);
+    assert_eq!(world.api.events().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_sense_hook_can_skip() {
+    let mut world = World::bare();
+    let mut active = crate::world::active("reg");
+    active.has_sense = true;
+    world.engine.register(active);
+    world.start();
+    *world.hooks.skip.lock() = true;
+    world
+        .api
+        .put("user", cr("a", json!({ "maps": { "x": "1" } })));
+    world.settle().await;
+    assert_eq!(world.report("a").ending, Ending::Skipped);
+    *world.hooks.skip.lock() = false;
+    world.api.edit("user", "App", "ns", "a", |a| {
+        a["metadata"]["labels"] = json!({ "l": "1" })
+    });
+    world.settle().await;
+    assert_eq!(world.ready("a").0, "True");
+}

@@ -1,0 +1,18 @@
+//! The engine over a real table store and an API server in memory.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests say what is wrong by panicking"
+)]
+
+mod api;
+mod deletion;
+mod failures;
+mod faults;
+mod flat;
+mod level;
+mod lifecycle;
+mod ownership;
+mod world;

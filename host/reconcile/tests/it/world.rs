@@ -1,0 +1,343 @@
+//! One engine over one API server, with hooks that are closures.
+
+use crate::api::{Api, KINDS};
+use arrow::datatypes::Schema;
+use async_trait::async_trait;
+use kybern_interface::{Gvk, Manifest, Plan, Registration, Sensing, Situation, Trigger};
+use kybern_reconcile::{
+    Active, Answer, Clock, Decide, DecideError, Deps, Engine, EngineConfig, Entropy, KindFacts,
+    Kinds, PassLimits, PassReport, Primary, Sense, SenseError, SenseRequest, Sensed,
+};
+use kybern_table::{Columns, Index, Keys, KindKey, ReadSet, Reader, ScanRead, Sequence, Snapshot};
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+type Hook = dyn Fn(&Situation) -> Result<Plan, DecideError> + Send + Sync;
+
+/// The hooks of one plugin.
+pub(crate) struct Hooks {
+    pub(crate) decide: Mutex<Arc<Hook>>,
+    pub(crate) decides: Mutex<usize>,
+    /// A ConfigMap in the CR's namespace whose `data` every pass reads.
+    pub(crate) reads: Mutex<Option<String>>,
+    pub(crate) skip: Mutex<bool>,
+}
+
+fn map_key() -> KindKey {
+    KindKey::new("", "v1", "ConfigMap")
+}
+
+impl Hooks {
+    fn answer(&self, namespace: &str, name: &str, snapshot: &Snapshot) -> Answer {
+        let value = format!("{namespace}/{name}");
+        let rows = snapshot
+            .table(&map_key())
+            .unwrap()
+            .lookup(&Index::Name, &value);
+        let text: Vec<String> = rows
+            .iter()
+            .map(|row| row.value()["data"].to_string())
+            .collect();
+        let fingerprint = text
+            .join("\n")
+            .bytes()
+            .fold(7u128, |h, b| h.wrapping_mul(31) + u128::from(b));
+        Answer {
+            name: "settings".into(),
+            schema: Arc::new(Schema::empty()),
+            batches: vec![],
+            fingerprint,
+            rows: rows.len(),
+            read_set: ReadSet {
+                scans: vec![ScanRead {
+                    table: map_key(),
+                    columns: Columns::Named(["data".to_owned()].into()),
+                    keys: Keys::Of {
+                        index: Index::Name,
+                        values: vec![value],
+                    },
+                }],
+            },
+        }
+    }
+}
+
+#[async_trait]
+impl Sense for Hooks {
+    async fn sense(&self, request: SenseRequest<'_>) -> Result<Sensed, SenseError> {
+        tokio::task::yield_now().await;
+        let namespace = request.object["metadata"]["namespace"]
+            .as_str()
+            .unwrap_or_default();
+        let reads = self.reads.lock().clone();
+        Ok(Sensed {
+            answers: reads
+                .iter()
+                .map(|name| self.answer(namespace, name, request.snapshot))
+                .collect(),
+        })
+    }
+}
+
+#[async_trait]
+impl Decide for Hooks {
+    async fn sense(&self, _: &Active, _: Trigger) -> Result<Sensing, DecideError> {
+        Ok(if *self.skip.lock() {
+            Sensing::Skip
+        } else {
+            Sensing::Queries(vec![])
+        })
+    }
+
+    async fn decide(
+        &self,
+        _: &Active,
+        situation: Situation,
+        answers: &[Answer],
+    ) -> Result<Plan, DecideError> {
+        tokio::task::yield_now().await;
+        *self.decides.lock() += 1;
+        assert_eq!(situation.object.pointer("/metadata/managedFields"), None);
+        assert_eq!(situation.queries.len(), answers.len());
+        let decide = Arc::clone(&self.decide.lock());
+        decide(&situation)
+    }
+}
+
+pub(crate) struct Facts;
+
+impl Kinds for Facts {
+    fn facts(&self, gvk: &Gvk) -> Option<KindFacts> {
+        KINDS
+            .iter()
+            .find(|(group, version, kind, ..)| {
+                *group == gvk.group && *version == gvk.version && *kind == gvk.kind
+            })
+            .map(|(_, _, kind, plural, namespaced)| KindFacts {
+                plural: (*plural).into(),
+                namespaced: *namespaced,
+                has_status: matches!(*kind, "App" | "Deployment"),
+            })
+    }
+}
+
+struct Wall(tokio::time::Instant);
+
+impl Clock for Wall {
+    fn now(&self) -> jiff::Timestamp {
+        let elapsed = i64::try_from(self.0.elapsed().as_millis()).unwrap();
+        jiff::Timestamp::from_millisecond(1_800_000_000_000 + elapsed).unwrap()
+    }
+}
+
+struct Half;
+
+impl Entropy for Half {
+    fn unit(&self) -> f64 {
+        0.5
+    }
+}
+
+pub(crate) fn app() -> Gvk {
+    Gvk::new("app.example.com", "v1", "App")
+}
+
+/// A registration that may write everything the tests write.
+pub(crate) fn active(name: &str) -> Active {
+    let registration: Registration = serde_json::from_value(json!({
+        "apiVersion": "kybern.dev/v1alpha1", "kind": "Plugin", "metadata": { "name": name },
+        "spec": { "source": { "file": "x" }, "grants": { "write": [
+            { "group": "", "kinds": ["ConfigMap", "PersistentVolumeClaim", "Secret"], "verbs": ["apply", "delete"], "scope": "Cluster", "adopt": true },
+            { "group": "", "kinds": ["Namespace"], "verbs": ["apply"], "scope": "Cluster" },
+            { "group": "apps", "kinds": ["Deployment"], "verbs": ["apply"] },
+        ] } },
+    }))
+    .unwrap();
+    let manifest: Manifest = serde_json::from_value(json!({
+        "name": name, "version": "1.0.0", "world": kybern_interface::WORLD,
+        "status": { "conditions": "standard", "observedGeneration": true },
+    }))
+    .unwrap();
+    Active {
+        limits: PassLimits::of(&registration.spec.limits),
+        registration: Arc::new(registration),
+        digest: "sha256:1".into(),
+        manifest: Arc::new(manifest),
+        primaries: vec![Primary {
+            gvk: app(),
+            facts: Facts.facts(&app()).unwrap(),
+            selector: None,
+        }],
+        settings: Value::Null,
+        has_sense: false,
+    }
+}
+
+pub(crate) fn cr(name: &str, spec: Value) -> Value {
+    json!({
+        "apiVersion": "app.example.com/v1", "kind": "App",
+        "metadata": { "name": name, "namespace": "ns" }, "spec": spec,
+    })
+}
+
+pub(crate) fn map(name: &str, data: Value) -> Value {
+    json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": name }, "data": data })
+}
+
+pub(crate) fn apply(object: Value) -> Value {
+    json!({ "type": "apply", "object": object })
+}
+
+pub(crate) fn plan(actions: Value) -> Plan {
+    serde_json::from_value(json!({ "actions": actions })).unwrap()
+}
+
+/// One ConfigMap for each of `spec.maps`, a Deployment if `spec.image` is set, and a status.
+pub(crate) fn simple(situation: &Situation) -> Result<Plan, DecideError> {
+    let object = &situation.object;
+    let name = object["metadata"]["name"].as_str().unwrap();
+    let spec = &object["spec"];
+    let mut actions: Vec<Value> = spec["maps"]
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(key, value)| apply(map(&format!("{name}-{key}"), json!({ "v": value }))))
+        .collect();
+    let count = actions.len();
+    if let Some(image) = spec["image"].as_str() {
+        actions.push(apply(json!({
+            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": name },
+            "spec": {
+                "selector": { "matchLabels": { "app": name } },
+                "template": { "spec": { "containers": [{
+                    "name": "web", "image": image, "ports": [{ "containerPort": 80 }],
+                    "resources": { "limits": { "cpu": "1000m" } },
+                }] } },
+            },
+        })));
+    }
+    actions.push(json!({ "type": "status", "status": { "maps": count } }));
+    Ok(plan(json!(actions)))
+}
+
+pub(crate) struct World {
+    pub(crate) api: Arc<Api>,
+    pub(crate) hooks: Arc<Hooks>,
+    pub(crate) engine: Engine,
+    reader: Reader,
+    commits: watch::Receiver<Sequence>,
+    stop: CancellationToken,
+    tasks: JoinSet<()>,
+}
+
+impl World {
+    /// An engine with registration `reg` that runs [`simple`].
+    pub(crate) fn new() -> Self {
+        let mut world = Self::bare();
+        world.engine.register(active("reg"));
+        world.start();
+        world
+    }
+
+    pub(crate) fn bare() -> Self {
+        let (api, reader, commits) = Api::new();
+        let hooks = Arc::new(Hooks {
+            decide: Mutex::new(Arc::new(simple)),
+            decides: Mutex::new(0),
+            reads: Mutex::new(None),
+            skip: Mutex::new(false),
+        });
+        let api = Arc::new(api);
+        let engine = Self::engine(&api, &hooks, &reader);
+        Self {
+            api,
+            hooks,
+            engine,
+            reader,
+            commits,
+            stop: CancellationToken::new(),
+            tasks: JoinSet::new(),
+        }
+    }
+
+    fn engine(api: &Arc<Api>, hooks: &Arc<Hooks>, reader: &Reader) -> Engine {
+        Engine::new(Deps {
+            reader: reader.clone(),
+            sense: hooks.clone(),
+            decide: hooks.clone(),
+            apply: api.clone(),
+            kinds: Arc::new(Facts),
+            clock: Arc::new(Wall(tokio::time::Instant::now())),
+            entropy: Arc::new(Half),
+            config: EngineConfig::default(),
+        })
+    }
+
+    pub(crate) fn start(&mut self) {
+        let engine = self.engine.clone();
+        let (commits, stop) = (self.commits.clone(), self.stop.clone());
+        self.tasks
+            .spawn(async move { engine.run(commits, stop).await });
+    }
+
+    /// Ends the engine in order and starts one that remembers nothing.
+    pub(crate) async fn restart(&mut self) {
+        self.stop.cancel();
+        while let Some(done) = self.tasks.join_next().await {
+            done.unwrap();
+        }
+        self.stop = CancellationToken::new();
+        self.engine = Self::engine(&self.api, &self.hooks, &self.reader);
+        self.engine.register(active("reg"));
+        self.start();
+    }
+
+    /// Ends the engine wherever it is.
+    pub(crate) async fn kill(&mut self) {
+        self.tasks.shutdown().await;
+        self.restart().await;
+    }
+
+    pub(crate) fn decide(
+        &self,
+        hook: impl Fn(&Situation) -> Result<Plan, DecideError> + Send + Sync + 'static,
+    ) {
+        *self.hooks.decide.lock() = Arc::new(hook);
+    }
+
+    /// Lets everything happen that is due within five minutes; time is tokio's paused clock.
+    pub(crate) async fn settle(&self) {
+        tokio::time::sleep(Duration::from_secs(300)).await;
+        assert!(self.engine.is_idle());
+    }
+
+    pub(crate) fn report(&self, name: &str) -> PassReport {
+        self.engine
+            .report("reg", &app(), "ns", name)
+            .unwrap_or_else(|| panic!("no pass over {name}"))
+    }
+
+    pub(crate) fn condition(&self, name: &str, kind: &str) -> Option<(String, String, String)> {
+        let object = self.api.get("App", "ns", name).unwrap();
+        let text = |c: &Value, key: &str| c[key].as_str().unwrap_or_default().to_owned();
+        object["status"]["conditions"]
+            .as_array()?
+            .iter()
+            .find(|c| c["type"] == kind)
+            .map(|c| (text(c, "status"), text(c, "reason"), text(c, "message")))
+    }
+
+    pub(crate) fn ready(&self, name: &str) -> (String, String) {
+        let (status, reason, _) = self.condition(name, "Ready").expect("no Ready condition");
+        (status, reason)
+    }
+
+    pub(crate) fn decides(&self) -> usize {
+        std::mem::take(&mut *self.hooks.decides.lock())
+    }
+}
