@@ -143,7 +143,8 @@ pub enum RequestError {
     /// The API server refused. [`ApiError::is_transient`] says whether a retry can help.
     #[error(transparent)]
     Api(#[from] ApiError),
-    /// This process may not write now. Not sent; retry when leading again.
+    /// This process may not write now. Nothing was sent, unless the lease was lost while the answer
+    /// was awaited: then the write may have happened. Whoever leads next decides anew.
     #[error(transparent)]
     NotLeading(#[from] NotLeading),
     /// No complete answer in time. A write may or may not have happened; a guarded retry is right.

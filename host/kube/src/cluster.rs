@@ -26,6 +26,9 @@ pub enum ClusterError {
         #[source]
         source: Box<kube::config::KubeconfigError>,
     },
+    /// There is no tokio runtime that the connections could live in.
+    #[error("a connection to a cluster needs a tokio runtime")]
+    NoRuntime(#[source] tokio::runtime::TryCurrentError),
     /// The client cannot be built, for example because of a bad certificate.
     #[error("the client for {server} cannot be built")]
     Client {
@@ -125,7 +128,7 @@ impl Cluster {
     /// Uses a ready configuration of kube-rs.
     ///
     /// # Errors
-    /// [`ClusterError::Client`], when no client can be built from it.
+    /// [`ClusterError`], when no client can be built from it, or outside of a runtime.
     pub fn from_config(mut config: Config, limits: ClusterConfig) -> Result<Cluster, ClusterError> {
         config.connect_timeout = Some(limits.connect_timeout);
         // A read timeout would end quiet watches, and a retry inside the client would send a write
@@ -138,8 +141,8 @@ impl Cluster {
                 .retain(|(name, _)| name != http::header::USER_AGENT);
             config.headers.push((http::header::USER_AGENT, agent));
         }
+        let runtime = tokio::runtime::Handle::try_current().map_err(ClusterError::NoRuntime)?;
         let client = build(&config)?;
-        let runtime = tokio::runtime::Handle::current();
         Ok(Cluster {
             inner: Arc::new(Inner {
                 config,

@@ -7,8 +7,8 @@
 //!
 //! # Contract
 //! * [`Cluster`] is the connection; it is cheap to clone and owns no task.
-//! * [`discover`] says what is served, [`openapi_types`] which scalar lives at which path.
-//! * [`watch`] feeds one kind into a table as [`kybern_table::Batch`]es, for ever.
+//! * [`discover()`] says what is served, [`openapi_types`] which scalar lives at which path.
+//! * [`watch()`] feeds one kind into a table as [`kybern_table::Batch`]es, for ever.
 //! * [`Writes`] is the only way to change the cluster, and every write passes a [`Fence`].
 //! * [`lease`] decides who may write; [`events`] tells people what happened.
 //!

@@ -25,13 +25,13 @@ pub(crate) fn plane() -> &'static ControlPlane {
 }
 
 pub(crate) async fn admin(plane: &ControlPlane) -> Cluster {
-    let path = plane.admin_kubeconfig().expect("a kubeconfig");
-    Cluster::from_kubeconfig_path(&path, None)
-        .await
-        .expect("a connection")
+    cluster_of(plane, plane.user("admin").expect("an administrator")).await
 }
 
 pub(crate) async fn cluster_of(plane: &ControlPlane, user: &User) -> Cluster {
+    // The file is written in place, so nobody may read it meanwhile.
+    static FILES: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+    let _alone = FILES.lock().await;
     let path = plane.kubeconfig(user).expect("a kubeconfig");
     Cluster::from_kubeconfig_path(&path, None)
         .await
