@@ -207,10 +207,7 @@ impl Cache {
             };
             files.push(Entry {
                 name: name.to_owned(),
-                used: (
-                    stat.st_mtime,
-                    u64::try_from(stat.st_mtime_nsec).unwrap_or(0),
-                ),
+                used: (stat.st_mtime, i128::from(stat.st_mtime_nsec)),
                 size: u64::try_from(stat.st_size).unwrap_or(0),
             });
         }
@@ -220,7 +217,7 @@ impl Cache {
 
 struct Entry {
     name: String,
-    used: (i64, u64),
+    used: (i64, i128),
     size: u64,
 }
 

@@ -106,6 +106,10 @@ impl Callee<'_> {
         limits: &CallLimits,
         work: impl FnOnce(&mut Store<CallState>, &Instance) -> Result<T, CallError>,
     ) -> Call<T> {
+        let limits = &CallLimits {
+            memory: limits.memory.min(self.runtime.config.max_memory),
+            ..limits.clone()
+        };
         let waiting = Stopwatch::start();
         let Some(_pass) = self.runtime.gate.enter(limits.wait) else {
             return Call {
@@ -182,7 +186,7 @@ fn typed(
     hook: &Hook,
 ) -> Result<Function, String> {
     instance
-        .get_typed_func(&mut *store, &hook.index)
+        .get_typed_func(&mut *store, hook.index)
         .map_err(|error| format!("hook `{}`: {error:#}", hook.name))
 }
 
@@ -228,14 +232,13 @@ fn ended(error: &wasmtime::Error, state: &CallState) -> CallError {
 }
 
 fn trap_message(trap: &str, error: &wasmtime::Error, state: &CallState) -> String {
-    let mut message = trap.to_owned();
-    let frames = error.downcast_ref().map(WasmBacktrace::frames);
-    if let Some(name) = frames
-        .unwrap_or_default()
-        .iter()
-        .find_map(|frame| frame.func_name())
-    {
-        message.push_str(&format!(" in `{}`", cut(name, 200)));
+    let mut message = trap.trim_start_matches("wasm trap: ").to_owned();
+    if let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() {
+        let backtrace = backtrace.to_string();
+        tracing::debug!(target: "plugin", backtrace, "the plugin trapped");
+        if let Some(function) = culprit(&backtrace) {
+            message.push_str(&format!(" in `{}`", cut(function, 200)));
+        }
     }
     if let Some(logged) = &state.log.last_error {
         message.push_str(&format!("; its last error: {logged}"));
@@ -243,7 +246,45 @@ fn trap_message(trap: &str, error: &wasmtime::Error, state: &CallState) -> Strin
     cut(&message, MESSAGE)
 }
 
+/// The innermost function that is not the language's own panic machinery; for people only.
+/// The names are in the text because only there they are demangled.
+fn culprit(backtrace: &str) -> Option<&str> {
+    let machinery = ["core", "std", "alloc", "__rustc", "dlmalloc"];
+    backtrace
+        .lines()
+        .filter_map(|line| line.split_once('!'))
+        .map(|(_, function)| match function.trim().rsplit_once("::h") {
+            // The compiler's own hash at the end of a name says nothing to anybody.
+            Some((path, hash)) if hash.len() == 16 => path,
+            _ => function.trim(),
+        })
+        .find(|function| {
+            let path = function.trim_start_matches('<');
+            let end = path.find(|c: char| !c.is_alphanumeric() && c != '_');
+            let crate_name = end.and_then(|end| path.get(..end)).unwrap_or(path);
+            !machinery.contains(&crate_name) && !crate_name.starts_with("rust_")
+        })
+}
+
 fn cut(text: &str, bytes: usize) -> String {
     let end = text.floor_char_boundary(bytes);
     printable(text.get(..end).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_culprit_is_not_the_panic_machinery() {
+        let backtrace = "error while executing at wasm backtrace:
+    0:   0x10 - evil.wasm!__rustc[1f]::__rust_abort
+    1:   0x20 - evil.wasm!std[a5]::panicking::panic_with_hook
+    1:   0x28 - evil.wasm!rust_panic
+    2:   0x30 - evil.wasm!<core::option::Option<T>>::unwrap
+    3:   0x40 - evil.wasm!evil::modes::decide::hcfe266b77a0d5be8
+    4:   0x50 - evil.wasm!evil::main";
+        assert_eq!(culprit(backtrace), Some("evil::modes::decide"));
+        assert_eq!(culprit("no frames"), None);
+    }
 }

@@ -178,12 +178,9 @@ mod tests {
             .take(names.len())
             .map(|n| (n % 3 != 0).then_some(n))
             .collect();
+        let texts: ArrayRef = Arc::new(StringArray::from(names.to_vec()));
         RecordBatch::try_from_iter_with_nullable([
-            (
-                "name",
-                Arc::new(StringArray::from(names.to_vec())) as ArrayRef,
-                true,
-            ),
+            ("name", texts, true),
             ("number", Arc::new(Int64Array::from(numbers.clone())), true),
             (
                 "odd",

@@ -53,7 +53,7 @@ impl ResourceLimiter for Limiter {
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
         self.last_growth = 0;
-        if maximum.is_some_and(|maximum| desired > maximum) {
+        if maximum.is_some_and(|maximum| desired > maximum && maximum < self.memory_limit) {
             // The module's own maximum: part of the program, so it may see it.
             return Ok(false);
         }
@@ -138,6 +138,8 @@ mod tests {
     fn a_module_sees_its_own_maximum_only() {
         let mut limiter = limiter(100);
         assert!(!limiter.memory_growing(0, 60, Some(50)).unwrap());
+        // The pool's maximum is no part of the program.
+        assert!(limiter.memory_growing(0, 101, Some(100)).is_err());
         assert_eq!(limiter.peak(), 0);
         assert!(
             limiter

@@ -14,7 +14,8 @@ const MIB: usize = 1024 * KIB;
 /// [`RuntimeConfig`]: crate::RuntimeConfig
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CallLimits {
-    /// Bytes of linear memory, all memories of the component together. Default 64 MiB.
+    /// Bytes of linear memory, all memories of the component together; at most the
+    /// runtime's `max_memory`. Default 64 MiB.
     pub memory: usize,
     /// CPU time of the guest's thread, host functions included, checked every
     /// few milliseconds. CPU time, so that a busy node does not fail a call.

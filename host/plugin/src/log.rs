@@ -13,6 +13,10 @@ const MESSAGE: usize = 8 * 1024;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ComponentType, Lift)]
 #[component(enum)]
 #[repr(u8)]
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "the component model makes the values")
+)]
 pub(crate) enum Level {
     #[component(name = "debug")]
     Debug,
@@ -48,20 +52,20 @@ impl CallLog {
 
     /// Writes the message, or counts it as dropped if the call has logged too much.
     fn write(&mut self, level: Level, message: &str) {
-        let message = printable(message);
+        let length = message.len();
+        let message = || printable(message);
         if level == Level::Error {
             // Kept even if the log is full: it is the reason of a trap.
-            self.last_error = Some(message.clone());
+            self.last_error = Some(message());
         }
-        let Some(left) = self
-            .left
-            .checked_sub(message.len().saturating_add(OVERHEAD))
-        else {
+        let size = length.min(MESSAGE).saturating_add(OVERHEAD);
+        let Some(left) = self.left.checked_sub(size) else {
             self.dropped = self.dropped.saturating_add(1);
             return;
         };
         self.left = left;
         self.lines = self.lines.saturating_add(1);
+        let message = message();
         let plugin = self.plugin.as_str();
         match level {
             Level::Debug => tracing::debug!(target: "plugin", plugin, "{message}"),
@@ -139,5 +143,50 @@ mod tests {
         let long = printable(&"ä".repeat(MESSAGE));
         assert!(long.len() <= MESSAGE + " [cut]".len());
         assert!(long.ends_with("ä [cut]"));
+    }
+
+    /// What a subscriber writes into.
+    #[derive(Clone, Default)]
+    struct Written(std::sync::Arc<parking_lot::Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn messages_carry_the_plugins_name_and_drops_are_told_once() {
+        let written = Written::default();
+        let subscriber = tracing_subscriber::fmt()
+            .json()
+            .with_writer({
+                let written = written.clone();
+                move || written.clone()
+            })
+            .finish();
+        tracing::subscriber::with_default(subscriber, || {
+            let mut log = CallLog::new("appservice", OVERHEAD + 10);
+            log.write(Level::Warn, "hello");
+            log.write(Level::Info, "too much");
+            log.write(Level::Info, "too much");
+            log.finish();
+        });
+        let text = String::from_utf8(written.0.lock().clone()).unwrap();
+        let lines: Vec<serde_json::Value> = text
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        assert_eq!(lines.len(), 2, "{text}");
+        assert_eq!(lines[0]["level"], "WARN");
+        assert_eq!(lines[0]["target"], "plugin");
+        assert_eq!(lines[0]["fields"]["plugin"], "appservice");
+        assert_eq!(lines[0]["fields"]["message"], "hello");
+        assert_eq!(lines[1]["fields"]["dropped"], 2);
     }
 }

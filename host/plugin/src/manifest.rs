@@ -145,6 +145,8 @@ mod tests {
     use super::*;
     use serde_json::{Value, json};
 
+    type Change = Box<dyn FnOnce(&mut Value)>;
+
     fn verdict(change: impl FnOnce(&mut Value)) -> String {
         let mut manifest = json!({
             "name": "web",
@@ -166,7 +168,7 @@ mod tests {
 
     #[test]
     fn says_what_is_wrong() {
-        let cases: [(&str, Box<dyn FnOnce(&mut Value)>); 9] = [
+        let cases: [(&str, Change); 9] = [
             ("DNS label", Box::new(|m| m["name"] = json!("Web_1"))),
             ("DNS label", Box::new(|m| m["name"] = json!("a".repeat(64)))),
             ("version", Box::new(|m| m["version"] = json!("1\n2"))),

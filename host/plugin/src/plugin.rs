@@ -205,11 +205,7 @@ fn find(component: &Component, name: &'static str) -> Option<Hook> {
 
 /// The compiled component, from the cache if it is there. One compiles at a time:
 /// compiling takes all processors anyway, and a second load of the same bytes finds them done.
-fn component(
-    runtime: &Inner,
-    wasm: &[u8],
-    digest: &str,
-) -> Result<(Component, Code), LoadError> {
+fn component(runtime: &Inner, wasm: &[u8], digest: &str) -> Result<(Component, Code), LoadError> {
     let _turn = runtime.compiling.lock();
     let key = Key::new(digest, &runtime.engine);
     if let Some(cache) = &runtime.cache

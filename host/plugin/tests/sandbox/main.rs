@@ -1,7 +1,6 @@
 //! The sandbox against guests that mean harm, and against files that are no plugins.
 #![expect(
     clippy::unwrap_used,
-    clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
     reason = "tests"

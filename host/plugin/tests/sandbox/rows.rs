@@ -15,19 +15,21 @@ fn pods(range: std::ops::Range<u64>) -> RecordBatch {
         ("name", Arc::new(StringViewArray::from_iter_values(names))),
         (
             "resource_version",
-            Arc::new(UInt64Array::from_iter_values(range.clone().map(|n| n + (1 << 60)))),
+            Arc::new(UInt64Array::from_iter_values(
+                range.clone().map(|n| n + (1 << 60)),
+            )),
         ),
         (
             "ready",
-            Arc::new(BooleanArray::from_iter(range.clone().map(|n| Some(n % 2 == 0)))),
+            Arc::new(BooleanArray::from_iter(
+                range.clone().map(|n| Some(n % 2 == 0)),
+            )),
         ),
         (
             "created",
             Arc::new(
-                TimestampMillisecondArray::from_iter_values(
-                    range.map(|_| 1_795_305_600_500),
-                )
-                .with_timezone("UTC"),
+                TimestampMillisecondArray::from_iter_values(range.map(|_| 1_795_305_600_500))
+                    .with_timezone("UTC"),
             ),
         ),
     ];
@@ -51,7 +53,10 @@ fn a_guest_reads_both_forms_to_their_end() {
     let (status, call) = read(answers, spec, &CallLimits::default());
     assert_eq!(status["count"], 250);
     let arrays = status["arrays"].as_array().unwrap();
-    let lengths: Vec<_> = arrays.iter().map(|rows| rows.as_array().unwrap().len()).collect();
+    let lengths: Vec<_> = arrays
+        .iter()
+        .map(|rows| rows.as_array().unwrap().len())
+        .collect();
     assert_eq!(lengths, [100, 100, 50]);
     assert_eq!(
         arrays[2][49],
@@ -78,10 +83,14 @@ fn a_guest_reads_both_forms_to_their_end() {
 
 #[test]
 fn a_row_that_is_too_large_is_told_with_its_size() {
-    let long = Arc::new(StringArray::from(vec!["x".repeat(5_000)])) as ArrayRef;
+    let long: ArrayRef = Arc::new(StringArray::from(vec!["x".repeat(5_000)]));
     let batch = RecordBatch::try_from_iter([("text", long)]).unwrap();
     let answers = || vec![answer("children", vec![batch.clone()])];
-    let (status, _) = read(answers(), json!({ "maxBytes": 100 }), &CallLimits::default());
+    let (status, _) = read(
+        answers(),
+        json!({ "maxBytes": 100 }),
+        &CallLimits::default(),
+    );
     let error = status["ipcError"].as_str().unwrap();
     let size: u32 = error
         .trim_start_matches("ReadError::RowTooLarge(")
@@ -89,7 +98,11 @@ fn a_row_that_is_too_large_is_told_with_its_size() {
         .parse()
         .unwrap();
     assert!(size > 5_000);
-    let (status, _) = read(answers(), json!({ "maxBytes": size }), &CallLimits::default());
+    let (status, _) = read(
+        answers(),
+        json!({ "maxBytes": size }),
+        &CallLimits::default(),
+    );
     assert_eq!(status["ipcError"], Value::Null);
     assert_eq!(status["streams"][0]["bytes"], size);
 }
