@@ -10,7 +10,7 @@ use crate::error::WriteError;
 use crate::intent::Intent;
 use crate::memory::Baseline;
 use crate::metrics::PluginMetrics;
-use crate::owner::{Child, Owner};
+use crate::owner::{Child, Owner, Ownership, ownership};
 use crate::prune::is_precious;
 use crate::ready::Readiness;
 use crate::report::Verdict;
@@ -274,6 +274,10 @@ impl<'a> Actor<'a> {
         let mut live = live;
         if !has_managers(&live) {
             live = self.read(&intent.target, Some(&uid_of(&live))).await?;
+            // The table may have been behind: somebody else may control it by now.
+            if let Ownership::Foreign { whose } = ownership(&live, self.owner) {
+                return Err(Problem::NotOurs(whose));
+            }
         }
         if let Some(patch) = diff::upgrade(&live, &manager, former) {
             let written = self

@@ -77,7 +77,7 @@ pub(crate) fn diff(
         }
     } else {
         let entry = fields::owned_by(live, manager, "").unwrap_or_default();
-        let missing = entry.cover(&intent.owned()).missing;
+        let missing = entry.cover(&intent.owned(), live).missing;
         if !missing.is_empty() {
             return only(Verdict::Apply(ApplyReason::NotCovered(missing)));
         }

@@ -61,7 +61,9 @@ pub(crate) async fn run(shared: &Shared, key: &CrKey) -> Result<DryPass, EngineE
                 .steps
                 .iter()
                 .all(|step| matches!(step.verdict, Verdict::Converged | Verdict::Kept));
-            if planned.held > 0 {
+            if !planned.unwatched.is_empty() {
+                dry.ending = Finding::not_ready("a child's kind is not watched yet").ending;
+            } else if planned.held > 0 {
                 dry.ending = Finding::held("too many children would be pruned").ending;
             } else if quiet {
                 dry.ending = Ending::Unchanged;

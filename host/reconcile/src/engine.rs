@@ -155,6 +155,27 @@ impl Shared {
         self.wake.notify_one();
     }
 
+    /// Makes due the CRs of other registrations of the same kinds: who is in charge has changed.
+    fn add_rivals(&self, name: &Arc<str>, active: &Active, snapshot: &Snapshot) {
+        let same = |other: &Registered| {
+            other.active.primaries.iter().any(|theirs| {
+                active.primaries.iter().any(|ours| {
+                    ours.gvk.group == theirs.gvk.group && ours.gvk.kind == theirs.gvk.kind
+                })
+            })
+        };
+        let rivals: Vec<Arc<str>> = self
+            .registry
+            .read()
+            .iter()
+            .filter(|(other, registered)| *other != name && same(registered))
+            .map(|(other, _)| Arc::clone(other))
+            .collect();
+        for rival in rivals {
+            self.add_all(&rival, snapshot, Priority::Resync);
+        }
+    }
+
     fn know(&self, key: &CrKey, row: &Row) {
         let label = part_of(&key.plugin, &row.uid());
         self.triggers.lock().know(key, &row.uid(), &label);
@@ -224,6 +245,14 @@ impl Shared {
         self.look_at_awaited(&snapshot);
     }
 
+    /// The CR is looked at again when one of these tables can be read.
+    pub(crate) fn await_tables(&self, key: &CrKey, tables: Vec<KindKey>) {
+        let mut awaited = self.awaited.lock();
+        for table in tables {
+            awaited.entry(table).or_default().insert(key.clone());
+        }
+    }
+
     fn look_at_awaited(&self, snapshot: &Snapshot) {
         let mut awaited = self.awaited.lock();
         let ready: Vec<KindKey> = awaited
@@ -263,11 +292,7 @@ impl Shared {
                 let base = Duration::from_millis(250);
                 let delay = backoff(base, Duration::from_secs(30), memory.waits, unit);
                 memory.waits = memory.waits.saturating_add(1);
-                let mut awaited = self.awaited.lock();
-                for table in tables {
-                    awaited.entry(table).or_default().insert(key.clone());
-                }
-                drop(awaited);
+                self.await_tables(key, tables);
                 self.memories.lock().insert(key.clone(), memory);
                 return Next::After(delay, Priority::Retry, why);
             }
@@ -342,17 +367,19 @@ impl Engine {
         let limit = active.limits.concurrency.max(1);
         let spec = serde_json::to_value(&active.registration.spec).unwrap_or_default();
         let fingerprint = fingerprint(&serde_json::json!([spec, active.settings]));
-        let registered = Registered {
+        let registered = Arc::new(Registered {
             active,
             fingerprint,
-        };
+        });
+        let active = &Arc::clone(&registered).active;
         shared
             .registry
             .write()
-            .insert(Arc::clone(&name), Arc::new(registered));
+            .insert(Arc::clone(&name), registered);
         shared.queue.lock().open(&name, limit);
         let snapshot = shared.deps.reader.snapshot();
         shared.add_all(&name, &snapshot, Priority::StartUp);
+        shared.add_rivals(&name, active, &snapshot);
     }
 
     /// Takes a registration away; returns when its last pass has ended. Nothing is written: see
@@ -360,7 +387,7 @@ impl Engine {
     pub async fn unregister(&self, name: &str) {
         let shared = &self.shared;
         let name: Arc<str> = name.into();
-        shared.registry.write().remove(&name);
+        let removed = shared.registry.write().remove(&name);
         shared.queue.lock().close(&name);
         loop {
             let ended = shared.ended.notified();
@@ -376,6 +403,10 @@ impl Engine {
         shared.memories.lock().retain(|key, _| key.plugin != name);
         shared.reports.lock().retain(|key, _| key.plugin != name);
         shared.metrics.lock().remove(&*name);
+        if let Some(removed) = removed {
+            let snapshot = shared.deps.reader.snapshot();
+            shared.add_rivals(&name, &removed.active, &snapshot);
+        }
         shared.awaited.lock().retain(|_, keys| {
             keys.retain(|key| key.plugin != name);
             !keys.is_empty()
@@ -388,9 +419,15 @@ impl Engine {
         let shared = &self.shared;
         let mut passes: JoinSet<(CrKey, Next)> = JoinSet::new();
         let mut under_way: HashMap<tokio::task::Id, CrKey> = HashMap::new();
-        let mut seen = Sequence::default();
         let mut open = true;
-        shared.observe(&mut seen);
+        // What is there now is a start; what comes after is seen in the change log.
+        let snapshot = shared.deps.reader.snapshot();
+        let mut seen = snapshot.sequence();
+        let plugins: Vec<Arc<str>> = shared.registry.read().keys().cloned().collect();
+        for plugin in plugins {
+            shared.add_all(&plugin, &snapshot, Priority::StartUp);
+        }
+        drop(snapshot);
         loop {
             loop {
                 let popped = shared.queue.lock().pop(Instant::now());

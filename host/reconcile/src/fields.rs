@@ -153,18 +153,20 @@ impl FieldSet {
     }
 
     /// Which paths of `intent` are in this set. `intent` is an object without
-    /// what managedFields never name (apiVersion, kind, name, namespace).
-    pub(crate) fn cover(&self, intent: &Value) -> Cover {
-        let mut cover = Cover::default();
+    /// what managedFields never name (apiVersion, kind, name, namespace). A zero
+    /// value that the API server does not keep (`false`, `""`, `{}`) counts as in it.
+    pub(crate) fn cover(&self, intent: &Value, live: &Value) -> Cover {
+        let mut missing = Vec::new();
+        let mut shape = FieldSet::default();
         if let Some(object) = intent.as_object() {
             for (name, value) in object {
                 let step = Step::Field(name.clone());
                 let node = self.children.get(&step);
-                let shape = walk(value, node, name, &mut cover.missing);
-                cover.shape.children.insert(step, shape);
+                let inner = walk(value, node, live.get(name), name, &mut missing);
+                shape.children.insert(step, inner);
             }
         }
-        cover
+        Cover { shape, missing }
     }
 
     /// The part of `live` that this set names: equal for equal owned values.
@@ -257,81 +259,103 @@ impl FieldSet {
     }
 }
 
-fn walk(intent: &Value, node: Option<&FieldSet>, at: &str, missing: &mut Vec<String>) -> FieldSet {
+/// Whether Kubernetes types leave such a value out (`omitempty`).
+fn is_zero(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Bool(yes) => !yes,
+        Value::Number(number) => number.as_f64() == Some(0.0),
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(object) => object.is_empty(),
+    }
+}
+
+fn walk(
+    intent: &Value,
+    node: Option<&FieldSet>,
+    live: Option<&Value>,
+    at: &str,
+    missing: &mut Vec<String>,
+) -> FieldSet {
     match (intent, node) {
-        (Value::Object(object), Some(node)) if !object.is_empty() && !node.is_leaf() => {
+        // A node without children owns the whole value.
+        (_, Some(node)) if node.is_leaf() => FieldSet::default(),
+        (Value::Object(object), _) if !object.is_empty() => {
             let mut shape = FieldSet::default();
             for (name, value) in object {
                 let step = Step::Field(name.clone());
                 let path = format!("{at}.{name}");
-                let inner = walk(value, node.children.get(&step), &path, missing);
+                let below = node.and_then(|node| node.children.get(&step));
+                let value_there = live.and_then(|live| live.get(name));
+                let inner = walk(value, below, value_there, &path, missing);
                 shape.children.insert(step, inner);
             }
             shape
         }
-        (Value::Object(object), None) if !object.is_empty() => {
-            let mut shape = FieldSet::default();
-            for (name, value) in object {
-                let path = format!("{at}.{name}");
-                let inner = walk(value, None, &path, missing);
-                shape.children.insert(Step::Field(name.clone()), inner);
-            }
-            shape
-        }
-        (Value::Array(items), Some(node)) if !items.is_empty() && !node.is_leaf() => {
-            walk_list(items, node, at, missing)
+        (Value::Array(items), Some(node)) if !items.is_empty() => {
+            walk_list(items, node, live, at, missing)
         }
         (_, Some(_)) => FieldSet::default(),
-        (_, None) => {
-            missing.push(at.to_owned());
+        (value, None) => {
+            if !(is_zero(value) && live.is_none()) {
+                missing.push(at.to_owned());
+            }
             FieldSet::default()
         }
     }
 }
 
-fn walk_list(items: &[Value], node: &FieldSet, at: &str, missing: &mut Vec<String>) -> FieldSet {
-    let mut shape = FieldSet::default();
-    let mut taken: Vec<&Step> = Vec::new();
-    let mut open: Vec<(usize, &Value)> = Vec::new();
-    // Items that spell out every key first, so that an item that leaves one to
-    // its default cannot take another's place.
-    for (index, item) in items.iter().enumerate() {
-        let exact = node.children.iter().find(|(step, _)| match step {
+/// Finds each item's place in the set: items that spell out every key first, so that an item that
+/// leaves one to its default cannot take another's place.
+fn walk_list(
+    items: &[Value],
+    node: &FieldSet,
+    live: Option<&Value>,
+    at: &str,
+    missing: &mut Vec<String>,
+) -> FieldSet {
+    let exact = |index: usize, item: &Value| {
+        node.children.keys().find(|step| match step {
             Step::Key(keys) => keys
                 .iter()
                 .all(|(k, v)| item.get(k).is_some_and(|have| spells(have, v))),
             Step::Item(text) => spells(item, text),
             Step::Index(wanted) => *wanted == index,
             Step::Field(_) => false,
-        });
-        match exact {
-            Some((step, inner)) => {
-                taken.push(step);
-                let path = format!("{at}[{}]", step.render());
-                let inner = walk(item, Some(inner), &path, missing);
-                shape.children.insert(step.clone(), inner);
-            }
-            None => open.push((index, item)),
-        }
-    }
-    for (index, item) in open {
-        let partial = node.children.iter().find(|(step, _)| {
+        })
+    };
+    let mut places: Vec<Option<&Step>> = items
+        .iter()
+        .enumerate()
+        .map(|(index, item)| exact(index, item))
+        .collect();
+    for index in 0..items.len() {
+        let (Some(None), Some(item)) = (places.get(index), items.get(index)) else {
+            continue;
+        };
+        let partial = node.children.keys().find(|step| {
             let Step::Key(keys) = step else { return false };
-            !taken.contains(step)
+            !places.contains(&Some(step))
                 && keys.keys().any(|k| item.get(k).is_some())
                 && keys
                     .iter()
                     .all(|(k, v)| item.get(k).is_none_or(|have| spells(have, v)))
         });
-        match partial {
-            Some((step, inner)) => {
-                taken.push(step);
-                let path = format!("{at}[{}]", step.render());
-                let inner = walk(item, Some(inner), &path, missing);
-                shape.children.insert(step.clone(), inner);
-            }
-            None => missing.push(format!("{at}[{index}]")),
+        if let Some(place) = places.get_mut(index) {
+            *place = partial;
         }
+    }
+    let mut shape = FieldSet::default();
+    for (index, (item, place)) in items.iter().zip(places).enumerate() {
+        let Some(step) = place else {
+            missing.push(format!("{at}[{index}]"));
+            continue;
+        };
+        let path = format!("{at}[{}]", step.render());
+        let value_there = live.and_then(|live| step.get(live));
+        let inner = walk(item, node.children.get(step), value_there, &path, missing);
+        shape.children.insert(step.clone(), inner);
     }
     shape
 }

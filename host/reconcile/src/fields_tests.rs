@@ -53,7 +53,7 @@ fn a_rendered_set_reads_back_as_itself() {
 
 #[test]
 fn an_entry_covers_the_intent_it_came_from() {
-    let cover = deployment_entry().cover(&intent());
+    let cover = deployment_entry().cover(&intent(), &json!({}));
     assert_eq!(cover.missing, Vec::<String>::new());
 }
 
@@ -64,7 +64,7 @@ fn a_field_that_another_manager_took_is_missing() {
         .as_object_mut()
         .unwrap()
         .remove("f:image");
-    let cover = FieldSet::parse(&entry).cover(&intent());
+    let cover = FieldSet::parse(&entry).cover(&intent(), &json!({}));
     assert_eq!(
         cover.missing,
         ["spec.template.spec.containers[k:{\"name\":\"web\"}].image"]
@@ -81,17 +81,20 @@ fn an_item_that_leaves_a_key_to_its_default_finds_its_own_place() {
     ] {
         let mut intent = intent();
         intent["spec"]["template"]["spec"]["containers"][0]["ports"] = ports;
-        let cover = deployment_entry().cover(&intent);
+        let cover = deployment_entry().cover(&intent, &json!({}));
         assert_eq!(cover.missing, Vec::<String>::new());
     }
     let mut intent = intent();
     intent["spec"]["template"]["spec"]["containers"][0]["ports"] = json!([{ "containerPort": 54 }]);
-    assert_eq!(deployment_entry().cover(&intent).missing.len(), 1);
+    assert_eq!(
+        deployment_entry().cover(&intent, &json!({})).missing.len(),
+        1
+    );
 }
 
 #[test]
 fn defaults_and_foreign_fields_are_outside_of_the_selected_values() {
-    let cover = deployment_entry().cover(&intent());
+    let cover = deployment_entry().cover(&intent(), &json!({}));
     let live = intent();
     let before = cover.shape.select(&live);
 
@@ -133,7 +136,7 @@ fn beyond_names_what_only_one_has() {
     let entry = deployment_entry();
     let mut intent = intent();
     intent["spec"].as_object_mut().unwrap().remove("replicas");
-    let shape = entry.cover(&intent).shape;
+    let shape = entry.cover(&intent, &json!({})).shape;
     assert!(entry.beyond(&shape).contains(&"spec.replicas".to_owned()));
     assert_eq!(shape.beyond(&entry), Vec::<String>::new());
 }
@@ -146,4 +149,22 @@ fn a_path_below_a_whole_value_is_owned_with_it() {
     assert!(entry.has_path(&path("spec.selector.matchLabels")));
     assert!(entry.has_path(&path("spec.template")));
     assert!(!entry.has_path(&path("spec.paused")));
+}
+
+#[test]
+fn a_zero_value_that_the_server_drops_counts_as_ours() {
+    let entry = FieldSet::parse(&json!({ "f:spec": { "f:a": {}, "f:l": {
+        "k:{\"name\":\"x\"}": { ".": {}, "f:name": {} },
+    } } }));
+    let intent = json!({ "spec": {
+        "a": 1, "off": false, "none": 0, "empty": "", "list": [], "map": {},
+        "l": [{ "name": "x", "value": "" }],
+    } });
+    let live = json!({ "spec": { "a": 1, "l": [{ "name": "x" }] } });
+    assert_eq!(entry.cover(&intent, &live).missing, Vec::<String>::new());
+    // Somebody set it: it is theirs.
+    let live = json!({ "spec": { "a": 1, "off": true, "l": [{ "name": "x", "value": "y" }] } });
+    let mut missing = entry.cover(&intent, &live).missing;
+    missing.sort();
+    assert_eq!(missing, ["spec.l[k:{\"name\":\"x\"}].value", "spec.off"]);
 }

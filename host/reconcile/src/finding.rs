@@ -10,6 +10,9 @@ use crate::traits::ObjectRef;
 use kybern_interface::HookError;
 use std::time::Duration;
 
+/// How long a pass that may not write waits.
+const FENCED: Duration = Duration::from_secs(5);
+
 /// When to look again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Retry {
@@ -190,7 +193,10 @@ impl Finding {
     /// A write of the pass itself (a finalizer, a deletion) that failed.
     pub(crate) fn of_write(target: &ObjectRef, error: &WriteError) -> Self {
         if matches!(error, WriteError::Fenced) {
-            return Self::quiet(Ending::Gone);
+            // Should this replica lead again, the CR is not forgotten.
+            let mut finding = Self::quiet(Ending::Gone);
+            finding.retry = Retry::PollAfter(FENCED);
+            return finding;
         }
         if error.is_namespace_terminating() {
             return Self::quiet(Ending::Gone);

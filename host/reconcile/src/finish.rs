@@ -42,6 +42,14 @@ pub(crate) async fn finish(
             outcome.finding = finding;
         }
     }
+    let settled = matches!(
+        outcome.finding.ending,
+        Ending::Succeeded | Ending::Unchanged
+    );
+    if !settled {
+        // The conditions say something else now: the next good pass has to say that it is good.
+        memory.settled = None;
+    }
     record_events(shared, cx, actor, memory, &outcome).await;
     let next = schedule(&shared.deps, memory, &outcome);
     let at = match next {
@@ -228,16 +236,16 @@ fn schedule(deps: &Deps, memory: &mut Memory, outcome: &Outcome) -> Next {
         Retry::OnChange | Retry::AtOnce => None,
     };
     match outcome.finding.ending {
-        Ending::Gone => return Next::Rest,
+        Ending::Gone if next.is_none() => return Next::Rest,
         Ending::Succeeded => {
             memory.failures = 0;
             memory.waits = 0;
         }
         _ => {}
     }
-    // The plugin's own delay; a pass that found nothing new keeps the one that was running.
+    // The plugin's own delay; only a pass that found nothing new keeps the one that was running.
     let now = Instant::now();
-    if outcome.decided {
+    if outcome.finding.ending != Ending::Unchanged {
         memory.requeue_at = outcome.requeue_ms.map(|ms| {
             let asked = Duration::from_millis(ms).max(REQUEUE_FLOOR);
             now + asked.mul_f64(0.9 + unit / 10.0).max(REQUEUE_FLOOR)

@@ -76,6 +76,9 @@ impl Intent {
 
         let mut object = action.object.clone();
         drop_nulls(&mut object);
+        if target.gvk == Gvk::new("", "v1", "Secret") {
+            encode_string_data(&mut object);
+        }
         if let Some(top) = object.as_object_mut() {
             if facts.has_status {
                 top.remove("status");
@@ -187,6 +190,44 @@ fn drop_nulls(value: &mut Value) {
         Value::Array(items) => items.iter_mut().for_each(drop_nulls),
         _ => {}
     }
+}
+
+/// The API server keeps a Secret's `stringData` only as `data`: sent as such, it would neither be
+/// seen to drift nor be found after a restart.
+fn encode_string_data(object: &mut Value) {
+    let Some(top) = object.as_object_mut() else {
+        return;
+    };
+    let Some(Value::Object(plain)) = top.remove("stringData") else {
+        return;
+    };
+    if let Some(data) = member(top, "data") {
+        for (key, value) in plain {
+            let text = value.as_str().unwrap_or_default();
+            data.insert(key, Value::from(base64(text.as_bytes())));
+        }
+    }
+}
+
+/// RFC 4648, with padding.
+fn base64(bytes: &[u8]) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for chunk in bytes.chunks(3) {
+        let word = (0..3).fold(0u32, |word, at| {
+            (word << 8) | u32::from(chunk.get(at).copied().unwrap_or(0))
+        });
+        for at in 0..4usize {
+            let index = usize::try_from((word >> (18 - 6 * at)) & 63).unwrap_or(0);
+            let letter = ALPHABET.get(index).copied().unwrap_or(b'A');
+            out.push(if at <= chunk.len() {
+                char::from(letter)
+            } else {
+                '='
+            });
+        }
+    }
+    out
 }
 
 /// Takes the value at a path of field names out; what is empty after that stays.
@@ -369,5 +410,26 @@ mod tests {
         assert_eq!(get_path(&object, &path), Some(&json!(4)));
         remove_path(&mut object, &path);
         assert_eq!(object, json!({ "spec": {} }));
+    }
+
+    #[test]
+    fn string_data_is_sent_as_data() {
+        for (text, encoded) in [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("foob", "Zm9vYg=="),
+        ] {
+            assert_eq!(base64(text.as_bytes()), encoded);
+        }
+        assert_eq!(base64(&[0xfb, 0xff, 0xfe]), "+//+");
+        let secret = json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "s" },
+            "data": { "a": "QQ==" }, "stringData": { "b": "foo" },
+        });
+        let intent = Intent::of(&action(secret), &owner("ns"), &facts());
+        assert_eq!(intent.object["data"], json!({ "a": "QQ==", "b": "Zm9v" }));
+        assert_eq!(intent.object.get("stringData"), None);
     }
 }

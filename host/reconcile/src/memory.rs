@@ -31,7 +31,7 @@ impl Baseline {
     /// those that the API server dropped or renamed; their values count as they are.
     pub(crate) fn of(intent: &Intent, live: &Value, manager: &str) -> Self {
         let entry = fields::owned_by(live, manager, "").unwrap_or_default();
-        let shape = entry.cover(&intent.owned()).shape;
+        let shape = entry.cover(&intent.owned(), live).shape;
         Self {
             hash: intent.hash.clone(),
             values: values_at(&shape, live),
@@ -146,7 +146,7 @@ impl StatusBaseline {
     /// The baseline of a status that is as wanted now.
     pub(crate) fn of(sent: u128, wanted: &Value, live: &Value, manager: &str) -> Self {
         let entry = fields::owned_by(live, manager, "status").unwrap_or_default();
-        let shape = entry.cover(&named(wanted.clone())).shape;
+        let shape = entry.cover(&named(wanted.clone()), live).shape;
         Self {
             sent,
             values: values_at(&shape, live),

@@ -20,7 +20,7 @@ use crate::sensing;
 use crate::status::{Health, HealthKind};
 use crate::traits::{Answer, SenseRequest};
 use crate::trigger::Slot;
-use kybern_interface::{Deletion, Plan, Sensing, Situation, Trigger};
+use kybern_interface::{Deletion, Plan, Sensing, Situation, Trigger, names};
 use kybern_table::{Columns, Index, Keys, KindKey, Row, ScanRead, Snapshot, TableState};
 use serde_json::Value;
 use std::sync::Arc;
@@ -339,6 +339,12 @@ async fn follow(
             return Outcome::of(Finding::of_offences(&offences));
         }
     };
+    if !planned.unwatched.is_empty() {
+        let words: Vec<String> = planned.unwatched.iter().map(KindKey::to_string).collect();
+        let message = format!("waiting for tables of {}", words.join(", "));
+        shared.await_tables(&cx.key, planned.unwatched);
+        return Outcome::of(Finding::not_ready(message));
+    }
     let mut outcome = Outcome::of(Finding::succeeded());
     outcome.steps = planned.steps();
     outcome.status = planned.checked.status.clone();
@@ -393,7 +399,7 @@ async fn follow(
             "{} of {} children are no longer planned; nothing was pruned: set the annotation {}={} to go ahead",
             planned.held,
             planned.children,
-            kybern_interface::names::CONFIRM_PRUNE,
+            names::CONFIRM_PRUNE,
             planned.held,
         ));
         return outcome;
@@ -479,6 +485,7 @@ fn settle(shared: &Shared, cx: &Context, memory: &mut Memory, mut now: Settled) 
         .filter(|uid| !memory.children.contains_key(uid))
         .collect();
     memory.settled = Some(now);
+    memory.resynced = Some(cx.row.annotation(names::FORCE_RESYNC));
 }
 
 /// A child that cannot have its name yet is looked at again when that name changes hands.
@@ -488,7 +495,8 @@ fn watch_names(shared: &Shared, cx: &Context, acted: &Acted) {
         .iter()
         .map(|(target, _)| ScanRead {
             table: crate::active::table_of(&target.gvk),
-            columns: Columns::All,
+            // That it comes or goes always counts; of its changes, only whose it is.
+            columns: Columns::Named(["owners", "labels"].map(str::to_owned).into()),
             keys: Keys::Of {
                 index: Index::Name,
                 values: vec![name_key(&target.namespace, &target.name)],

@@ -11,7 +11,7 @@ use crate::prune;
 use crate::report::{Step, Verdict};
 use crate::traits::ObjectRef;
 use kybern_interface::{Children, Deletion, Plan, names};
-use kybern_table::{Row, Snapshot};
+use kybern_table::{KindKey, Row, Snapshot, TableState};
 use std::collections::BTreeSet;
 
 /// A plan that has passed its checks, and what is to be done for it.
@@ -25,6 +25,8 @@ pub(crate) struct Planned {
     pub(crate) children: usize,
     /// Deletions that are held back.
     pub(crate) held: usize,
+    /// Tables of intents that cannot be read: what exists is not known.
+    pub(crate) unwatched: Vec<KindKey>,
 }
 
 impl Planned {
@@ -80,6 +82,18 @@ pub(crate) fn plan(
             || find(snapshot, target)
                 .is_some_and(|row| Some(row.uid().as_ref()) == uid && !row.deleting())
     });
+    let mut unwatched: Vec<KindKey> = checked
+        .intents
+        .iter()
+        .map(|intent| table_of(&intent.target.gvk))
+        .filter(|table| {
+            !snapshot
+                .table(table)
+                .is_some_and(|view| matches!(view.state(), TableState::Ready { .. }))
+        })
+        .collect();
+    unwatched.sort();
+    unwatched.dedup();
     let manager = active.manager();
     let deleting = cr.deleting();
     let tasks: Vec<Task> = checked
@@ -156,6 +170,7 @@ pub(crate) fn plan(
         leftovers,
         children,
         held: if allowed { 0 } else { doomed },
+        unwatched,
     })
 }
 

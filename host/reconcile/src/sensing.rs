@@ -142,14 +142,12 @@ pub(crate) fn unchanged(
     found == memory.children.len() && status
 }
 
-/// The value of the CR's `force-resync` annotation if it is one that no pass has honoured yet.
-/// The first pass after a start honours none: it cannot know which are new.
+/// Whether the CR's `force-resync` annotation has a value that no pass has honoured yet. The
+/// first pass after a start honours none: it cannot know which are new.
 pub(crate) fn forced(row: &Row, memory: &mut Memory) -> bool {
     let value = row.annotation(names::FORCE_RESYNC);
-    match memory.resynced.replace(value.clone()) {
-        Some(before) => value.is_some() && before != value,
-        None => false,
-    }
+    let before = memory.resynced.get_or_insert_with(|| value.clone());
+    value.is_some() && *before != value
 }
 
 /// Whether the CR asks to be left alone.

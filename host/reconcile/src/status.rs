@@ -229,7 +229,7 @@ pub(crate) fn compare(
 
 /// Whether our entry has exactly the wanted paths, and the CR the wanted values there.
 fn same(entry: &FieldSet, wanted: &Value, live: &Value) -> bool {
-    let cover = entry.cover(wanted);
+    let cover = entry.cover(wanted, live);
     cover.missing.is_empty()
         && entry.beyond(&cover.shape).is_empty()
         && cover.shape.select(live) == cover.shape.select(wanted)

@@ -185,6 +185,15 @@ impl Api {
         }
     }
 
+    /// The table of a kind cannot be kept up to date any more.
+    pub(crate) fn break_table(&self, kind: &str) {
+        let (group, version, ..) = KINDS.iter().find(|k| k.2 == kind).unwrap();
+        self.commit(vec![Change::Fail {
+            table: KindKey::new(*group, *version, kind),
+            reason: "forbidden".into(),
+        }]);
+    }
+
     pub(crate) fn fail_with(
         &self,
         fault: impl FnMut(&Write) -> Option<WriteError> + Send + 'static,

@@ -293,3 +293,64 @@ async fn the_sense_hook_can_skip() {
     world.settle().await;
     assert_eq!(world.ready("a").0, "True");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_timer_that_is_due_while_the_plugin_fails_still_backs_off() {
+    let world = World::new();
+    world.decide(|situation| {
+        let mut plan = simple(situation)?;
+        plan.requeue_after_ms = Some(1_000);
+        Ok(plan)
+    });
+    world
+        .api
+        .put("user", cr("a", json!({ "maps": { "x": "1" } })));
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    world.decide(|_| Err(DecideError::Hook(HookError::Internal("bug".into()))));
+    world.decides();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let decides = world.decides();
+    assert!((5..=20).contains(&decides), "{decides}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_query_is_said_and_taken_back() {
+    let world = World::new();
+    world
+        .api
+        .put("user", cr("a", json!({ "maps": { "x": "1" } })));
+    world.settle().await;
+    *world.hooks.broken.lock() = true;
+    world.api.edit("user", "App", "ns", "a", |a| {
+        a["metadata"]["labels"] = json!({ "l": "1" })
+    });
+    world.settle().await;
+    assert_eq!(world.ready("a"), ("False".into(), "QueryFailed".into()));
+    *world.hooks.broken.lock() = false;
+    // Back to the state that the last good pass saw.
+    world.api.edit("user", "App", "ns", "a", |a| {
+        a["metadata"]["labels"] = json!(null)
+    });
+    world.settle().await;
+    assert_eq!(world.ready("a").0, "True");
+}
+
+#[tokio::test(start_paused = true)]
+async fn passes_wait_for_tables_and_start_when_they_are_there() {
+    let world = World::new();
+    world
+        .api
+        .put("user", cr("a", json!({ "maps": { "x": "1" } })));
+    world.settle().await;
+    world.api.writes();
+    world.api.break_table("ConfigMap");
+    world
+        .api
+        .put("user", cr("a", json!({ "maps": { "x": "2", "y": "1" } })));
+    world.settle().await;
+    // A missing row proves nothing now.
+    assert_eq!(world.api.writes(), Vec::<String>::new());
+    world.api.relist();
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert!(world.api.get("ConfigMap", "ns", "a-y").is_some());
+}

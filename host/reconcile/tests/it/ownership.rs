@@ -246,6 +246,18 @@ async fn two_registrations_in_charge_of_one_cr_leave_it_alone() {
     assert!(world.api.get("ConfigMap", "ns", "a-x").is_none());
     assert_eq!(world.ready("a").1, "ClaimedTwice");
     assert_eq!(world.api.writes(), ["status App ns/a"]);
+    // Which one it was said by does not matter: the one that stays takes over.
+    world.engine.unregister("ter").await;
+    world.settle().await;
+    assert!(world.api.get("ConfigMap", "ns", "a-x").is_some());
+    assert_eq!(world.ready("a").0, "True");
+    // A second one that comes later stops the first.
+    world.engine.register(active("ter"));
+    world.settle().await;
+    assert_eq!(world.ready("a").1, "ClaimedTwice");
+    world.engine.unregister("ter").await;
+    world.settle().await;
+    assert_eq!(world.ready("a").0, "True");
 }
 
 #[tokio::test(start_paused = true)]

@@ -26,6 +26,8 @@ pub(crate) struct Hooks {
     /// A ConfigMap in the CR's namespace whose `data` every pass reads.
     pub(crate) reads: Mutex<Option<String>>,
     pub(crate) skip: Mutex<bool>,
+    /// Whether queries fail.
+    pub(crate) broken: Mutex<bool>,
 }
 
 fn map_key() -> KindKey {
@@ -74,6 +76,12 @@ impl Sense for Hooks {
         let namespace = request.object["metadata"]["namespace"]
             .as_str()
             .unwrap_or_default();
+        if *self.broken.lock() {
+            return Err(SenseError::Query {
+                query: "q".into(),
+                message: "no such column".into(),
+            });
+        }
         let reads = self.reads.lock().clone();
         Ok(Sensed {
             answers: reads
@@ -251,6 +259,7 @@ impl World {
             decides: Mutex::new(0),
             reads: Mutex::new(None),
             skip: Mutex::new(false),
+            broken: Mutex::new(false),
         });
         let api = Arc::new(api);
         let engine = Self::engine(&api, &hooks, &reader);
