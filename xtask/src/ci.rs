@@ -2,7 +2,7 @@
 
 use crate::tools::{DENY, HAKARI};
 use crate::workspace::{Workspace, succeed};
-use crate::{docs, programs, published, test};
+use crate::{docs, programs, test};
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 use kybern_testcluster::Stopwatch;
@@ -22,8 +22,6 @@ pub(crate) struct CiArgs {
 enum Step {
     /// rustfmt.
     Format,
-    /// Published schemas are those of the types.
-    Schemas,
     /// Licences, bans and sources of dependencies.
     Dependencies,
     /// The workspace-hack crate names the features that are used.
@@ -41,9 +39,8 @@ enum Step {
 }
 
 /// Cheap ones first: most mistakes are found in the first minute.
-const ALL: [Step; 9] = [
+const ALL: [Step; 8] = [
     Step::Format,
-    Step::Schemas,
     Step::Guests,
     Step::ControlPlane,
     Step::Lints,
@@ -62,7 +59,6 @@ impl Step {
     fn run(self, workspace: &Workspace) -> Result<()> {
         match self {
             Self::Format => succeed(workspace.cargo().args(["fmt", "--all", "--check"])),
-            Self::Schemas => published::run(workspace, &published::CrdArgs { check: true }),
             // No advisories: their database is no package registry, and CI has no other network.
             Self::Dependencies => succeed(
                 DENY.command(workspace)?

@@ -45,7 +45,7 @@ enum Command {
     /// Builds the guests (plugins as wasm components) into the cache.
     Guests,
     /// Writes the published schemas and the Plugin CRD to wit/schema.
-    Crd(published::CrdArgs),
+    Crd,
     /// Builds the documentation.
     Docs(docs::DocsArgs),
 }
@@ -71,7 +71,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Guests => {
             programs::guests(&workspace)?;
         }
-        Command::Crd(args) => published::run(&workspace, &args)?,
+        Command::Crd => published::run(&workspace)?,
         Command::Docs(args) => docs::run(&workspace, &args)?,
     }
     Ok(ExitCode::SUCCESS)

@@ -1,55 +1,22 @@
-//! `cargo xtask crd`: the schemas that others build on, as files in the repository.
+//! `cargo xtask crd`: writes the schemas that others build on, as files in the repository.
+//!
+//! The crate of the interface owns them and compares them in its tests.
 
-use crate::workspace::Workspace;
-use anyhow::{Context, Result, ensure};
-use clap::Args;
-use kybern_interface::schema;
-use serde_json::Value;
-use std::path::PathBuf;
+use crate::workspace::{Workspace, succeed};
+use anyhow::Result;
 
-/// `cargo xtask crd`.
-#[derive(Debug, Default, Args)]
-pub(crate) struct CrdArgs {
-    /// Writes nothing; fails if a file is not as it would be written.
-    #[arg(long)]
-    pub(crate) check: bool,
-}
-
-/// Writes or checks `wit/schema`.
-pub(crate) fn run(workspace: &Workspace, args: &CrdArgs) -> Result<()> {
-    let folder = workspace.root.join("wit").join("schema");
-    let mut stale = Vec::new();
-    for (path, text) in files(&folder)? {
-        let current = std::fs::read_to_string(&path).unwrap_or_default();
-        if current == text {
-            continue;
-        }
-        if args.check {
-            stale.push(path.display().to_string());
-            continue;
-        }
-        std::fs::create_dir_all(&folder)
-            .and_then(|()| std::fs::write(&path, &text))
-            .with_context(|| format!("write {}", path.display()))?;
-        println!("wrote {}", path.display());
-    }
-    ensure!(
-        stale.is_empty(),
-        "not as the types say: {}; run `cargo xtask crd` and commit",
-        stale.join(", ")
-    );
-    Ok(())
-}
-
-fn files(folder: &std::path::Path) -> Result<Vec<(PathBuf, String)>> {
-    let mut documents = schema::documents();
-    documents.push(("plugins.kybern.dev.json", schema::plugin_crd()));
-    documents
-        .into_iter()
-        .map(|(name, value)| Ok((folder.join(name), pretty(&value)?)))
-        .collect()
-}
-
-fn pretty(value: &Value) -> Result<String> {
-    Ok(format!("{}\n", serde_json::to_string_pretty(value)?))
+/// Writes `wit/schema`: the documents' JSON Schemas and the Plugin CRD.
+pub(crate) fn run(workspace: &Workspace) -> Result<()> {
+    succeed(
+        workspace
+            .cargo()
+            .args(["test", "--quiet", "--package", "kybern-interface"])
+            .args(["--features", "schema", "--test", "golden"])
+            .env("KYBERN_BLESS", "1"),
+    )?;
+    succeed(
+        std::process::Command::new("git")
+            .current_dir(&workspace.root)
+            .args(["status", "--short", "--", "wit/schema"]),
+    )
 }

@@ -122,8 +122,10 @@ impl ApiServer {
             "--allow-privileged=true".to_owned(),
         ];
         if !self.options.controller_manager {
-            // Nobody makes a namespace's default service account: Pods would be refused.
-            flags.push("--disable-admission-plugins=ServiceAccount".to_owned());
+            // Nobody makes a namespace's default service account: Pods would be refused. And nobody
+            // takes the taint of new nodes away.
+            let without = "ServiceAccount,TaintNodesByCondition";
+            flags.push(format!("--disable-admission-plugins={without}"));
         }
         if !self.options.feature_gates.is_empty() {
             flags.push(format!(

@@ -87,11 +87,10 @@ impl ControlPlane {
             started.push(controllers::manager(folder, &config, &key, &authority)?);
         }
         if options.nodes > 0 {
-            started.push(kwok::start(folder, &kubeconfig("nodes")?)?);
+            let mut kwok = kwok::start(folder, &kubeconfig("nodes")?)?;
             started.push(controllers::scheduler(folder, &kubeconfig("scheduler")?)?);
-            for number in 0..options.nodes {
-                kwok::add_node(&self.client, &format!("node-{number}"))?;
-            }
+            kwok::add_nodes(&self.client, options.nodes, &mut kwok)?;
+            started.push(kwok);
         }
         self.others = started;
         Ok(())

@@ -227,3 +227,58 @@ fn a_restarted_api_server_keeps_its_port_and_data() {
         assert!(!crate::children::runs(child), "process {child} was left");
     }
 }
+
+#[test]
+fn with_controllers_and_nodes_a_deployment_gets_ready_pods_and_goes_with_them() {
+    let options = Options::new().with_controller_manager().with_kwok(1);
+    let plane = ControlPlane::start(options).unwrap();
+    let client = plane.client();
+    let namespace = plane.namespace("pods").unwrap();
+    let deployment = json!({
+        "apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": { "namespace": namespace, "name": "web" },
+        "spec": {
+            "replicas": 2,
+            "selector": { "matchLabels": { "app": "web" } },
+            "template": {
+                "metadata": { "labels": { "app": "web" } },
+                "spec": { "containers": [{ "name": "web", "image": "nginx:1.7.9" }] },
+            },
+        },
+    });
+    let object = Object::of(&deployment).unwrap();
+    client.create(&deployment).unwrap();
+    client
+        .wait_for(
+            &object,
+            "two Pods are ready",
+            Duration::from_secs(90),
+            |now| now["status"]["readyReplicas"] == 2,
+        )
+        .unwrap();
+
+    client.delete(&object).unwrap();
+    kybern_testcluster::until("the Pods are gone", Duration::from_secs(90), || {
+        let left = client.list("v1", "Pod", Some(&namespace))?;
+        Ok(left.is_empty().then_some(()).into())
+    })
+    .unwrap();
+}
+
+#[test]
+fn with_nodes_alone_a_pod_becomes_ready() {
+    let plane = ControlPlane::start(Options::new().with_kwok(2)).unwrap();
+    let namespace = plane.namespace("pods").unwrap();
+    let pod = json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": { "namespace": namespace, "name": "alone" },
+        "spec": { "containers": [{ "name": "web", "image": "nginx:1.7.9" }] },
+    });
+    plane.client().create(&pod).unwrap();
+    plane
+        .client()
+        .wait_for(&Object::of(&pod).unwrap(), "it runs", SOON, |now| {
+            now["status"]["phase"] == "Running"
+        })
+        .unwrap();
+}

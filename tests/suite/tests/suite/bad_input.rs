@@ -10,7 +10,9 @@ fn refused(scene: &Scene, change: impl FnOnce(&mut Value)) -> Result<Value> {
     let mut registration = scene.appservice()?;
     change(&mut registration);
     let object = scene.submit(&registration)?;
-    let condition = scene.plugin_condition(&object, "Ready", "False")?;
+    let condition = crate::scene::condition(scene.client(), &object, "Ready", |c| {
+        c["status"] == "False" && c["reason"] != "Loading"
+    })?;
     scene.client().delete(&object)?;
     scene.client().wait_gone(&object, SOON)?;
     Ok(condition)

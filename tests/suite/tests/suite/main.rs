@@ -1,6 +1,17 @@
 //! Tests of the whole: what crates may know, and the built host against a real API server.
 //!
 //! `cargo xtask test -p kybern-suite` builds what they need first.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test stops at what it did not expect, its helpers too"
+)]
 
 mod architecture;
 mod cluster;
+
+mod bad_input;
+mod children;
+mod leader;
+mod lifecycle;
+mod quiet;
+mod scene;
