@@ -78,7 +78,11 @@ pub(crate) fn member<'a>(text: &'a str, key: &str) -> Option<&'a str> {
 /// Whether the quoted key text spells this key.
 pub(crate) fn is_key(raw: &str, key: &str) -> bool {
     let inner = raw.get(1..raw.len().saturating_sub(1)).unwrap_or_default();
-    inner == key || (inner.contains('\\') && text(raw).is_some_and(|decoded| decoded == key))
+    if inner.contains('\\') {
+        text(raw).is_some_and(|decoded| decoded == key)
+    } else {
+        inner == key
+    }
 }
 
 /// What SQL's `->>` gives: a string's content, else the JSON text; none for null.
@@ -253,6 +257,13 @@ mod tests {
             prop_assert!(members(&raw).count() <= raw.len());
             prop_assert!(elements(&raw).count() <= raw.len());
         }
+    }
+
+    #[test]
+    fn an_escaped_key_is_not_its_own_spelling() {
+        let raw = r#"{"\\":1,"\\\\":2}"#;
+        assert_eq!(member(raw, "\\"), Some("1"));
+        assert_eq!(member(raw, "\\\\"), Some("2"));
     }
 
     #[test]
