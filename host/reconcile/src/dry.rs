@@ -1,6 +1,5 @@
 //! A dry pass: everything up to the writes.
 
-use crate::engine::Shared;
 use crate::error::EngineError;
 use crate::finding::Finding;
 use crate::finish::wanted_status;
@@ -8,6 +7,7 @@ use crate::key::CrKey;
 use crate::pass::{self, Located};
 use crate::planning;
 use crate::report::{DryPass, Ending, Verdict};
+use crate::shared::Shared;
 use crate::status::StatusWrite;
 
 /// What a pass would do now.

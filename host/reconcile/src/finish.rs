@@ -1,7 +1,7 @@
 //! The end of a pass: status, Events, when to look again, report.
 
 use crate::act::Actor;
-use crate::engine::{Deps, Shared};
+use crate::engine::Deps;
 use crate::fields;
 use crate::finding::{Finding, Retry};
 use crate::intent::fingerprint;
@@ -9,6 +9,7 @@ use crate::memory::{Memory, StatusBaseline};
 use crate::pass::{Context, Outcome};
 use crate::queue::{Next, Priority, Why, backoff};
 use crate::report::{Ending, PassReport};
+use crate::shared::Shared;
 use crate::status::{self, Health, HealthKind, StatusWrite, Wanted};
 use crate::traits::{EventRequest, WriteBody};
 use kybern_interface::EventType;

@@ -3,25 +3,24 @@
 //! A pass sees one snapshot. It may be stale, or end anywhere: the next one starts from what is
 //! there then.
 
-use crate::act::{Acted, Actor};
+use crate::act::Actor;
 use crate::active::{Active, Primary};
-use crate::engine::Shared;
 use crate::finalizer;
 use crate::finding::{Finding, Retry};
+use crate::follow;
 use crate::intent::remove_path;
-use crate::key::{CrKey, name_key};
+use crate::key::CrKey;
 use crate::memory::{Memory, Settled};
-use crate::owner::{Owner, child_tables, inventory, provably_ours};
-use crate::planning::{self, Planned};
-use crate::prune;
+use crate::owner::{Owner, child_tables};
 use crate::queue::Why;
-use crate::report::{AnswerSummary, Ending, Step, Verdict};
+use crate::report::{AnswerSummary, Ending, Step};
 use crate::sensing;
+use crate::shared::Shared;
 use crate::status::{Health, HealthKind};
 use crate::traits::{Answer, SenseRequest};
 use crate::trigger::Slot;
-use kybern_interface::{Deletion, Plan, Sensing, Situation, Trigger, names};
-use kybern_table::{Columns, Index, Keys, KindKey, Row, ScanRead, Snapshot, TableState};
+use kybern_interface::{Plan, Sensing, Situation, Trigger};
+use kybern_table::{Index, KindKey, Row, ScanRead, Snapshot, TableState};
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -217,7 +216,7 @@ pub(crate) async fn run(
     memory.settled = None;
 
     let mut outcome = match decide(shared, cx, actor, &answers).await {
-        Ok(plan) => follow(shared, cx, actor, memory, &plan, forced, now).await,
+        Ok(plan) => follow::follow(shared, cx, actor, memory, &plan, forced, now).await,
         Err(finding) => Outcome::of(finding),
     };
     outcome.answers = summaries;
@@ -309,199 +308,4 @@ pub(crate) async fn ask_plan(
     };
     let plan = shared.deps.decide.decide(active, situation, answers).await;
     plan.map_err(|error| Finding::of_decide(&error))
-}
-
-/// Does what the plan says.
-async fn follow(
-    shared: &Shared,
-    cx: &Context,
-    actor: &Actor<'_>,
-    memory: &mut Memory,
-    plan: &Plan,
-    forced: bool,
-    now: Settled,
-) -> Outcome {
-    let active = cx.active();
-    let planned = planning::plan(
-        plan,
-        &shared.deps,
-        active,
-        &cx.owner,
-        &cx.row,
-        &cx.snapshot,
-        memory,
-        forced,
-    );
-    let planned = match planned {
-        Ok(planned) => planned,
-        Err(offences) => {
-            actor.metrics.lock().refused += 1;
-            return Outcome::of(Finding::of_offences(&offences));
-        }
-    };
-    if !planned.unwatched.is_empty() {
-        let words: Vec<String> = planned.unwatched.iter().map(KindKey::to_string).collect();
-        let message = format!("waiting for tables of {}", words.join(", "));
-        shared.await_tables(&cx.key, planned.unwatched);
-        return Outcome::of(Finding::not_ready(message));
-    }
-    let mut outcome = Outcome::of(Finding::succeeded());
-    outcome.steps = planned.steps();
-    outcome.status = planned.checked.status.clone();
-    outcome.events = planned.checked.events.clone();
-    outcome.requeue_ms = plan.requeue_after_ms;
-    outcome.decided = true;
-    let drifted = outcome
-        .steps
-        .iter()
-        .filter(|step| {
-            matches!(
-                step.verdict,
-                Verdict::Apply(crate::report::ApplyReason::Drift(_))
-            )
-        })
-        .count();
-    actor.metrics.lock().drifted += u64::try_from(drifted).unwrap_or(u64::MAX);
-
-    if !cx.row.deleting()
-        && planned.out_of_reach()
-        && let Some(patch) = finalizer::add(&cx.object, &active.finalizer())
-        && let Err(error) = actor.patch(&cx.owner.object(), patch).await
-    {
-        outcome.finding = Finding::of_write(&cx.owner.object(), &error);
-        return outcome;
-    }
-
-    let acted = actor.run(&planned.tasks, &planned.checked.deletes).await;
-    watch_names(shared, cx, &acted);
-    let complete = acted.complete();
-    outcome.finding = Finding::of_acted(&acted);
-    for (target, _) in &acted.problems {
-        // What was remembered of a child in trouble may not hold any more.
-        if let Some(row) = crate::owner::find(&cx.snapshot, target) {
-            memory.children.remove(row.uid().as_ref());
-        }
-    }
-    if complete && planned.checked.children == kybern_interface::Children::Complete {
-        memory.children = acted.children;
-    } else {
-        memory.children.extend(acted.children);
-    }
-    if !complete {
-        return outcome;
-    }
-    if let Err(finding) = clear(actor, &planned).await {
-        outcome.finding = finding;
-        return outcome;
-    }
-    if planned.held > 0 {
-        outcome.finding = Finding::held(format!(
-            "{} of {} children are no longer planned; nothing was pruned: set the annotation {}={} to go ahead",
-            planned.held,
-            planned.children,
-            names::CONFIRM_PRUNE,
-            planned.held,
-        ));
-        return outcome;
-    }
-    if let Err(finding) = let_go(shared, cx, actor, plan, &planned).await {
-        outcome.finding = finding;
-        return outcome;
-    }
-    settle(shared, cx, memory, now);
-    outcome
-}
-
-/// Prunes and orphans what the plan does not name.
-async fn clear(actor: &Actor<'_>, planned: &Planned) -> Result<(), Finding> {
-    for (target, child, verdict) in &planned.leftovers {
-        let result = match verdict {
-            Verdict::Prune => actor.prune(target, child).await,
-            Verdict::Orphan => actor.orphan(target, child).await,
-            _ => Ok(()),
-        };
-        result.map_err(|error| Finding::of_write(target, &error))?;
-    }
-    Ok(())
-}
-
-/// Removes our finalizer when nothing needs it any more.
-async fn let_go(
-    shared: &Shared,
-    cx: &Context,
-    actor: &Actor<'_>,
-    plan: &Plan,
-    planned: &Planned,
-) -> Result<(), Finding> {
-    let active = cx.active();
-    let finalizer = active.finalizer();
-    if cx.row.deleting()
-        && let Deletion::InProgress(why) = &plan.deletion
-    {
-        return Err(Finding::waiting("Deleting", why, Retry::Poll));
-    }
-    if !finalizer::has(&cx.object, &finalizer) || (!cx.row.deleting() && planned.out_of_reach()) {
-        return Ok(());
-    }
-    let snapshot = shared.deps.reader.snapshot();
-    let left: Vec<String> = inventory(&snapshot, active, &cx.owner)
-        .into_iter()
-        .filter(|child| {
-            !cx.owner.reaches(child.row.namespace().unwrap_or_default())
-                && provably_ours(&child.row, &cx.owner)
-                && (child.row.deleting()
-                    || !matches!(prune::verdict(child, &cx.owner), Verdict::Kept))
-        })
-        .map(|child| crate::owner::child_ref(&snapshot, &child).to_string())
-        .collect();
-    if !left.is_empty() {
-        if !cx.row.deleting() {
-            return Ok(());
-        }
-        let message = format!("waiting for {} to be gone", left.join(", "));
-        return Err(Finding::waiting("Deleting", message, Retry::Poll));
-    }
-    // The CR may have changed since the pass began; the patch names the state that it is for.
-    let current = crate::owner::find(&snapshot, &cx.owner.object())
-        .filter(|row| row.uid() == cx.owner.uid)
-        .map_or_else(|| cx.object.clone(), |row| row.value());
-    let Some(patch) = finalizer::remove(&current, &finalizer) else {
-        return Ok(());
-    };
-    match actor.patch(&cx.owner.object(), patch).await {
-        Ok(_) if cx.row.deleting() => Err(Finding::quiet(Ending::Gone)),
-        Ok(_) => Ok(()),
-        Err(error) if error.is_not_found() => Err(Finding::quiet(Ending::Gone)),
-        Err(error) => Err(Finding::of_write(&cx.owner.object(), &error)),
-    }
-}
-
-/// Remembers that this pass fully succeeded, and on what.
-fn settle(shared: &Shared, cx: &Context, memory: &mut Memory, mut now: Settled) {
-    let snapshot = shared.deps.reader.snapshot();
-    now.extras = inventory(&snapshot, cx.active(), &cx.owner)
-        .into_iter()
-        .map(|child| child.row.uid().into_owned())
-        .filter(|uid| !memory.children.contains_key(uid))
-        .collect();
-    memory.settled = Some(now);
-    memory.resynced = Some(cx.row.annotation(names::FORCE_RESYNC));
-}
-
-/// A child that cannot have its name yet is looked at again when that name changes hands.
-fn watch_names(shared: &Shared, cx: &Context, acted: &Acted) {
-    let reads = acted
-        .problems
-        .iter()
-        .map(|(target, _)| ScanRead {
-            table: crate::active::table_of(&target.gvk),
-            // That it comes or goes always counts; of its changes, only whose it is.
-            columns: Columns::Named(["owners", "labels"].map(str::to_owned).into()),
-            keys: Keys::Of {
-                index: Index::Name,
-                values: vec![name_key(&target.namespace, &target.name)],
-            },
-        })
-        .collect();
-    shared.listen(&cx.key, Slot::Names, reads, cx.snapshot.sequence());
 }

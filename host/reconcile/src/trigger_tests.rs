@@ -1,1 +1,224 @@
-//! Tests.
+//! Which CRs a change concerns.
+
+use super::*;
+use bytes::Bytes;
+use kybern_table::{Batch, Change, Deleted, Origin, Reader, StoreConfig, TableDef, Writer, store};
+use serde_json::json;
+
+struct Table {
+    writer: Writer,
+    reader: Reader,
+    version: u64,
+}
+
+fn map() -> KindKey {
+    KindKey::new("", "v1", "ConfigMap")
+}
+
+impl Table {
+    fn new() -> Self {
+        let (writer, reader) = store(StoreConfig::default());
+        let mut table = Self {
+            writer,
+            reader,
+            version: 0,
+        };
+        table.commit(Change::Define(TableDef {
+            key: map(),
+            schema: "core".into(),
+            plural: "configmaps".into(),
+            namespaced: true,
+            label_keys: vec![],
+            path_indexes: vec![],
+        }));
+        table
+    }
+
+    fn commit(&mut self, change: Change) -> Vec<RowChange> {
+        let before = self.reader.snapshot().sequence();
+        let applied = self.writer.apply(Batch {
+            changes: vec![change],
+        });
+        assert_eq!(applied.errors, vec![]);
+        self.reader.snapshot().changes_since(before).unwrap()
+    }
+
+    fn raw(&mut self, name: &str, mut object: Value) -> Bytes {
+        self.version += 1;
+        object["apiVersion"] = json!("v1");
+        object["kind"] = json!("ConfigMap");
+        for (key, value) in [
+            ("name", json!(name)),
+            ("namespace", json!("ns")),
+            ("uid", json!(format!("uid-{name}"))),
+            ("resourceVersion", json!(self.version.to_string())),
+        ] {
+            object["metadata"][key] = value;
+        }
+        Bytes::from(object.to_string())
+    }
+
+    fn put(&mut self, name: &str, object: Value) -> RowChange {
+        let raw = self.raw(name, object);
+        let mut changes = self.commit(Change::Upsert {
+            table: map(),
+            raw,
+            origin: Origin::Watch,
+        });
+        assert_eq!(changes.len(), 1);
+        changes.remove(0)
+    }
+
+    fn delete(&mut self, name: &str) -> RowChange {
+        let raw = self.raw(name, json!({}));
+        let target = Deleted::Raw(raw);
+        self.commit(Change::Delete {
+            table: map(),
+            target,
+        })
+        .remove(0)
+    }
+}
+
+fn cr(name: &str) -> CrKey {
+    CrKey {
+        plugin: "reg".into(),
+        table: KindKey::new("app.example.com", "v1", "App"),
+        namespace: "ns".into(),
+        name: name.into(),
+    }
+}
+
+fn read(columns: &[&str], keys: Keys) -> Vec<ScanRead> {
+    vec![ScanRead {
+        table: map(),
+        columns: Columns::Named(columns.iter().map(|c| (*c).to_owned()).collect()),
+        keys,
+    }]
+}
+
+fn of(index: Index, value: &str) -> Keys {
+    Keys::Of {
+        index,
+        values: vec![value.to_owned()],
+    }
+}
+
+/// Names of the CRs that a change concerns; both ways to ask agree for `answers`.
+fn concerned(triggers: &Triggers, change: &RowChange) -> Vec<String> {
+    let mut out = BTreeSet::new();
+    triggers.concerned(change, &mut out);
+    out.into_iter().map(|key| key.name.to_string()).collect()
+}
+
+#[test]
+fn a_child_concerns_its_owner_before_and_after_the_change() {
+    let mut table = Table::new();
+    let mut triggers = Triggers::default();
+    triggers.know(&cr("a"), "ua", "set-a");
+    triggers.know(&cr("b"), "ub", "set-b");
+    let owned = |uid: &str| json!({ "metadata": { "ownerReferences": [{ "apiVersion": "v1", "kind": "App", "name": "x", "uid": uid, "controller": true }] } });
+    assert_eq!(concerned(&triggers, &table.put("m", owned("ua"))), ["a"]);
+    assert_eq!(
+        concerned(&triggers, &table.put("m", owned("ub"))),
+        ["a", "b"]
+    );
+    assert_eq!(concerned(&triggers, &table.delete("m")), ["b"]);
+    let labelled = json!({ "metadata": { "labels": { (names::PART_OF): "set-a" } } });
+    assert_eq!(concerned(&triggers, &table.put("n", labelled)), ["a"]);
+    assert_eq!(concerned(&triggers, &table.put("n", json!({}))), ["a"]);
+    assert!(concerned(&triggers, &table.put("n", json!({ "data": {} }))).is_empty());
+    // Another uid under the name is another CR.
+    triggers.know(&cr("a"), "ua2", "set-a2");
+    assert!(concerned(&triggers, &table.put("o", owned("ua"))).is_empty());
+    triggers.forget(&cr("a"));
+    triggers.forget(&cr("b"));
+    assert!(concerned(&triggers, &table.put("p", owned("ua2"))).is_empty());
+    assert_eq!(triggers.len(), 0);
+    assert!(triggers.by_uid.is_empty() && triggers.by_part_of.is_empty());
+}
+
+#[test]
+fn a_look_up_is_concerned_by_its_key_and_columns_only() {
+    let mut table = Table::new();
+    let mut triggers = Triggers::default();
+    let label = || Index::Label("app".into());
+    assert!(triggers.install(&cr("a"), Slot::Answers, read(&["data"], of(label(), "x"))));
+    assert!(!triggers.install(&cr("a"), Slot::Answers, read(&["data"], of(label(), "x"))));
+    triggers.install(&cr("b"), Slot::Answers, read(&["data"], of(label(), "y")));
+    let object = |app: &str, data: &str, other: &str| json!({ "metadata": { "labels": { "app": app, "other": other } }, "data": { "k": data } });
+    assert_eq!(
+        concerned(&triggers, &table.put("m", object("x", "1", "1"))),
+        ["a"]
+    );
+    assert!(concerned(&triggers, &table.put("m", object("x", "1", "2"))).is_empty());
+    let change = table.put("m", object("x", "2", "2"));
+    assert_eq!(concerned(&triggers, &change), ["a"]);
+    assert!(triggers.concerns(&cr("a"), &change) && !triggers.concerns(&cr("b"), &change));
+    // It moves from one key to the other without any column that is read changing.
+    assert_eq!(
+        concerned(&triggers, &table.put("m", object("y", "2", "2"))),
+        ["a", "b"]
+    );
+    assert_eq!(concerned(&triggers, &table.delete("m")), ["b"]);
+    triggers.install(&cr("a"), Slot::Answers, vec![]);
+    triggers.install(&cr("b"), Slot::Answers, vec![]);
+    assert!(triggers.tables.is_empty());
+}
+
+#[test]
+fn a_scan_is_concerned_by_every_row_but_not_by_other_columns() {
+    let mut table = Table::new();
+    let mut triggers = Triggers::default();
+    triggers.install(&cr("a"), Slot::Answers, read(&["data.k"], Keys::All));
+    triggers.install(&cr("b"), Slot::Answers, read(&["labels"], Keys::All));
+    triggers.install(
+        &cr("c"),
+        Slot::Answers,
+        vec![ScanRead {
+            table: map(),
+            columns: Columns::All,
+            keys: Keys::All,
+        }],
+    );
+    table.put("m", json!({ "data": { "k": "1" } }));
+    let change = table.put("m", json!({ "data": { "k": "1", "l": "2" } }));
+    assert_eq!(concerned(&triggers, &change), ["c"]);
+    assert_eq!(
+        concerned(&triggers, &table.put("m", json!({ "data": { "k": "2" } }))),
+        ["a", "c"]
+    );
+    let labelled = json!({ "data": { "k": "2" }, "metadata": { "labels": { "a": "b" } } });
+    assert_eq!(concerned(&triggers, &table.put("m", labelled)), ["b", "c"]);
+    assert_eq!(concerned(&triggers, &table.delete("m")), ["a", "b", "c"]);
+}
+
+#[test]
+fn the_two_read_sets_of_a_cr_do_not_take_from_each_other() {
+    let mut table = Table::new();
+    let mut triggers = Triggers::default();
+    let reads = || read(&["data"], of(Index::Name, "ns/m"));
+    triggers.install(&cr("a"), Slot::Answers, reads());
+    triggers.install(&cr("a"), Slot::Names, reads());
+    triggers.install(&cr("a"), Slot::Names, vec![]);
+    assert_eq!(concerned(&triggers, &table.put("m", json!({}))), ["a"]);
+    triggers.install(&cr("a"), Slot::Answers, vec![]);
+    assert!(concerned(&triggers, &table.put("m", json!({ "data": { "k": "v" } }))).is_empty());
+}
+
+#[test]
+fn a_change_of_status_alone_is_not_the_crs_own() {
+    let mut table = Table::new();
+    let object = |generation: u64, annotation: &str, status: &str| json!({ "metadata": { "generation": generation, "annotations": { "a": annotation } }, "status": { "s": status } });
+    assert!(own_change(&table.put("m", object(1, "x", "1"))));
+    assert!(!own_change(&table.put("m", object(1, "x", "2"))));
+    assert!(own_change(&table.put("m", object(2, "x", "2"))));
+    assert!(own_change(&table.put("m", object(2, "y", "2"))));
+    let mut held = object(2, "y", "2");
+    held["metadata"]["finalizers"] = json!(["a/b"]);
+    assert!(own_change(&table.put("m", held)));
+    assert!(own_change(&table.delete("m")));
+    // A kind without generations: anything may matter.
+    table.put("n", json!({ "data": { "k": "1" } }));
+    assert!(own_change(&table.put("n", json!({ "data": { "k": "2" } }))));
+}

@@ -1,0 +1,140 @@
+//! What is sent for an action, and when its hash changes.
+
+use super::*;
+use crate::owner::part_of;
+
+fn owner(namespace: &str) -> Owner {
+    Owner {
+        gvk: Gvk::new("app.example.com", "v1", "App"),
+        plural: "apps".into(),
+        namespace: namespace.into(),
+        name: "a".into(),
+        uid: "u1".into(),
+        part_of: part_of("reg", "u1"),
+    }
+}
+
+fn facts() -> KindFacts {
+    KindFacts {
+        plural: "deployments".into(),
+        namespaced: true,
+        has_status: true,
+    }
+}
+
+fn action(object: Value) -> ApplyObject {
+    serde_json::from_value(json!({ "object": object })).unwrap()
+}
+
+fn deployment() -> Value {
+    json!({
+        "apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": { "name": "web", "creationTimestamp": null, "labels": { "app": "x" } },
+        "spec": { "replicas": 2, "paused": null },
+        "status": { "replicas": 7 },
+    })
+}
+
+#[test]
+fn the_sent_object_carries_owner_label_and_hash_and_nothing_of_the_servers() {
+    let intent = Intent::of(&action(deployment()), &owner("ns"), &facts());
+    let hash = intent.hash.clone();
+    assert_eq!(
+        intent.object,
+        json!({
+            "apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": {
+                "name": "web", "namespace": "ns",
+                "labels": { "app": "x", (names::PART_OF): part_of("reg", "u1") },
+                "annotations": { (names::INTENT): hash },
+                "ownerReferences": [{
+                    "apiVersion": "app.example.com/v1", "kind": "App", "name": "a", "uid": "u1",
+                    "controller": true, "blockOwnerDeletion": true,
+                }],
+            },
+            "spec": { "replicas": 2 },
+        })
+    );
+    assert_eq!(intent.hash.len(), 32);
+}
+
+#[test]
+fn the_hash_follows_the_content_and_not_its_spelling() {
+    let hash = |object: Value| Intent::of(&action(object), &owner("ns"), &facts()).hash;
+    let mut other = deployment();
+    assert_eq!(hash(deployment()), hash(other.clone()));
+    other["status"] = json!(null);
+    other["metadata"]["namespace"] = json!("ns");
+    assert_eq!(hash(deployment()), hash(other.clone()));
+    other["spec"]["replicas"] = json!(3);
+    assert_ne!(hash(deployment()), hash(other));
+    let mut later = owner("ns");
+    later.uid = "u2".into();
+    assert_ne!(
+        hash(deployment()),
+        Intent::of(&action(deployment()), &later, &facts()).hash
+    );
+}
+
+#[test]
+fn values_of_handed_over_paths_are_sent_but_not_hashed() {
+    let with = |replicas: i64| {
+        let mut object = deployment();
+        object["spec"]["replicas"] = json!(replicas);
+        let mut action = action(object);
+        action.ignore_paths = vec!["spec.replicas".into()];
+        Intent::of(&action, &owner("ns"), &facts())
+    };
+    assert_eq!(with(1).hash, with(2).hash);
+    assert_ne!(with(1).object, with(2).object);
+    assert_eq!(with(1).owned(), with(2).owned());
+    let plain = Intent::of(&action(deployment()), &owner("ns"), &facts());
+    assert_ne!(with(2).hash, plain.hash);
+}
+
+#[test]
+fn an_illegal_ownerreference_is_never_sent() {
+    let mut cluster = facts();
+    cluster.namespaced = false;
+    let far = Intent::of(&action(deployment()), &owner("ns"), &cluster);
+    assert!(!far.reachable);
+    assert_eq!(far.object.pointer("/metadata/ownerReferences"), None);
+    assert_eq!(far.object.pointer("/metadata/namespace"), None);
+    let near = Intent::of(&action(deployment()), &owner(""), &cluster);
+    assert!(near.reachable);
+    let mut elsewhere = deployment();
+    elsewhere["metadata"]["namespace"] = json!("other");
+    assert!(!Intent::of(&action(elsewhere.clone()), &owner("ns"), &facts()).reachable);
+    assert!(Intent::of(&action(elsewhere), &owner(""), &facts()).reachable);
+}
+
+#[test]
+fn paths_are_set_read_and_taken_out() {
+    let path: Vec<String> = ["spec", "replicas"].map(str::to_owned).to_vec();
+    let mut object = json!({});
+    set_path(&mut object, &path, json!(4));
+    assert_eq!(get_path(&object, &path), Some(&json!(4)));
+    remove_path(&mut object, &path);
+    assert_eq!(object, json!({ "spec": {} }));
+}
+
+#[test]
+fn string_data_is_sent_as_data() {
+    for (text, encoded) in [
+        ("", ""),
+        ("f", "Zg=="),
+        ("fo", "Zm8="),
+        ("foo", "Zm9v"),
+        ("foob", "Zm9vYg=="),
+    ] {
+        assert_eq!(base64(text.as_bytes()), encoded);
+    }
+    assert_eq!(base64(&[0xfb, 0xff, 0xfe]), "+//+");
+    let secret = json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "s" },
+        "data": { "a": "QQ==" }, "stringData": { "b": "foo" },
+    });
+    let intent = Intent::of(&action(secret), &owner("ns"), &facts());
+    assert_eq!(intent.object["data"], json!({ "a": "QQ==", "b": "Zm9v" }));
+    assert_eq!(intent.object.get("stringData"), None);
+}

@@ -1,0 +1,311 @@
+//! What passes and the dispatcher share: registrations, triggers, queue, memories; and one pass.
+
+use crate::act::Actor;
+use crate::active::Active;
+use crate::engine::Deps;
+use crate::finish;
+use crate::key::CrKey;
+use crate::memory::Memory;
+use crate::metrics::PluginMetrics;
+use crate::owner::part_of;
+use crate::pass::{self, Located, Registered};
+use crate::queue::{Keyed, Next, Priority, Queue, Why, backoff};
+use crate::report::{Ending, PassReport};
+use crate::trigger::{Slot, Triggers, own_change};
+use kybern_table::{KindKey, Row, ScanRead, Sequence, Snapshot, TableState};
+use parking_lot::{Mutex, RwLock};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+impl Keyed for CrKey {
+    fn plugin(&self) -> &Arc<str> {
+        &self.plugin
+    }
+}
+
+/// What passes and the dispatcher share.
+pub(crate) struct Shared {
+    pub(crate) deps: Deps,
+    pub(crate) registry: RwLock<BTreeMap<Arc<str>, Arc<Registered>>>,
+    pub(crate) triggers: Mutex<Triggers>,
+    pub(crate) queue: Mutex<Queue<CrKey>>,
+    /// Memories of CRs whose pass is not under way.
+    pub(crate) memories: Mutex<HashMap<CrKey, Memory>>,
+    pub(crate) reports: Mutex<HashMap<CrKey, PassReport>>,
+    pub(crate) metrics: Mutex<BTreeMap<String, PluginMetrics>>,
+    /// CRs that wait for a table to be readable.
+    pub(crate) awaited: Mutex<HashMap<KindKey, BTreeSet<CrKey>>>,
+    pub(crate) overruns: Mutex<u64>,
+    /// Something may be due.
+    pub(crate) wake: Notify,
+    /// A pass has ended.
+    pub(crate) ended: Notify,
+}
+
+impl Shared {
+    pub(crate) fn new(deps: Deps) -> Self {
+        let passes = deps.config.passes.max(1);
+        Self {
+            deps,
+            registry: RwLock::default(),
+            triggers: Mutex::default(),
+            queue: Mutex::new(Queue::new(passes)),
+            memories: Mutex::default(),
+            reports: Mutex::default(),
+            metrics: Mutex::default(),
+            awaited: Mutex::default(),
+            overruns: Mutex::default(),
+            wake: Notify::new(),
+            ended: Notify::new(),
+        }
+    }
+
+    pub(crate) fn registered(&self, plugin: &str) -> Option<Arc<Registered>> {
+        self.registry.read().get(plugin).cloned()
+    }
+
+    /// Another registration that is in charge of the same CR.
+    pub(crate) fn rival(&self, key: &CrKey, row: &Row) -> Option<Arc<str>> {
+        self.registry
+            .read()
+            .iter()
+            .find(|(name, registered)| {
+                **name != key.plugin
+                    && registered.active.primaries.iter().any(|primary| {
+                        let table = primary.table();
+                        table.group == key.table.group
+                            && table.kind == key.table.kind
+                            && primary.selects(row)
+                    })
+            })
+            .map(|(name, _)| Arc::clone(name))
+    }
+
+    pub(crate) fn memory(&self, key: &CrKey) -> Option<Memory> {
+        self.memories.lock().get(key).cloned()
+    }
+
+    fn add(&self, key: &CrKey, priority: Priority) {
+        self.queue.lock().add(key, priority, Why::default());
+        self.wake.notify_one();
+    }
+
+    /// Installs a read set. Changes since the snapshot that it was read on have passed the
+    /// dispatcher by with the old one, so they are looked at here.
+    pub(crate) fn listen(&self, key: &CrKey, slot: Slot, reads: Vec<ScanRead>, since: Sequence) {
+        let mut triggers = self.triggers.lock();
+        if !triggers.install(key, slot, reads) {
+            return;
+        }
+        let due = match self.deps.reader.snapshot().changes_since(since) {
+            Ok(changes) => changes.iter().any(|change| triggers.concerns(key, change)),
+            Err(_) => true,
+        };
+        drop(triggers);
+        if due {
+            self.add(key, Priority::Live);
+        }
+    }
+
+    /// Makes every CR of a registration due.
+    pub(crate) fn add_all(&self, plugin: &Arc<str>, snapshot: &Snapshot, priority: Priority) {
+        let Some(registered) = self.registered(plugin) else {
+            return;
+        };
+        for primary in &registered.active.primaries {
+            let table = primary.table();
+            let Some(view) = snapshot.table(&table) else {
+                continue;
+            };
+            for chunk in view.scan() {
+                for row in (0..chunk.len()).filter_map(|at| chunk.row(at)) {
+                    if primary.selects(&row) {
+                        let key = CrKey::of(plugin, &table, &row);
+                        self.know(&key, &row);
+                        self.queue.lock().add(&key, priority, Why::default());
+                    }
+                }
+            }
+        }
+        self.wake.notify_one();
+    }
+
+    /// Makes due the CRs of other registrations of the same kinds: who is in charge has changed.
+    pub(crate) fn add_rivals(&self, name: &Arc<str>, active: &Active, snapshot: &Snapshot) {
+        let same = |other: &Registered| {
+            other.active.primaries.iter().any(|theirs| {
+                active.primaries.iter().any(|ours| {
+                    ours.gvk.group == theirs.gvk.group && ours.gvk.kind == theirs.gvk.kind
+                })
+            })
+        };
+        let rivals: Vec<Arc<str>> = self
+            .registry
+            .read()
+            .iter()
+            .filter(|(other, registered)| *other != name && same(registered))
+            .map(|(other, _)| Arc::clone(other))
+            .collect();
+        for rival in rivals {
+            self.add_all(&rival, snapshot, Priority::Resync);
+        }
+    }
+
+    fn know(&self, key: &CrKey, row: &Row) {
+        let label = part_of(&key.plugin, &row.uid());
+        self.triggers.lock().know(key, &row.uid(), &label);
+    }
+
+    /// Makes due what has changed since `seen`.
+    pub(crate) fn observe(&self, seen: &mut Sequence) {
+        let snapshot = self.deps.reader.snapshot();
+        let changes = match snapshot.changes_since(*seen) {
+            Ok(changes) => changes,
+            Err(error) => {
+                tracing::warn!(%error, "the change log is too short: every CR is looked at again");
+                *self.overruns.lock() += 1;
+                let plugins: Vec<Arc<str>> = self.registry.read().keys().cloned().collect();
+                for plugin in plugins {
+                    self.add_all(&plugin, &snapshot, Priority::Resync);
+                }
+                // CRs that went meanwhile are in no table: their passes find them gone.
+                let keys: Vec<CrKey> = self.memories.lock().keys().cloned().collect();
+                for key in keys {
+                    self.add(&key, Priority::Resync);
+                }
+                Vec::new()
+            }
+        };
+        *seen = snapshot.sequence();
+        let registry: Vec<(Arc<str>, Arc<Registered>)> = self
+            .registry
+            .read()
+            .iter()
+            .map(|(name, registered)| (Arc::clone(name), Arc::clone(registered)))
+            .collect();
+        for change in &changes {
+            let mut due = BTreeSet::new();
+            for (plugin, registered) in &registry {
+                let Some(primary) = registered.active.primary(&change.table) else {
+                    continue;
+                };
+                let rows: Vec<&Row> = change.old.iter().chain(&change.new).collect();
+                if !rows.iter().any(|row| primary.selects(row)) {
+                    continue;
+                }
+                let Some(row) = rows.last() else { continue };
+                let key = CrKey::of(plugin, &change.table, row);
+                if change.new.is_some() {
+                    self.know(&key, row);
+                }
+                if own_change(change) {
+                    due.insert(key);
+                }
+            }
+            self.triggers.lock().concerned(change, &mut due);
+            // What the first list of a table brings is a start, not news.
+            let first = change.old.is_none()
+                && snapshot
+                    .table(&change.table)
+                    .is_some_and(|view| !matches!(view.state(), TableState::Ready { .. }));
+            let priority = if first {
+                Priority::StartUp
+            } else {
+                Priority::Live
+            };
+            for key in due {
+                self.add(&key, priority);
+            }
+        }
+        self.look_at_awaited(&snapshot);
+    }
+
+    /// The CR is looked at again when one of these tables can be read.
+    pub(crate) fn await_tables(&self, key: &CrKey, tables: Vec<KindKey>) {
+        let mut awaited = self.awaited.lock();
+        for table in tables {
+            awaited.entry(table).or_default().insert(key.clone());
+        }
+    }
+
+    fn look_at_awaited(&self, snapshot: &Snapshot) {
+        let mut awaited = self.awaited.lock();
+        let ready: Vec<KindKey> = awaited
+            .keys()
+            .filter(|table| {
+                snapshot
+                    .table(table)
+                    .is_some_and(|view| matches!(view.state(), TableState::Ready { .. }))
+            })
+            .cloned()
+            .collect();
+        let due: Vec<CrKey> = ready
+            .iter()
+            .filter_map(|table| awaited.remove(table))
+            .flatten()
+            .collect();
+        drop(awaited);
+        for key in due {
+            self.add(&key, Priority::StartUp);
+        }
+    }
+
+    /// One whole pass.
+    pub(crate) async fn pass(&self, key: &CrKey, why: Why) -> Next {
+        let started = Instant::now();
+        let mut memory = self.memories.lock().remove(key).unwrap_or_default();
+        let cx = match pass::locate(self, key) {
+            Located::Found(cx) => cx,
+            Located::Gone => {
+                self.triggers.lock().forget(key);
+                self.reports.lock().remove(key);
+                return Next::Forget;
+            }
+            Located::NotReady(message, tables) => {
+                tracing::debug!(cr = %key, message, "a pass waits for tables");
+                let unit = self.deps.entropy.unit();
+                let base = Duration::from_millis(250);
+                let delay = backoff(base, Duration::from_secs(30), memory.waits, unit);
+                memory.waits = memory.waits.saturating_add(1);
+                self.await_tables(key, tables);
+                self.memories.lock().insert(key.clone(), memory);
+                return Next::After(delay, Priority::Retry, why);
+            }
+        };
+        self.know(key, &cx.row);
+        let actor = Actor::new(&self.deps, cx.active(), &cx.owner);
+        let outcome = pass::run(self, &cx, &actor, &mut memory, why).await;
+        let (next, report) = finish::finish(self, &cx, &actor, &mut memory, outcome, started).await;
+        tracing::debug!(cr = %key, ending = ?report.ending, writes = report.writes.len(), "pass ended");
+        self.count(key, &report, &actor.metrics.lock());
+        self.reports.lock().insert(key.clone(), report);
+        self.memories.lock().insert(key.clone(), memory);
+        next
+    }
+
+    fn count(&self, key: &CrKey, report: &PassReport, pass: &PluginMetrics) {
+        let mut all = self.metrics.lock();
+        let sum = all.entry(key.plugin.to_string()).or_default();
+        sum.passes += 1;
+        match report.ending {
+            Ending::Unchanged => sum.unchanged += 1,
+            Ending::Succeeded => sum.succeeded += 1,
+            Ending::Waiting { .. } => sum.waiting += 1,
+            Ending::Failed { .. } => sum.failed += 1,
+            Ending::Skipped | Ending::Paused | Ending::Gone => {}
+        }
+        sum.decides += pass.decides;
+        sum.refused += pass.refused;
+        sum.drifted += pass.drifted;
+        sum.pass_time += report.took;
+        for (verb, count) in &pass.writes {
+            *sum.writes.entry(verb).or_default() += count;
+        }
+        for (verb, count) in &pass.write_errors {
+            *sum.write_errors.entry(verb).or_default() += count;
+        }
+    }
+}
