@@ -14,7 +14,7 @@ use kybern_testcluster::{
 };
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
@@ -137,13 +137,7 @@ fn fixture(workspace: &Workspace) -> PathBuf {
 fn prepare(plane: &ControlPlane, programs: &Programs) -> Result<User> {
     say("kybern crd | kubectl apply -f -");
     let definition = output(Command::new(&programs.kybern).arg("crd"))?;
-    let crd = Object::cluster(
-        "apiextensions.k8s.io/v1",
-        "CustomResourceDefinition",
-        "plugins.kybern.dev",
-    );
-    plane.client().apply_yaml(&crd, &definition, MANAGER)?;
-    plane.install_crd(&without_bookkeeping(plane.client().get(&crd)?))?;
+    plane.install_crd_yaml("plugins.kybern.dev", &definition)?;
     let user = plane.service_account(NAMESPACE, "kybern")?;
     plane.grant(&user, &registration::host_rules())?;
     say(&format!(
@@ -151,17 +145,6 @@ fn prepare(plane: &ControlPlane, programs: &Programs) -> Result<User> {
         user.name()
     ));
     Ok(user)
-}
-
-/// What makes an object read from the API server fit to be applied again.
-fn without_bookkeeping(mut object: Value) -> Value {
-    if let Some(object) = object.as_object_mut() {
-        object.remove("status");
-    }
-    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
-        metadata.retain(|key, _| key == "name");
-    }
-    object
 }
 
 fn story(
@@ -307,18 +290,17 @@ fn condition<'a>(object: &'a Value, kind: &str) -> &'a str {
         .unwrap_or_default()
 }
 
-/// Standard output of a program that succeeds; its errors go to ours.
+/// Standard output of a program that succeeds; what it says beside that is shown only if it does not.
 fn output(command: &mut Command) -> Result<String> {
-    let program = Path::new(command.get_program()).display().to_string();
     let output = command
-        .stderr(std::process::Stdio::inherit())
         .output()
-        .with_context(|| format!("start {program}"))?;
+        .with_context(|| format!("start {}", command.get_program().display()))?;
     ensure!(
         output.status.success(),
-        "`{}` failed ({})",
+        "`{}` failed ({}):\n{}",
         crate::workspace::words(command),
-        output.status
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
     );
     String::from_utf8(output.stdout).context("the output is no text")
 }

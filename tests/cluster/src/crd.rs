@@ -8,25 +8,29 @@ use serde_json::Value;
 use std::time::Duration;
 
 const ESTABLISHED: Duration = Duration::from_secs(30);
+const MANAGER: &str = "kybern-testcluster";
 
 /// Applies `definition` and waits until each served version lists its kind.
 pub(crate) fn install(client: &Client, definition: &Value) -> Result<()> {
-    client
-        .apply(definition, "kybern-testcluster")
+    let applied = client
+        .apply(definition, MANAGER)
         .context("apply the CustomResourceDefinition")?;
+    wait_served(client, &applied)
+}
+
+/// The same for the definition called `name` as YAML.
+pub(crate) fn install_yaml(client: &Client, name: &str, yaml: &str) -> Result<()> {
+    let object = Object::cluster("apiextensions.k8s.io/v1", "CustomResourceDefinition", name);
+    let applied = client
+        .apply_yaml(&object, yaml, MANAGER)
+        .context("apply the CustomResourceDefinition")?;
+    wait_served(client, &applied)
+}
+
+fn wait_served(client: &Client, definition: &Value) -> Result<()> {
     let object = Object::of(definition)?;
-    until(&format!("{object} is established"), ESTABLISHED, || {
-        let now = client.get(&object)?;
-        let established =
-            conditions(&now).any(|(kind, status)| kind == "Established" && status == "True");
-        Ok(match established {
-            true => Progress::Done(()),
-            false => Progress::Waiting(
-                now.pointer("/status/conditions")
-                    .unwrap_or(&Value::Null)
-                    .to_string(),
-            ),
-        })
+    client.wait_for(&object, "it is established", ESTABLISHED, |now| {
+        conditions(now).any(|(kind, status)| kind == "Established" && status == "True")
     })?;
     let text = |pointer: &str| definition.pointer(pointer).and_then(Value::as_str);
     let group = text("/spec/group").context("spec.group")?;

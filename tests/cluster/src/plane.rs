@@ -185,6 +185,14 @@ impl ControlPlane {
         crd::install(&self.client, definition)
     }
 
+    /// The same for the definition called `name` as YAML, such as `kybern crd` prints.
+    ///
+    /// # Errors
+    /// As of [`ControlPlane::install_crd`].
+    pub fn install_crd_yaml(&self, name: &str, yaml: &str) -> Result<()> {
+        crd::install_yaml(&self.client, name, yaml)
+    }
+
     /// The audit log.
     #[must_use]
     pub fn audit(&self) -> &Audit {

@@ -1,6 +1,6 @@
 //! The built host against a control plane: that it starts, says it is ready, and ends.
 
-use kybern_testcluster::{Host, HostOptions, Object, shared};
+use kybern_testcluster::{Host, HostOptions, shared};
 use serde_json::json;
 use std::process::Command;
 
@@ -12,28 +12,8 @@ fn install_plugin_kind() {
         .output()
         .unwrap();
     assert!(printed.status.success(), "{printed:?}");
-    let crd = Object::cluster(
-        "apiextensions.k8s.io/v1",
-        "CustomResourceDefinition",
-        "plugins.kybern.dev",
-    );
     let yaml = String::from_utf8(printed.stdout).unwrap();
-    plane
-        .client()
-        .apply_yaml(&crd, &yaml, "kybern-suite")
-        .unwrap();
-    kybern_testcluster::until(
-        "Plugins are served",
-        std::time::Duration::from_secs(30),
-        || {
-            Ok(plane
-                .client()
-                .list("kybern.dev/v1alpha1", "Plugin", None)
-                .ok()
-                .into())
-        },
-    )
-    .unwrap();
+    plane.install_crd_yaml("plugins.kybern.dev", &yaml).unwrap();
 }
 
 #[test]
