@@ -147,7 +147,7 @@ fn compile(root: &Path, target: &Path, name: &str) -> Result<()> {
 /// Makes a core module a component and moves its manifest to the component's first section.
 ///
 /// There a reader finds it without looking into the nested module.
-fn componentize(module: &[u8]) -> Result<Vec<u8>> {
+pub(crate) fn componentize(module: &[u8]) -> Result<Vec<u8>> {
     let (module, manifest) = take_manifest(module)?;
     let component = ComponentEncoder::default()
         .validate(true)

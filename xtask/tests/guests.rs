@@ -31,32 +31,68 @@ fn appservice() -> guests::Guest {
     guests::build(&cache(), &["appservice"]).unwrap().remove(0)
 }
 
-#[test]
-fn a_component_imports_only_the_interface_and_exports_the_hooks_that_it_has() {
-    let bytes = std::fs::read(appservice().path).unwrap();
-    let DecodedWasm::Component(resolve, world) = wit_component::decode(&bytes).unwrap() else {
+/// Sorted names of what a component imports and exports.
+fn interface(component: &[u8]) -> (Vec<String>, Vec<String>) {
+    let DecodedWasm::Component(resolve, world) = wit_component::decode(component).unwrap() else {
         panic!("not a component");
     };
-    let world = &resolve.worlds[world];
+    let world = resolve.worlds.get(world).unwrap();
     let names = |items: Vec<_>| -> Vec<String> {
-        items
+        let mut names: Vec<String> = items
             .into_iter()
             .map(|key| resolve.name_world_key(key))
-            .collect()
+            .collect();
+        names.sort();
+        names
     };
-    let mut imports = names(world.imports.keys().collect());
-    imports.sort();
-    assert_eq!(
-        imports,
-        [
-            "kybern:operator/log@0.1.0",
-            "kybern:operator/rows@0.1.0",
-            "kybern:operator/types@0.1.0",
-        ]
-    );
-    assert_eq!(
+    (
+        names(world.imports.keys().collect()),
         names(world.exports.keys().collect()),
-        ["kybern:operator/decide@0.1.0"]
+    )
+}
+
+const IMPORTS: [&str; 3] = [
+    "kybern:operator/log@0.1.0",
+    "kybern:operator/rows@0.1.0",
+    "kybern:operator/types@0.1.0",
+];
+
+#[test]
+fn a_component_imports_only_the_interface_and_exports_the_hooks_that_it_has() {
+    let (imports, exports) = interface(&std::fs::read(appservice().path).unwrap());
+    assert_eq!(imports, IMPORTS);
+    assert_eq!(exports, ["kybern:operator/decide@0.1.0"]);
+}
+
+#[test]
+fn a_plugin_with_three_hooks_exports_three() {
+    let target = cache().join("guests-target");
+    let status = std::process::Command::new("cargo")
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .args([
+            "build",
+            "--quiet",
+            "--package",
+            "kybern-sdk",
+            "--example",
+            "hooks",
+        ])
+        .args(["--target", "wasm32-unknown-unknown", "--target-dir"])
+        .arg(&target)
+        .status()
+        .unwrap();
+    assert!(status.success());
+    let module = target.join("wasm32-unknown-unknown/debug/examples/hooks.wasm");
+    let component = guests::componentize(&std::fs::read(module).unwrap()).unwrap();
+    let (imports, exports) = interface(&component);
+    assert_eq!(imports, IMPORTS);
+    assert_eq!(
+        exports,
+        [
+            "kybern:operator/act@0.1.0",
+            "kybern:operator/decide@0.1.0",
+            "kybern:operator/sense@0.1.0",
+        ]
     );
 }
 

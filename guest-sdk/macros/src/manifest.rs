@@ -335,3 +335,6 @@ fn describe(crd: &Value) -> std::result::Result<Described, String> {
         },
     })
 }
+
+#[cfg(test)]
+mod tests;
