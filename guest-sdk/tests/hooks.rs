@@ -1,9 +1,4 @@
 //! All three hooks through the native harness, and what the harness refuses.
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test stops at what it did not expect"
-)]
 
 use kybern_sdk::testing::{self, Situation};
 use kybern_sdk::{

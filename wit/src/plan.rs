@@ -9,11 +9,10 @@ use serde_json::Value;
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Plan {
-    /// Whether `actions` names every child that should exist.
-    #[serde(default)]
+    /// Whether `actions` names every child that should exist. Required: a document without it is no
+    /// plan, least of all one that wants no children.
     pub children: Children,
     /// What to do, in any order: waves and the host decide the order.
-    #[serde(default)]
     pub actions: Vec<Action>,
     /// How far the CR's deletion is.
     #[serde(default)]

@@ -405,7 +405,7 @@ pub struct PluginStatus {
     /// The generation that this status speaks of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Per kind: how many CRs and how they are.
+    /// The kinds that the plugin is in charge of now.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub resources: Vec<ResourceStatus>,
 }
@@ -458,7 +458,7 @@ pub struct PreviousVersion {
     pub version: String,
 }
 
-/// How the CRs of one kind are.
+/// A kind that the host runs the plugin for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
@@ -470,9 +470,6 @@ pub struct ResourceStatus {
     pub version: String,
     /// Kind.
     pub kind: String,
-    /// CRs that this registration is in charge of.
-    #[serde(default)]
-    pub count: u64,
 }
 
 impl PluginSpec {

@@ -6,8 +6,6 @@
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
-    clippy::expect_used,
-    clippy::indexing_slicing,
     clippy::disallowed_methods,
     reason = "a test stops at what it did not expect; blessing is asked for through the environment"
 )]
