@@ -64,7 +64,8 @@ fn owner(namespace: &str) -> Owner {
 }
 
 fn ask_in(namespace: &str, actions: Value) -> Result<Checked, Vec<Offence>> {
-    let plan: Plan = serde_json::from_value(json!({ "actions": actions })).unwrap();
+    let plan: Plan =
+        serde_json::from_value(json!({ "children": "complete", "actions": actions })).unwrap();
     let limits = PlanLimits {
         actions: 4,
         object_bytes: 1_000,
@@ -312,7 +313,8 @@ fn unchanged_children_are_not_applied() {
 
 #[test]
 fn an_unknown_action_is_no_plan() {
-    let error = crate::parse_plan(r#"{"actions":[{"type":"launch"}]}"#).unwrap_err();
+    let error =
+        crate::parse_plan(r#"{"children":"complete","actions":[{"type":"launch"}]}"#).unwrap_err();
     assert!(error.to_string().contains("launch"), "{error}");
-    assert!(crate::parse_plan(r#"{"actions":[],"later":1}"#).is_ok());
+    assert!(crate::parse_plan(r#"{"children":"complete","actions":[],"later":1}"#).is_ok());
 }

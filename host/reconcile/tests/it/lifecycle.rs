@@ -496,3 +496,17 @@ async fn a_dry_pass_says_what_would_happen_and_does_nothing() {
             .is_err()
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_change_between_the_answer_and_its_read_set_is_not_missed() {
+    let world = World::new();
+    *world.hooks.reads.lock() = Some("settings".into());
+    let api = world.api.clone();
+    *world.hooks.meanwhile.lock() = Some(Box::new(move || {
+        api.put("user", ns(map("settings", json!({ "a": "1" }))));
+    }));
+    world.api.put("user", cr("a", json!({})));
+    world.settle().await;
+    assert_eq!(world.decides(), 2);
+    assert_eq!(world.report("a").answers[0].rows, 1);
+}

@@ -26,6 +26,8 @@ pub(crate) struct Hooks {
     /// A ConfigMap in the CR's namespace whose `data` every pass reads.
     pub(crate) reads: Mutex<Option<String>>,
     pub(crate) skip: Mutex<bool>,
+    /// Happens once, after a pass's queries were answered and before it hears of it.
+    pub(crate) meanwhile: Mutex<Option<Box<dyn FnOnce() + Send>>>,
     /// Whether queries fail.
     pub(crate) broken: Mutex<bool>,
 }
@@ -83,12 +85,17 @@ impl Sense for Hooks {
             });
         }
         let reads = self.reads.lock().clone();
-        Ok(Sensed {
-            answers: reads
-                .iter()
-                .map(|name| self.answer(namespace, name, request.snapshot))
-                .collect(),
-        })
+        let answers = reads
+            .iter()
+            .map(|name| self.answer(namespace, name, request.snapshot))
+            .collect();
+        if let Some(meanwhile) = self.meanwhile.lock().take() {
+            meanwhile();
+        }
+        // The dispatcher sees the change before the read set is known to it.
+        tokio::task::yield_now().await;
+        tokio::task::yield_now().await;
+        Ok(Sensed { answers })
     }
 }
 
@@ -202,7 +209,7 @@ pub(crate) fn apply(object: Value) -> Value {
 }
 
 pub(crate) fn plan(actions: Value) -> Plan {
-    serde_json::from_value(json!({ "actions": actions })).unwrap()
+    serde_json::from_value(json!({ "children": "complete", "actions": actions })).unwrap()
 }
 
 /// One ConfigMap for each of `spec.maps`, a Deployment if `spec.image` is set, and a status.
@@ -260,6 +267,7 @@ impl World {
             reads: Mutex::new(None),
             skip: Mutex::new(false),
             broken: Mutex::new(false),
+            meanwhile: Mutex::new(None),
         });
         let api = Arc::new(api);
         let engine = Self::engine(&api, &hooks, &reader);
