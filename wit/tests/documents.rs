@@ -85,6 +85,7 @@ fn a_plan_with_every_action() {
 #[test]
 fn what_is_left_out_has_a_default() {
     let plan: Plan = serde_json::from_value(json!({
+        "children": "complete",
         "actions": [{ "type": "apply", "object": {} }, { "type": "effect", "name": "a", "key": "b" }],
     }))
     .unwrap();
@@ -100,17 +101,27 @@ fn what_is_left_out_has_a_default() {
             "deletion": "notDeleting",
         })
     );
-    assert_eq!(
-        serde_json::from_value::<Plan>(json!({})).unwrap(),
-        Plan::default()
-    );
+}
+
+#[test]
+fn a_document_that_says_nothing_about_children_is_no_plan() {
+    for document in [
+        json!({}),
+        json!({ "actions": [] }),
+        json!({ "children": "complete" }),
+    ] {
+        assert!(
+            serde_json::from_value::<Plan>(document.clone()).is_err(),
+            "{document}"
+        );
+    }
 }
 
 #[test]
 fn unknown_fields_are_ignored_and_unknown_actions_refuse_the_plan() {
-    let plan = json!({ "actions": [{ "type": "status", "status": {}, "later": 1 }], "later": {} });
+    let plan = json!({ "children": "complete", "actions": [{ "type": "status", "status": {}, "later": 1 }], "later": {} });
     assert!(serde_json::from_value::<Plan>(plan).is_ok());
-    let plan = json!({ "actions": [{ "type": "status", "status": {} }, { "type": "later" }] });
+    let plan = json!({ "children": "complete", "actions": [{ "type": "status", "status": {} }, { "type": "later" }] });
     let error = serde_json::from_value::<Plan>(plan).unwrap_err();
     assert!(
         error.to_string().contains("unknown variant `later`"),
