@@ -206,6 +206,7 @@ fn story(
 
     title("Delete it: its children go too");
     client.delete(&app)?;
+    say("(Kubernetes' garbage collector deletes them; it learns of a new kind within 30 s)");
     client.wait_gone(&app, LIMIT)?;
     for child in children() {
         client.wait_gone(&child, LIMIT)?;
