@@ -7,7 +7,12 @@ use std::time::Duration;
 
 /// Operator host for Kubernetes: sandboxed WebAssembly plugins over a SQL picture of the cluster.
 #[derive(Debug, Parser)]
-#[command(name = "kybern", version, propagate_version = true, arg_required_else_help = true)]
+#[command(
+    name = "kybern",
+    version,
+    propagate_version = true,
+    arg_required_else_help = true
+)]
 pub(crate) struct Args {
     /// What to do.
     #[command(subcommand)]

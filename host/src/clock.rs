@@ -6,7 +6,10 @@ use std::time::{Duration, Instant};
 /// When the process first asked.
 static START: LazyLock<Instant> = LazyLock::new(now_instant);
 
-#[expect(clippy::disallowed_methods, reason = "the one place that reads the monotonic clock")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place that reads the monotonic clock"
+)]
 fn now_instant() -> Instant {
     Instant::now()
 }

@@ -2,9 +2,15 @@
 
 use std::path::PathBuf;
 
-#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place that reads the environment"
+)]
 fn variable(name: &str) -> Option<PathBuf> {
-    std::env::var(name).ok().filter(|v| !v.is_empty()).map(PathBuf::from)
+    std::env::var(name)
+        .ok()
+        .filter(|v| !v.is_empty())
+        .map(PathBuf::from)
 }
 
 /// The user's cache directory for Kybern: `$KYBERN_CACHE`, else `~/.cache/kybern`, else a

@@ -19,7 +19,12 @@ pub(crate) fn plugin_table() -> TableDef {
 
 /// The kind of CustomResourceDefinitions: a change of one changes what is served.
 pub(crate) fn crd_table() -> TableDef {
-    own("apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions")
+    own(
+        "apiextensions.k8s.io",
+        "v1",
+        "CustomResourceDefinition",
+        "customresourcedefinitions",
+    )
 }
 
 /// A cluster-scoped table that the host itself needs, known before discovery.
@@ -133,23 +138,33 @@ impl Kinds {
 
     /// Takes in what a schema says.
     pub(crate) fn set_types(&self, group: &str, version: &str, kinds: BTreeMap<String, KindTypes>) {
-        self.types.write().insert((group.into(), version.into()), kinds);
+        self.types
+            .write()
+            .insert((group.into(), version.into()), kinds);
     }
 
     /// Asks the API server what it serves. Groups that cannot be discovered keep their reason;
     /// kinds of a group version that failed now but was known before are kept.
     pub(crate) async fn discover(&self, cluster: &Cluster) -> anyhow::Result<()> {
-        let Discovery { resources, failures } = kybern_kube::discover(cluster).await?;
+        let Discovery {
+            resources,
+            failures,
+        } = kybern_kube::discover(cluster).await?;
         let before = self.served();
         let mut served = Served::new(resources);
         for failure in failures {
             tracing::warn!(group_version = %failure.group_version, reason = %failure.reason, "an API group could not be discovered; its kinds stay as they were");
             for (gvk, resource) in &before.resources {
                 if gvk.api_version() == failure.group_version {
-                    served.resources.entry(gvk.clone()).or_insert_with(|| resource.clone());
+                    served
+                        .resources
+                        .entry(gvk.clone())
+                        .or_insert_with(|| resource.clone());
                 }
             }
-            served.failures.push((failure.group_version, failure.reason));
+            served
+                .failures
+                .push((failure.group_version, failure.reason));
         }
         self.set(served);
         Ok(())
@@ -170,7 +185,9 @@ impl Kinds {
 
     /// Whether the schema of a group version was read.
     pub(crate) fn has_types(&self, group: &str, version: &str) -> bool {
-        self.types.read().contains_key(&(group.to_owned(), version.to_owned()))
+        self.types
+            .read()
+            .contains_key(&(group.to_owned(), version.to_owned()))
     }
 
     /// The SQL catalog of everything that is served.

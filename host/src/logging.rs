@@ -21,7 +21,9 @@ pub(crate) fn start(args: &LogArgs, quiet: bool) -> anyhow::Result<()> {
     let started = if json {
         builder.json().flatten_event(true).try_init()
     } else {
-        builder.with_ansi(std::io::stderr().is_terminal()).try_init()
+        builder
+            .with_ansi(std::io::stderr().is_terminal())
+            .try_init()
     };
     started.map_err(|error| anyhow::anyhow!("logging could not start: {error}"))
 }

@@ -8,7 +8,7 @@ use kybern_reconcile::Engine;
 use kybern_table::Reader;
 use parking_lot::RwLock;
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::DescriptorEncoder;
+use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 use std::fmt;
@@ -53,17 +53,30 @@ fn put(
     }
     let mut metric = encoder.encode_descriptor(name, help, None, kind)?;
     for (labels, value) in samples {
-        let mut one = metric.encode_family(&labels)?;
-        match kind {
-            MetricType::Counter => one.encode_counter::<[(String, String); 0], f64, u64>(&value, None)?,
-            _ => one.encode_gauge(&value)?,
+        if labels.is_empty() {
+            one(&mut metric, kind, value)?;
+        } else {
+            one(&mut metric.encode_family(&labels)?, kind, value)?;
         }
     }
     Ok(())
 }
 
+/// Writes one sample.
+fn one(metric: &mut MetricEncoder<'_>, kind: MetricType, value: f64) -> fmt::Result {
+    match kind {
+        MetricType::Counter => {
+            metric.encode_counter::<[(String, String); 0], f64, u64>(&value, None)
+        }
+        _ => metric.encode_gauge(&value),
+    }
+}
+
 /// A count as a sample's value; exact up to 2^53.
-#[expect(clippy::as_conversions, reason = "no lossless conversion to f64 exists; counts stay below 2^53")]
+#[expect(
+    clippy::as_conversions,
+    reason = "no lossless conversion to f64 exists; counts stay below 2^53"
+)]
 fn number(count: u64) -> f64 {
     count as f64
 }
@@ -94,14 +107,62 @@ impl Sources {
         };
         let one = |value: f64| vec![(Vec::new(), value)];
         let gauge = MetricType::Gauge;
-        put(encoder, gauge, "kybern_table_rows", "Live rows of a table", by_table(|t| t.rows))?;
-        put(encoder, gauge, "kybern_table_bytes", "Bytes of a table's columns and bodies", by_table(|t| t.bytes))?;
-        put(encoder, gauge, "kybern_table_dead_rows", "Dead rows that still take room", by_table(|t| t.dead))?;
-        put(encoder, gauge, "kybern_store_sequence", "The newest commit", one(number(stats.sequence.0)))?;
-        put(encoder, gauge, "kybern_store_pinned_bytes", "Bytes that only old snapshots or the log keep", one(size(stats.pinned_bytes)))?;
-        put(encoder, gauge, "kybern_change_log_entries", "Changes in the log", one(size(stats.log_entries)))?;
-        put(encoder, gauge, "kybern_change_log_bytes", "Bytes of the change log", one(size(stats.log_bytes)))?;
-        put(encoder, gauge, "kybern_column_cache_bytes", "Bytes of shredded paths", one(size(stats.cache_bytes)))
+        put(
+            encoder,
+            gauge,
+            "kybern_table_rows",
+            "Live rows of a table",
+            by_table(|t| t.rows),
+        )?;
+        put(
+            encoder,
+            gauge,
+            "kybern_table_bytes",
+            "Bytes of a table's columns and bodies",
+            by_table(|t| t.bytes),
+        )?;
+        put(
+            encoder,
+            gauge,
+            "kybern_table_dead_rows",
+            "Dead rows that still take room",
+            by_table(|t| t.dead),
+        )?;
+        put(
+            encoder,
+            gauge,
+            "kybern_store_sequence",
+            "The newest commit",
+            one(number(stats.sequence.0)),
+        )?;
+        put(
+            encoder,
+            gauge,
+            "kybern_store_pinned_bytes",
+            "Bytes that only old snapshots or the log keep",
+            one(size(stats.pinned_bytes)),
+        )?;
+        put(
+            encoder,
+            gauge,
+            "kybern_change_log_entries",
+            "Changes in the log",
+            one(size(stats.log_entries)),
+        )?;
+        put(
+            encoder,
+            gauge,
+            "kybern_change_log_bytes",
+            "Bytes of the change log",
+            one(size(stats.log_bytes)),
+        )?;
+        put(
+            encoder,
+            gauge,
+            "kybern_column_cache_bytes",
+            "Bytes of shredded paths",
+            one(size(stats.cache_bytes)),
+        )
     }
 
     fn watches(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
@@ -113,9 +174,27 @@ impl Sources {
                 .map(|(table, health)| (vec![("table", table.to_string())], value(health)))
                 .collect()
         };
-        put(encoder, MetricType::Counter, "kybern_watch_lists", "Complete lists of a kind", of(&|h| number(h.lists)))?;
-        put(encoder, MetricType::Counter, "kybern_watch_interruptions", "Watches lost or refused", of(&|h| number(h.interruptions)))?;
-        put(encoder, MetricType::Counter, "kybern_watch_changes", "Changes that watches handed over", of(&|h| number(h.changes)))?;
+        put(
+            encoder,
+            MetricType::Counter,
+            "kybern_watch_lists",
+            "Complete lists of a kind",
+            of(&|h| number(h.lists)),
+        )?;
+        put(
+            encoder,
+            MetricType::Counter,
+            "kybern_watch_interruptions",
+            "Watches lost or refused",
+            of(&|h| number(h.interruptions)),
+        )?;
+        put(
+            encoder,
+            MetricType::Counter,
+            "kybern_watch_changes",
+            "Changes that watches handed over",
+            of(&|h| number(h.changes)),
+        )?;
         put(
             encoder,
             MetricType::Gauge,
@@ -133,8 +212,20 @@ impl Sources {
                 .map(|(plugin, total)| (vec![("plugin", plugin.clone())], value(total)))
                 .collect()
         };
-        put(encoder, MetricType::Counter, "kybern_plugin_calls", "Calls of a plugin's hooks", of(&|t| number(t.calls)))?;
-        put(encoder, MetricType::Counter, "kybern_plugin_crashes", "Calls that trapped or ran out of a limit", of(&|t| number(t.crashes)))?;
+        put(
+            encoder,
+            MetricType::Counter,
+            "kybern_plugin_calls",
+            "Calls of a plugin's hooks",
+            of(&|t| number(t.calls)),
+        )?;
+        put(
+            encoder,
+            MetricType::Counter,
+            "kybern_plugin_crashes",
+            "Calls that trapped or ran out of a limit",
+            of(&|t| number(t.crashes)),
+        )?;
         put(
             encoder,
             MetricType::Counter,
@@ -142,13 +233,25 @@ impl Sources {
             "CPU time of a plugin's calls",
             of(&|t| number(u64::try_from(t.cpu_nanos).unwrap_or(u64::MAX)) / 1e9),
         )?;
-        put(encoder, MetricType::Gauge, "kybern_plugin_peak_memory_bytes", "Largest memory of one call", of(&|t| size(t.peak_memory)))
+        put(
+            encoder,
+            MetricType::Gauge,
+            "kybern_plugin_peak_memory_bytes",
+            "Largest memory of one call",
+            of(&|t| size(t.peak_memory)),
+        )
     }
 
     fn engine(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let engine = self.engine.read().clone();
         let leading = if engine.is_some() { 1.0 } else { 0.0 };
-        put(encoder, MetricType::Gauge, "kybern_leading", "1 while this replica leads", vec![(Vec::new(), leading)])?;
+        put(
+            encoder,
+            MetricType::Gauge,
+            "kybern_leading",
+            "1 while this replica leads",
+            vec![(Vec::new(), leading)],
+        )?;
         let Some(metrics) = engine.map(|engine| engine.metrics()) else {
             return Ok(());
         };
@@ -165,7 +268,10 @@ impl Sources {
                 ("failed", m.failed),
             ];
             for (result, count) in results {
-                passes.push((vec![("plugin", plugin.clone()), ("result", result.into())], number(count)));
+                passes.push((
+                    vec![("plugin", plugin.clone()), ("result", result.into())],
+                    number(count),
+                ));
             }
             let label = || vec![("plugin", plugin.clone())];
             seconds.push((label(), m.pass_time.as_secs_f64()));
@@ -174,18 +280,52 @@ impl Sources {
             for (result, by_verb) in [("accepted", &m.writes), ("refused", &m.write_errors)] {
                 for (verb, count) in by_verb {
                     writes.push((
-                        vec![("plugin", plugin.clone()), ("verb", (*verb).into()), ("result", result.into())],
+                        vec![
+                            ("plugin", plugin.clone()),
+                            ("verb", (*verb).into()),
+                            ("result", result.into()),
+                        ],
                         number(*count),
                     ));
                 }
             }
         }
         let counter = MetricType::Counter;
-        put(encoder, counter, "kybern_passes", "Passes that ended", passes)?;
-        put(encoder, counter, "kybern_pass_seconds", "Time of all passes together", seconds)?;
-        put(encoder, counter, "kybern_drift", "Children applied again because others changed them", drifted)?;
-        put(encoder, counter, "kybern_plans_refused", "Plans refused whole", refused)?;
-        put(encoder, counter, "kybern_writes", "Writes to the API server", writes)?;
+        put(
+            encoder,
+            counter,
+            "kybern_passes",
+            "Passes that ended",
+            passes,
+        )?;
+        put(
+            encoder,
+            counter,
+            "kybern_pass_seconds",
+            "Time of all passes together",
+            seconds,
+        )?;
+        put(
+            encoder,
+            counter,
+            "kybern_drift",
+            "Children applied again because others changed them",
+            drifted,
+        )?;
+        put(
+            encoder,
+            counter,
+            "kybern_plans_refused",
+            "Plans refused whole",
+            refused,
+        )?;
+        put(
+            encoder,
+            counter,
+            "kybern_writes",
+            "Writes to the API server",
+            writes,
+        )?;
         let queued = ["live", "retry", "resync", "startup"]
             .into_iter()
             .zip(metrics.queued)
@@ -193,11 +333,47 @@ impl Sources {
             .collect();
         let one = |value: f64| vec![(Vec::new(), value)];
         let gauge = MetricType::Gauge;
-        put(encoder, gauge, "kybern_queue_depth", "Custom resources that are due", queued)?;
-        put(encoder, gauge, "kybern_queue_delayed", "Custom resources that are due later", one(size(metrics.delayed)))?;
-        put(encoder, gauge, "kybern_passes_running", "Passes under way", one(size(metrics.running)))?;
-        put(encoder, gauge, "kybern_trigger_keys", "Keys of the trigger index", one(size(metrics.trigger_keys)))?;
-        put(encoder, gauge, "kybern_remembered", "Custom resources whose last pass is remembered", one(size(metrics.remembered)))?;
-        put(encoder, counter, "kybern_change_log_overruns", "How often everything was looked at again because the change log was too short", one(number(metrics.change_log_overruns)))
+        put(
+            encoder,
+            gauge,
+            "kybern_queue_depth",
+            "Custom resources that are due",
+            queued,
+        )?;
+        put(
+            encoder,
+            gauge,
+            "kybern_queue_delayed",
+            "Custom resources that are due later",
+            one(size(metrics.delayed)),
+        )?;
+        put(
+            encoder,
+            gauge,
+            "kybern_passes_running",
+            "Passes under way",
+            one(size(metrics.running)),
+        )?;
+        put(
+            encoder,
+            gauge,
+            "kybern_trigger_keys",
+            "Keys of the trigger index",
+            one(size(metrics.trigger_keys)),
+        )?;
+        put(
+            encoder,
+            gauge,
+            "kybern_remembered",
+            "Custom resources whose last pass is remembered",
+            one(size(metrics.remembered)),
+        )?;
+        put(
+            encoder,
+            counter,
+            "kybern_change_log_overruns",
+            "How often everything was looked at again because the change log was too short",
+            one(number(metrics.change_log_overruns)),
+        )
     }
 }

@@ -62,8 +62,14 @@ impl Offline {
             })
             .collect();
         for (index, mut object) in objects.into_iter().enumerate() {
-            let api_version = object.get("apiVersion").and_then(Value::as_str).unwrap_or_default();
-            let kind = object.get("kind").and_then(Value::as_str).unwrap_or_default();
+            let api_version = object
+                .get("apiVersion")
+                .and_then(Value::as_str)
+                .unwrap_or_default();
+            let kind = object
+                .get("kind")
+                .and_then(Value::as_str)
+                .unwrap_or_default();
             let gvk = kybern_interface::Gvk::from_api_version(api_version, kind);
             let key = KindKey::new(&*gvk.group, &*gvk.version, &*gvk.kind);
             let Some((def, raw)) = by_kind.get_mut(&key) else {
@@ -79,15 +85,28 @@ impl Offline {
     }
 
     /// One complete list.
-    fn fill(&mut self, def: TableDef, raw: Vec<Bytes>, resource_version: u64) -> anyhow::Result<()> {
+    fn fill(
+        &mut self,
+        def: TableDef,
+        raw: Vec<Bytes>,
+        resource_version: u64,
+    ) -> anyhow::Result<()> {
         let table = def.key.clone();
-        let mut changes = vec![Change::Define(def), Change::ListBegin { table: table.clone() }];
+        let mut changes = vec![
+            Change::Define(def),
+            Change::ListBegin {
+                table: table.clone(),
+            },
+        ];
         changes.extend(raw.into_iter().map(|raw| Change::Upsert {
             table: table.clone(),
             raw,
             origin: Origin::List,
         }));
-        changes.push(Change::ListEnd { table, resource_version });
+        changes.push(Change::ListEnd {
+            table,
+            resource_version,
+        });
         let applied = self.writer.apply(Batch { changes });
         match applied.errors.first() {
             None => Ok(()),
@@ -98,17 +117,25 @@ impl Offline {
 
 /// Fills in what an API server would.
 pub(crate) fn complete(object: &mut Value, namespaced: bool, index: usize) {
-    let Some(object) = object.as_object_mut() else { return };
+    let Some(object) = object.as_object_mut() else {
+        return;
+    };
     let metadata = object.entry("metadata").or_insert_with(|| json!({}));
-    let Some(metadata) = metadata.as_object_mut() else { return };
+    let Some(metadata) = metadata.as_object_mut() else {
+        return;
+    };
     if namespaced {
-        metadata.entry("namespace").or_insert_with(|| json!("default"));
+        metadata
+            .entry("namespace")
+            .or_insert_with(|| json!("default"));
     } else {
         metadata.remove("namespace");
     }
     metadata
         .entry("uid")
         .or_insert_with(|| json!(format!("00000000-0000-4000-8000-{:012x}", index + 1)));
-    metadata.entry("resourceVersion").or_insert_with(|| json!("1"));
+    metadata
+        .entry("resourceVersion")
+        .or_insert_with(|| json!("1"));
     metadata.entry("generation").or_insert_with(|| json!(1));
 }

@@ -27,5 +27,9 @@ pub(crate) fn row(snapshot: &Snapshot, key: &KindKey, namespace: &str, name: &st
     } else {
         format!("{namespace}/{name}")
     };
-    snapshot.table(key)?.lookup(&Index::Name, &lookup).into_iter().next()
+    snapshot
+        .table(key)?
+        .lookup(&Index::Name, &lookup)
+        .into_iter()
+        .next()
 }

@@ -4,6 +4,9 @@ use std::process::ExitCode;
 
 /// Prints it.
 pub(crate) fn run() -> anyhow::Result<ExitCode> {
-    print!("{}", serde_saphyr::to_string(&kybern_interface::schema::plugin_crd())?);
+    print!(
+        "{}",
+        serde_saphyr::to_string(&kybern_interface::schema::plugin_crd())?
+    );
     Ok(ExitCode::SUCCESS)
 }

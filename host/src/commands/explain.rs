@@ -22,7 +22,10 @@ use std::sync::Arc;
 
 /// Explains the CR's state from the cluster as it is now.
 pub(crate) async fn run(args: ExplainArgs) -> anyhow::Result<ExitCode> {
-    let (namespace, name) = args.object.split_once('/').unwrap_or(("", args.object.as_str()));
+    let (namespace, name) = args
+        .object
+        .split_once('/')
+        .unwrap_or(("", args.object.as_str()));
     let cluster = crate::cluster::connect(&args.cluster).await?;
     let resource = Resource::from(&plugin_table());
     let raw = cluster
@@ -32,18 +35,24 @@ pub(crate) async fn run(args: ExplainArgs) -> anyhow::Result<ExitCode> {
     let registration: Registration = serde_json::from_slice(&raw)?;
     println!("Registration {}", registration.name());
     for condition in &registration.status.conditions {
-        println!("  {}={} {}: {}", condition.kind, condition.status, condition.reason, condition.message);
+        println!(
+            "  {}={} {}: {}",
+            condition.kind, condition.status, condition.reason, condition.message
+        );
     }
     let kinds = Kinds::default();
     kinds.discover(&cluster).await?;
     let problem = |p: crate::registration::problem::Problem| anyhow!("{}: {}", p.reason, p.message);
     check::spec(&registration.spec, cluster.default_namespace()).map_err(problem)?;
-    let wasm = source::fetch(&registration.spec.source, Some(&cluster)).await.map_err(problem)?;
+    let wasm = source::fetch(&registration.spec.source, Some(&cluster))
+        .await
+        .map_err(problem)?;
     let plugin = Runtime::new(RuntimeConfig::default())?.load(&wasm)?;
     println!("  digest {}", plugin.digest());
     let manifest = Arc::new(plugin.manifest().clone());
     let prepared = Prepared {
-        settings: settings::resolve(&registration.spec.settings, &manifest.settings_schema).map_err(problem)?,
+        settings: settings::resolve(&registration.spec.settings, &manifest.settings_schema)
+            .map_err(problem)?,
         limits: limits::of(&registration.spec.limits).map_err(problem)?,
         registration: Arc::new(registration),
         plugin: plugin.clone(),
@@ -52,16 +61,24 @@ pub(crate) async fn run(args: ExplainArgs) -> anyhow::Result<ExitCode> {
     let served = kinds.served();
     let wanted = prepared.tables(&served).map_err(problem)?;
     for def in &wanted {
-        kinds.learn_types(&cluster, &def.key.group, &def.key.version).await;
+        kinds
+            .learn_types(&cluster, &def.key.group, &def.key.version)
+            .await;
     }
     let mut tables = Offline::new();
     tables.list(&cluster, &wanted, None).await?;
     let (writer, reader) = tables.into_parts();
     let (ingest, _thread) = Ingest::start(writer, reader.snapshot().sequence())?;
-    let sense = Arc::new(SqlSense::new(kybern_sql::Engine::new(reader.clone(), SqlLimits::default())));
+    let sense = Arc::new(SqlSense::new(kybern_sql::Engine::new(
+        reader.clone(),
+        SqlLimits::default(),
+    )));
     sense.set_catalog(kinds.catalog());
     let access = access::of(&prepared.registration.spec, &prepared.manifest, &served);
-    sense.admit(&args.plugin, access, &prepared.manifest).await.map_err(problem)?;
+    sense
+        .admit(&args.plugin, access, &prepared.manifest)
+        .await
+        .map_err(problem)?;
     let guests = Guests::new(true);
     guests.insert(&args.plugin, plugin, prepared.limits.clone());
     let engine = Engine::new(Deps {
@@ -81,25 +98,48 @@ pub(crate) async fn run(args: ExplainArgs) -> anyhow::Result<ExitCode> {
     for primary in primaries {
         let found = crate::tables::row(&reader.snapshot(), &primary.table(), namespace, name);
         if found.is_some() {
-            let pass = engine.dry_pass(&args.plugin, &primary.gvk, namespace, name).await?;
+            let pass = engine
+                .dry_pass(&args.plugin, &primary.gvk, namespace, name)
+                .await?;
             print(&pass)?;
             return Ok(ExitCode::SUCCESS);
         }
     }
-    bail!("{} does not exist, or is of no kind that {} is in charge of", args.object, args.plugin)
+    bail!(
+        "{} does not exist, or is of no kind that {} is in charge of",
+        args.object,
+        args.plugin
+    )
 }
 
 /// The pass, for people.
 fn print(pass: &DryPass) -> anyhow::Result<()> {
-    let conditions = pass.object.pointer("/status/conditions").and_then(Value::as_array);
+    let conditions = pass
+        .object
+        .pointer("/status/conditions")
+        .and_then(Value::as_array);
     println!("Conditions");
     for condition in conditions.into_iter().flatten() {
-        let text = |key: &str| condition.get(key).and_then(Value::as_str).unwrap_or_default();
-        println!("  {}={} {}: {}", text("type"), text("status"), text("reason"), text("message"));
+        let text = |key: &str| {
+            condition
+                .get(key)
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+        };
+        println!(
+            "  {}={} {}: {}",
+            text("type"),
+            text("status"),
+            text("reason"),
+            text("message")
+        );
     }
     println!("Answers");
     for answer in &pass.answers {
-        println!("  {}: {} rows, fingerprint {:032x}", answer.name, answer.rows, answer.fingerprint);
+        println!(
+            "  {}: {} rows, fingerprint {:032x}",
+            answer.name, answer.rows, answer.fingerprint
+        );
         for scan in &answer.read_set.scans {
             println!("    reads {} by {:?}", scan.table, scan.keys);
         }
@@ -134,8 +174,13 @@ fn verdict(verdict: &Verdict) -> String {
     match verdict {
         Verdict::Create => "would be created".into(),
         Verdict::Apply(ApplyReason::Intent) => "would be applied: the intent changed".into(),
-        Verdict::Apply(ApplyReason::Drift(paths)) => format!("would be applied: changed by others: {}", paths.join(", ")),
-        Verdict::Apply(ApplyReason::NotCovered(paths)) => format!("would be applied: not ours on the live object: {}", paths.join(", ")),
+        Verdict::Apply(ApplyReason::Drift(paths)) => {
+            format!("would be applied: changed by others: {}", paths.join(", "))
+        }
+        Verdict::Apply(ApplyReason::NotCovered(paths)) => format!(
+            "would be applied: not ours on the live object: {}",
+            paths.join(", ")
+        ),
         Verdict::Apply(ApplyReason::Forced) => "would be applied: asked for by annotation".into(),
         Verdict::Converged => "is as intended".into(),
         Verdict::Kept => "is left alone".into(),

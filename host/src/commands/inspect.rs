@@ -11,9 +11,15 @@ pub(crate) fn run(wasm: &Path) -> anyhow::Result<ExitCode> {
         std::fs::read(wasm).with_context(|| format!("{}: cannot be read", wasm.display()))?;
     let manifest = kybern_plugin::read_manifest(&bytes)
         .with_context(|| format!("{}: not a Kybern plugin", wasm.display()))?;
-    let digest: String = Sha256::digest(&bytes).iter().map(|b| format!("{b:02x}")).collect();
+    let digest: String = Sha256::digest(&bytes)
+        .iter()
+        .map(|b| format!("{b:02x}"))
+        .collect();
     println!("digest: sha256:{digest}");
     println!("size: {}", bytes.len());
-    print!("{}", serde_saphyr::to_string(&serde_json::json!({ "manifest": manifest }))?);
+    print!(
+        "{}",
+        serde_saphyr::to_string(&serde_json::json!({ "manifest": manifest }))?
+    );
     Ok(ExitCode::SUCCESS)
 }

@@ -12,7 +12,9 @@ use std::process::ExitCode;
 /// Prints one entry a line, sorted.
 pub(crate) async fn run(args: KindsArgs) -> anyhow::Result<ExitCode> {
     let cluster = crate::cluster::connect(&args.cluster).await?;
-    let found = kybern_kube::discover(&cluster).await.context("discovery failed")?;
+    let found = kybern_kube::discover(&cluster)
+        .await
+        .context("discovery failed")?;
     let mut schemas: BTreeMap<(String, String), OpenApiTypes> = BTreeMap::new();
     let mut lines = Vec::new();
     for resource in &found.resources {
@@ -43,7 +45,13 @@ pub(crate) async fn run(args: KindsArgs) -> anyhow::Result<ExitCode> {
         }));
     }
     lines.sort_by_key(|entry| {
-        let text = |key: &str| entry.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let text = |key: &str| {
+            entry
+                .get(key)
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_owned()
+        };
         (text("group"), text("kind"), text("version"))
     });
     let text: Vec<String> = lines.iter().map(Value::to_string).collect();

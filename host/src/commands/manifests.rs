@@ -22,13 +22,18 @@ pub(crate) fn load(paths: &[PathBuf]) -> anyhow::Result<Vec<Value>> {
 
 /// The manifest files at or below `path`, sorted by name.
 fn collect(path: &Path, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
-    let about = std::fs::metadata(path).with_context(|| format!("{}: cannot be read", path.display()))?;
+    let about =
+        std::fs::metadata(path).with_context(|| format!("{}: cannot be read", path.display()))?;
     if about.is_file() {
         files.push(path.to_owned());
         return Ok(());
     }
     let mut entries = std::fs::read_dir(path)
-        .and_then(|entries| entries.map(|e| e.map(|e| e.path())).collect::<Result<Vec<_>, _>>())
+        .and_then(|entries| {
+            entries
+                .map(|e| e.map(|e| e.path()))
+                .collect::<Result<Vec<_>, _>>()
+        })
         .with_context(|| format!("{}: cannot be listed", path.display()))?;
     entries.sort();
     for entry in entries {
@@ -46,9 +51,13 @@ fn collect(path: &Path, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
 fn read(file: &Path, objects: &mut Vec<Value>) -> anyhow::Result<()> {
     let size = std::fs::metadata(file)?.len();
     if size > FILE_BYTES {
-        bail!("{}: {size} bytes; at most {FILE_BYTES} are read", file.display());
+        bail!(
+            "{}: {size} bytes; at most {FILE_BYTES} are read",
+            file.display()
+        );
     }
-    let text = std::fs::read_to_string(file).with_context(|| format!("{}: cannot be read", file.display()))?;
+    let text = std::fs::read_to_string(file)
+        .with_context(|| format!("{}: cannot be read", file.display()))?;
     let documents: Vec<Value> = serde_saphyr::from_multiple(&text)
         .map_err(|error| anyhow::anyhow!("{}: {error}", file.display()))?;
     for (index, document) in documents.into_iter().enumerate() {

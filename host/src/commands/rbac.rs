@@ -37,7 +37,11 @@ pub(crate) async fn run(args: RbacArgs) -> anyhow::Result<ExitCode> {
         .into_iter()
         .filter(|o| o.get("kind") == Some(&json!("Plugin")))
         .map(|o| {
-            let name = o.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default().to_owned();
+            let name = o
+                .pointer("/metadata/name")
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_owned();
             serde_json::from_value(o).with_context(|| format!("Plugin {name}"))
         })
         .collect::<anyhow::Result<Vec<Registration>>>()?;
@@ -58,13 +62,20 @@ type Needs = BTreeMap<(String, String), BTreeSet<&'static str>>;
 fn rules(registrations: &[Registration], served: &Served) -> Vec<Value> {
     let mut needs = Needs::new();
     let mut need = |group: &str, resource: String, verbs: &[&'static str]| {
-        needs.entry((group.to_owned(), resource)).or_default().extend(verbs);
+        needs
+            .entry((group.to_owned(), resource))
+            .or_default()
+            .extend(verbs);
     };
     for registration in registrations {
         for resource in &registration.spec.resources {
             let gvk = Gvk::new(&*resource.group, &*resource.version, &*resource.kind);
             let plural = plural(served.get(&gvk), &resource.kind);
-            need(&resource.group, plural.clone(), &["get", "list", "watch", "patch"]);
+            need(
+                &resource.group,
+                plural.clone(),
+                &["get", "list", "watch", "patch"],
+            );
             need(&resource.group, format!("{plural}/status"), &["patch"]);
             need(&resource.group, format!("{plural}/finalizers"), &["update"]);
         }
@@ -77,9 +88,17 @@ fn rules(registrations: &[Registration], served: &Served) -> Vec<Value> {
         for grant in &registration.spec.grants.write {
             for kind in &grant.kinds {
                 let plural = plural(served.preferred(&grant.group, kind), kind);
-                need(&grant.group, plural.clone(), &["get", "list", "watch", "create", "patch", "delete"]);
+                need(
+                    &grant.group,
+                    plural.clone(),
+                    &["get", "list", "watch", "create", "patch", "delete"],
+                );
                 for subresource in &grant.subresources {
-                    need(&grant.group, format!("{plural}/{subresource}"), &["create", "patch"]);
+                    need(
+                        &grant.group,
+                        format!("{plural}/{subresource}"),
+                        &["create", "patch"],
+                    );
                 }
             }
         }
@@ -98,9 +117,16 @@ fn plural(found: Option<&ApiResource>, kind: &str) -> String {
         return found.plural.clone();
     }
     let lower = kind.to_lowercase();
-    if lower.ends_with('s') || lower.ends_with('x') || lower.ends_with("ch") || lower.ends_with("sh") {
+    if lower.ends_with('s')
+        || lower.ends_with('x')
+        || lower.ends_with("ch")
+        || lower.ends_with("sh")
+    {
         format!("{lower}es")
-    } else if let Some(stem) = lower.strip_suffix('y').filter(|s| !s.ends_with(['a', 'e', 'o', 'u'])) {
+    } else if let Some(stem) = lower
+        .strip_suffix('y')
+        .filter(|s| !s.ends_with(['a', 'e', 'o', 'u']))
+    {
         format!("{stem}ies")
     } else {
         format!("{lower}s")

@@ -12,9 +12,9 @@ use crate::wiring::sense::SqlSense;
 use crate::wiring::time::{Jitter, SystemClock};
 use crate::wiring::watches::Watches;
 use anyhow::{Context, bail};
+use kybern_kube::clock::SystemClock as BootClock;
 use kybern_kube::events::{self, RecorderConfig};
 use kybern_kube::lease::{self, LeaseConfig};
-use kybern_kube::clock::SystemClock as BootClock;
 use kybern_kube::{AlwaysLeader, Cluster, Fence, LeaderState, WatchConfig, Writes};
 use kybern_plugin::{Runtime, RuntimeConfig};
 use kybern_reconcile::{Deps, Engine, EngineConfig};
@@ -31,7 +31,9 @@ use tokio_util::task::TaskTracker;
 /// Runs until SIGTERM or SIGINT.
 pub(crate) async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     if args.namespaces.len() > 1 {
-        bail!("--namespaces: this version watches one namespace or all; name one, or run a host for each");
+        bail!(
+            "--namespaces: this version watches one namespace or all; name one, or run a host for each"
+        );
     }
     let cluster = crate::cluster::connect(&args.cluster).await?;
     let namespace = args
@@ -62,7 +64,10 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     let election = Election::start(&args, &cluster, &namespace)?;
     let writes = Writes::new(cluster.clone(), Arc::clone(&election.fence));
     let guests = Guests::new(args.strict);
-    let sense = Arc::new(SqlSense::new(kybern_sql::Engine::new(reader.clone(), SqlLimits::default())));
+    let sense = Arc::new(SqlSense::new(kybern_sql::Engine::new(
+        reader.clone(),
+        SqlLimits::default(),
+    )));
     let kinds = Kinds::default();
     let runtime = Runtime::new(RuntimeConfig {
         cache_dir: Some(compiled_dir(&args)?),
@@ -174,7 +179,12 @@ struct LeadParts<'a> {
 /// Runs an engine for each term of leadership.
 async fn lead(mut parts: LeadParts<'_>) {
     loop {
-        if parts.states.wait_for(|state| *state == LeaderState::Leading).await.is_err() {
+        if parts
+            .states
+            .wait_for(|state| *state == LeaderState::Leading)
+            .await
+            .is_err()
+        {
             return parts.shutdown.cancelled().await;
         }
         tracing::info!("this replica leads");
@@ -182,7 +192,11 @@ async fn lead(mut parts: LeadParts<'_>) {
         let mut states = parts.states.clone();
         let lost = async {
             // A closed channel means that nobody elects any more: the term goes on until shutdown.
-            if states.wait_for(|state| *state != LeaderState::Leading).await.is_err() {
+            if states
+                .wait_for(|state| *state != LeaderState::Leading)
+                .await
+                .is_err()
+            {
                 std::future::pending::<()>().await;
             }
         };
@@ -275,7 +289,12 @@ struct HostHealth {
 
 impl Health for HostHealth {
     fn ready(&self) -> Result<(), String> {
-        match self.reader.snapshot().table(&plugin_table().key).map(|table| table.state()) {
+        match self
+            .reader
+            .snapshot()
+            .table(&plugin_table().key)
+            .map(|table| table.state())
+        {
             Some(TableState::Ready { .. }) => Ok(()),
             Some(TableState::Failed(reason)) => Err(format!(
                 "registrations cannot be read: {reason}; is the Plugin CRD installed? `kybern crd | kubectl apply -f -`"
@@ -292,7 +311,10 @@ fn compiled_dir(args: &RunArgs) -> anyhow::Result<std::path::PathBuf> {
     }
     let base = crate::environment::cache_dir();
     std::fs::create_dir_all(&base).with_context(|| {
-        format!("{}: cannot be created; name another directory with --compiled", base.display())
+        format!(
+            "{}: cannot be created; name another directory with --compiled",
+            base.display()
+        )
     })?;
     Ok(base.join("compiled"))
 }

@@ -28,7 +28,8 @@ pub(crate) async fn run(args: SimulateArgs) -> anyhow::Result<ExitCode> {
     let runtime = Runtime::new(RuntimeConfig::default())?;
     let mut plugins = Vec::new();
     for path in &args.plugin {
-        let wasm = std::fs::read(path).with_context(|| format!("{}: cannot be read", path.display()))?;
+        let wasm =
+            std::fs::read(path).with_context(|| format!("{}: cannot be read", path.display()))?;
         let plugin = runtime
             .load(&wasm)
             .map_err(|error| anyhow!("{}: {error}", path.display()))?;
@@ -49,13 +50,23 @@ pub(crate) async fn run(args: SimulateArgs) -> anyhow::Result<ExitCode> {
     let served = kinds.served();
     let mut named = Vec::new();
     for (index, object) in objects.iter_mut().enumerate() {
-        let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+        let text = |pointer: &str| {
+            object
+                .pointer(pointer)
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+        };
         let gvk = Gvk::from_api_version(text("/apiVersion"), text("/kind"));
         let Some(found) = served.get(&gvk) else {
             bail!("{gvk} is not a known kind; give its CustomResourceDefinition too");
         };
         complete(object, found.namespaced, index);
-        let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+        let text = |pointer: &str| {
+            object
+                .pointer(pointer)
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+        };
         let target = ObjectRef {
             gvk,
             plural: found.plural.clone(),
@@ -68,7 +79,10 @@ pub(crate) async fn run(args: SimulateArgs) -> anyhow::Result<ExitCode> {
     tables.take(objects, &kinds)?;
     let (writer, reader) = tables.into_parts();
     let (ingest, _thread) = Ingest::start(writer, reader.snapshot().sequence())?;
-    let sense = Arc::new(SqlSense::new(kybern_sql::Engine::new(reader.clone(), SqlLimits::default())));
+    let sense = Arc::new(SqlSense::new(kybern_sql::Engine::new(
+        reader.clone(),
+        SqlLimits::default(),
+    )));
     sense.set_catalog(kinds.catalog());
     let guests = Guests::new(true);
     let cluster = MemoryApply::new(named.clone(), ingest.clone());
@@ -113,7 +127,10 @@ pub(crate) async fn run(args: SimulateArgs) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::FAILURE)
         }
         Settled::Restless => {
-            eprintln!("stopped after {} passes: something still changes; is the plan a function of its situation alone?", args.max_passes);
+            eprintln!(
+                "stopped after {} passes: something still changes; is the plan a function of its situation alone?",
+                args.max_passes
+            );
             Ok(ExitCode::FAILURE)
         }
     }
@@ -143,7 +160,11 @@ async fn settle(engine: &Engine, max_passes: u32) -> Settled {
         quiet = if busy { 0 } else { quiet + 1 };
         // A commit that was made reaches the engine within one turn of its loop.
         if quiet >= 10 && passes > 0 {
-            return if failed > 0 { Settled::Failing(failed) } else { Settled::Quiet };
+            return if failed > 0 {
+                Settled::Failing(failed)
+            } else {
+                Settled::Quiet
+            };
         }
         if quiet >= 200 {
             return Settled::Quiet;
@@ -162,15 +183,20 @@ fn prepare(plugin: &Plugin, given: &[Registration]) -> anyhow::Result<Prepared> 
         .iter()
         .find(|r| {
             r.spec.resources.iter().any(|res| {
-                manifest.resources.iter().any(|ask| ask.group == res.group && ask.kind == res.kind)
+                manifest
+                    .resources
+                    .iter()
+                    .any(|ask| ask.group == res.group && ask.kind == res.kind)
             })
         })
         .cloned()
         .map_or_else(|| generous(&manifest), Ok)?;
-    let problem = |p: crate::registration::problem::Problem| anyhow!("{}: {}", manifest.name, p.message);
+    let problem =
+        |p: crate::registration::problem::Problem| anyhow!("{}: {}", manifest.name, p.message);
     check::spec(&registration.spec, "default").map_err(problem)?;
     check::manifest(&registration.spec, &manifest).map_err(problem)?;
-    let settings = settings::resolve(&registration.spec.settings, &manifest.settings_schema).map_err(problem)?;
+    let settings = settings::resolve(&registration.spec.settings, &manifest.settings_schema)
+        .map_err(problem)?;
     let limits = limits::of(&registration.spec.limits).map_err(problem)?;
     Ok(Prepared {
         registration: Arc::new(registration),

@@ -32,7 +32,9 @@ pub(crate) async fn run(args: SqlArgs) -> anyhow::Result<ExitCode> {
                 kinds.served().get(&gvk).map(crate::kinds::table)
             })
             .collect();
-        tables.list(&cluster, &wanted, args.namespace.as_deref()).await?;
+        tables
+            .list(&cluster, &wanted, args.namespace.as_deref())
+            .await?;
         prepared
     } else {
         let objects = manifests::load(&args.filename)?;
@@ -53,7 +55,11 @@ pub(crate) async fn run(args: SqlArgs) -> anyhow::Result<ExitCode> {
         Ok(answer) => {
             print!("{}", output::render(&answer, args.output)?);
             if args.output == Output::Table {
-                eprintln!("({} row{})", answer.rows, if answer.rows == 1 { "" } else { "s" });
+                eprintln!(
+                    "({} row{})",
+                    answer.rows,
+                    if answer.rows == 1 { "" } else { "s" }
+                );
             }
             Ok(ExitCode::SUCCESS)
         }
@@ -83,6 +89,6 @@ async fn plan(
 
 /// Shows where the statement is wrong.
 fn refuse(statement: &str, error: &SqlError) -> ExitCode {
-    eprintln!("error: {}", error.render(statement));
+    eprintln!("{}", error.render(statement));
     ExitCode::from(2)
 }

@@ -13,7 +13,9 @@ use anyhow::{Context, bail};
 use kybern_interface::Registration;
 use kybern_kube::clock::SystemClock as BootClock;
 use kybern_kube::events::{self, RecorderConfig};
-use kybern_kube::{AlwaysLeader, Cluster, DeleteOptions, ListOptions, RequestError, Resource, Target, Writes};
+use kybern_kube::{
+    AlwaysLeader, Cluster, DeleteOptions, ListOptions, RequestError, Resource, Target, Writes,
+};
 use kybern_reconcile::{Deps, Engine, EngineConfig};
 use kybern_sql::SqlLimits;
 use serde_json::Value;
@@ -36,7 +38,11 @@ pub(crate) async fn run(args: UninstallArgs) -> anyhow::Result<ExitCode> {
     }
     if !args.yes {
         for registration in &all {
-            println!("would release and delete Plugin {} (onRemoval: {:?})", registration.name(), registration.spec.on_removal);
+            println!(
+                "would release and delete Plugin {} (onRemoval: {:?})",
+                registration.name(),
+                registration.spec.on_removal
+            );
         }
         println!("run again with --yes to do it");
         return Ok(ExitCode::SUCCESS);
@@ -44,14 +50,24 @@ pub(crate) async fn run(args: UninstallArgs) -> anyhow::Result<ExitCode> {
     let writes = Writes::new(cluster.clone(), Arc::new(AlwaysLeader));
     let resource = Resource::from(&plugin_table());
     for registration in &all {
-        let uid = registration.metadata.get("uid").and_then(Value::as_str).unwrap_or_default();
+        let uid = registration
+            .metadata
+            .get("uid")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
         match writes
-            .delete(&Target::new(&resource, None, registration.name()), &DeleteOptions::of(uid))
+            .delete(
+                &Target::new(&resource, None, registration.name()),
+                &DeleteOptions::of(uid),
+            )
             .await
         {
             Ok(_) => {}
             Err(RequestError::Api(refused)) if refused.is_not_found() => {}
-            Err(error) => return Err(error).with_context(|| format!("Plugin {} cannot be deleted", registration.name())),
+            Err(error) => {
+                return Err(error)
+                    .with_context(|| format!("Plugin {} cannot be deleted", registration.name()));
+            }
         }
     }
     let deadline = crate::clock::monotonic().saturating_add(HOST_TIME);
@@ -74,13 +90,20 @@ pub(crate) async fn run(args: UninstallArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn names(registrations: &[Registration]) -> String {
-    registrations.iter().map(Registration::name).collect::<Vec<_>>().join(", ")
+    registrations
+        .iter()
+        .map(Registration::name)
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 /// The registrations of a class.
 async fn registrations(cluster: &Cluster, class: &str) -> anyhow::Result<Vec<Registration>> {
     let resource = Resource::from(&plugin_table());
-    let page = match cluster.list_all(&resource, None, &ListOptions::default(), MAX_REGISTRATIONS).await {
+    let page = match cluster
+        .list_all(&resource, None, &ListOptions::default(), MAX_REGISTRATIONS)
+        .await
+    {
         Ok(page) => page,
         Err(RequestError::Api(refused)) if refused.is_not_found() => return Ok(Vec::new()),
         Err(error) => return Err(error).context("registrations cannot be listed"),
@@ -88,7 +111,12 @@ async fn registrations(cluster: &Cluster, class: &str) -> anyhow::Result<Vec<Reg
     let mut found = Vec::new();
     for raw in &page.items {
         let value: Value = serde_json::from_slice(raw)?;
-        if value.pointer("/spec/class").and_then(Value::as_str).unwrap_or_default() == class {
+        if value
+            .pointer("/spec/class")
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            == class
+        {
             found.push(serde_json::from_value(value)?);
         }
     }
@@ -96,7 +124,11 @@ async fn registrations(cluster: &Cluster, class: &str) -> anyhow::Result<Vec<Reg
 }
 
 /// Does what the host would do: releases every CR and child, then the registration.
-async fn release(cluster: &Cluster, writes: &Writes, registration: Registration) -> anyhow::Result<()> {
+async fn release(
+    cluster: &Cluster,
+    writes: &Writes,
+    registration: Registration,
+) -> anyhow::Result<()> {
     let registration = Arc::new(registration);
     let kinds = Kinds::default();
     kinds.discover(cluster).await?;
@@ -114,7 +146,10 @@ async fn release(cluster: &Cluster, writes: &Writes, registration: Registration)
     );
     let engine = Engine::new(Deps {
         reader: reader.clone(),
-        sense: Arc::new(SqlSense::new(kybern_sql::Engine::new(reader.clone(), SqlLimits::default()))),
+        sense: Arc::new(SqlSense::new(kybern_sql::Engine::new(
+            reader.clone(),
+            SqlLimits::default(),
+        ))),
         decide: Arc::new(Guests::new(false)),
         apply: Arc::new(ClusterApply::new(writes.clone(), recorder, ingest)),
         kinds: Arc::new(kinds.clone()),
@@ -135,5 +170,8 @@ async fn release(cluster: &Cluster, writes: &Writes, registration: Registration)
         tracing::warn!(failures = %released.failures.join("; "), "not released yet; tried again");
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
-    bail!("Plugin {} could not be released; run the command again", registration.name())
+    bail!(
+        "Plugin {} could not be released; run the command again",
+        registration.name()
+    )
 }

@@ -25,7 +25,8 @@ struct Entry {
 
 /// Fills in the built-in kinds and those of the CRDs among the objects.
 pub(crate) fn fill(kinds: &Kinds, objects: &[Value]) -> anyhow::Result<()> {
-    let entries: Vec<Entry> = serde_json::from_str(BUILTIN).context("the table of built-in kinds")?;
+    let entries: Vec<Entry> =
+        serde_json::from_str(BUILTIN).context("the table of built-in kinds")?;
     let mut resources: Vec<ApiResource> = Vec::new();
     let mut types: BTreeMap<(String, String), BTreeMap<String, KindTypes>> = BTreeMap::new();
     for entry in entries {
@@ -42,19 +43,33 @@ pub(crate) fn fill(kinds: &Kinds, objects: &[Value]) -> anyhow::Result<()> {
             entry.status,
         ));
     }
-    for crd in objects.iter().filter(|o| o.get("kind") == Some(&Value::from("CustomResourceDefinition"))) {
-        let text = |path: &str| crd.pointer(path).and_then(Value::as_str).unwrap_or_default();
+    for crd in objects
+        .iter()
+        .filter(|o| o.get("kind") == Some(&Value::from("CustomResourceDefinition")))
+    {
+        let text = |path: &str| {
+            crd.pointer(path)
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+        };
         let group = text("/spec/group");
         let kind = text("/spec/names/kind");
         let versions = crd.pointer("/spec/versions").and_then(Value::as_array);
         for version in versions.into_iter().flatten() {
-            let name = version.get("name").and_then(Value::as_str).unwrap_or_default();
+            let name = version
+                .get("name")
+                .and_then(Value::as_str)
+                .unwrap_or_default();
             types
                 .entry((group.to_owned(), name.to_owned()))
                 .or_default()
                 .insert(
                     kind.to_owned(),
-                    super::types::of_schema(version.pointer("/schema/openAPIV3Schema").unwrap_or(&Value::Null)),
+                    super::types::of_schema(
+                        version
+                            .pointer("/schema/openAPIV3Schema")
+                            .unwrap_or(&Value::Null),
+                    ),
                 );
             resources.push(api_resource(
                 group,
@@ -89,9 +104,16 @@ fn api_resource(
         singular: kind.to_lowercase(),
         short_names: Vec::new(),
         namespaced,
-        verbs: ["get", "list", "watch", "create", "update", "patch", "delete"].map(String::from).into(),
+        verbs: [
+            "get", "list", "watch", "create", "update", "patch", "delete",
+        ]
+        .map(String::from)
+        .into(),
         subresources: if status {
-            BTreeMap::from([("status".to_owned(), vec!["get".to_owned(), "patch".to_owned()])])
+            BTreeMap::from([(
+                "status".to_owned(),
+                vec!["get".to_owned(), "patch".to_owned()],
+            )])
         } else {
             BTreeMap::new()
         },

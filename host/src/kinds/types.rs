@@ -114,7 +114,12 @@ fn walk(schema: &Value, path: &mut Vec<PathStep>, found: &mut Vec<(Vec<PathStep>
         walk(schema, path, found);
         path.pop();
     };
-    for (name, property) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
+    for (name, property) in schema
+        .get("properties")
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten()
+    {
         inner(PathStep::Key(name.clone()), property);
     }
     if let Some(items) = schema.get("items") {

@@ -48,7 +48,9 @@ pub(crate) fn spec(spec: &PluginSpec, host_namespace: &str) -> Result<(), Proble
     {
         return Err(Problem::new(
             "InvalidDigest",
-            format!("spec.digest `{digest}` is not `sha256:` and 64 lower-case hex digits; `kybern plugin inspect FILE` prints it"),
+            format!(
+                "spec.digest `{digest}` is not `sha256:` and 64 lower-case hex digits; `kybern plugin inspect FILE` prints it"
+            ),
         ));
     }
     if let Some(source) = &spec.source.config_map
@@ -69,7 +71,10 @@ pub(crate) fn spec(spec: &PluginSpec, host_namespace: &str) -> Result<(), Proble
 /// `sha256:` and 64 lower-case hex digits.
 fn is_digest(text: &str) -> bool {
     text.strip_prefix("sha256:").is_some_and(|hex| {
-        hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+        hex.len() == 64
+            && hex
+                .bytes()
+                .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
     })
 }
 
@@ -97,7 +102,11 @@ fn supported(spec: &PluginSpec) -> Result<(), Problem> {
     if spec.service_account_name.is_some() {
         missing.push("serviceAccountName");
     }
-    if spec.resources.iter().any(|r| r.role == ResourceRole::Decorator) {
+    if spec
+        .resources
+        .iter()
+        .any(|r| r.role == ResourceRole::Decorator)
+    {
         missing.push("resources[].role: Decorator");
     }
     if missing.is_empty() {
@@ -151,7 +160,10 @@ pub(crate) fn conflicts(
     registration: &Registration,
     all: &[Arc<Registration>],
 ) -> Result<(), Problem> {
-    for other in all.iter().filter(|other| other.name() != registration.name()) {
+    for other in all
+        .iter()
+        .filter(|other| other.name() != registration.name())
+    {
         for mine in &registration.spec.resources {
             let clash = other.spec.resources.iter().any(|theirs| {
                 theirs.group == mine.group
@@ -206,14 +218,20 @@ pub(crate) fn manifest(spec: &PluginSpec, manifest: &Manifest) -> Result<(), Pro
 pub(crate) fn ungranted(spec: &PluginSpec, manifest: &Manifest) -> Vec<String> {
     let mut missing = Vec::new();
     for ask in &manifest.reads {
-        let own = spec.resources.iter().any(|r| r.group == ask.group && r.kind == ask.kind);
+        let own = spec
+            .resources
+            .iter()
+            .any(|r| r.group == ask.group && r.kind == ask.kind);
         let granted = spec
             .grants
             .read
             .iter()
             .any(|g| g.group == ask.group && g.kinds.contains(&ask.kind));
         if !own && !granted && !ask.optional {
-            missing.push(format!("read {}", Gvk::new(&*ask.group, &*ask.version, &*ask.kind)));
+            missing.push(format!(
+                "read {}",
+                Gvk::new(&*ask.group, &*ask.version, &*ask.kind)
+            ));
         }
     }
     for ask in &manifest.writes {
@@ -227,7 +245,10 @@ pub(crate) fn ungranted(spec: &PluginSpec, manifest: &Manifest) -> Vec<String> {
                     GrantVerb::Patch => "patch",
                     GrantVerb::Delete => "delete",
                 };
-                missing.push(format!("{verb} {}", Gvk::new(&*ask.group, &*ask.version, &*ask.kind)));
+                missing.push(format!(
+                    "{verb} {}",
+                    Gvk::new(&*ask.group, &*ask.version, &*ask.kind)
+                ));
             }
         }
     }
@@ -299,14 +320,22 @@ mod tests {
     fn each_fault_has_its_reason() {
         let resources = json!([{ "group": "g", "version": "v1", "kind": "K" }]);
         let file = json!({ "file": "/x.wasm" });
-        assert_eq!(reason(json!({ "resources": [], "source": file })), "NoResources");
-        assert_eq!(reason(json!({ "resources": resources, "source": {} })), "InvalidSource");
+        assert_eq!(
+            reason(json!({ "resources": [], "source": file })),
+            "NoResources"
+        );
+        assert_eq!(
+            reason(json!({ "resources": resources, "source": {} })),
+            "InvalidSource"
+        );
         assert_eq!(
             reason(json!({ "resources": resources, "source": file, "digest": "sha256:12" })),
             "InvalidDigest"
         );
         assert_eq!(
-            reason(json!({ "resources": resources, "source": { "configMap": { "namespace": "other", "name": "n", "key": "k" } } })),
+            reason(
+                json!({ "resources": resources, "source": { "configMap": { "namespace": "other", "name": "n", "key": "k" } } })
+            ),
             "DigestRequired"
         );
         assert_eq!(
@@ -321,7 +350,8 @@ mod tests {
             ("*", "Pod"),
             ("", "*"),
         ] {
-            let grants = json!({ "write": [{ "group": group, "kinds": [kind], "verbs": ["apply"] }] });
+            let grants =
+                json!({ "write": [{ "group": group, "kinds": [kind], "verbs": ["apply"] }] });
             assert_eq!(
                 reason(json!({ "resources": resources, "source": file, "grants": grants })),
                 "InvalidGrant",

@@ -81,12 +81,16 @@ struct Seen {
 
 impl Controller {
     /// Syncs until `shutdown`. `roles` says who leads.
-    pub(crate) async fn run(mut self, mut roles: watch::Receiver<Arc<Role>>, shutdown: CancellationToken) {
+    pub(crate) async fn run(
+        mut self,
+        mut roles: watch::Receiver<Arc<Role>>,
+        shutdown: CancellationToken,
+    ) {
         let mut known: BTreeMap<String, Known> = BTreeMap::new();
         let mut at = Sequence(0);
         let mut seen = Seen::default();
         let mut due = true;
-        let mut served = false;
+        let mut discovery = Rediscover::now();
         loop {
             let snapshot = self.reader.snapshot();
             let changes = Changes::between(at, &snapshot);
@@ -94,28 +98,41 @@ impl Controller {
             let now_seen = states(&snapshot);
             due |= changes.plugins || changes.crds || changes.config_maps || now_seen != seen;
             seen = now_seen;
-            if changes.crds || !served {
+            if changes.crds {
+                discovery = Rediscover::now();
+            }
+            if discovery.due() {
                 match self.kinds.discover(&self.cluster).await {
                     Ok(()) => {
-                        served = true;
+                        discovery.done();
                         self.sense.set_catalog(self.kinds.catalog());
                     }
-                    Err(error) => tracing::warn!(error = %format!("{error:#}"), "discovery failed; tried again"),
+                    Err(error) => {
+                        discovery.later();
+                        tracing::warn!(error = %format!("{error:#}"), "discovery failed; tried again");
+                    }
                 }
                 due = true;
             }
             if changes.config_maps {
-                known.values_mut().for_each(|k| k.again = Some(Duration::ZERO));
+                known
+                    .values_mut()
+                    .for_each(|k| k.again = Some(Duration::ZERO));
             }
             let now = crate::clock::monotonic();
             due |= known.values().any(|k| k.again.is_some_and(|t| t <= now));
-            let mut wait = Duration::from_secs(if served { 300 } else { 2 });
+            let mut wait = discovery.wait();
             if due {
                 let role = Arc::clone(&roles.borrow_and_update());
-                due = self.sync(&snapshot, &mut known, &role).await == Next::Soon;
-                if due {
-                    wait = Duration::from_millis(500);
+                let next = self.sync(&snapshot, &mut known, &role).await;
+                due = next == Next::Soon;
+                match next {
+                    // A CRD is served a moment after it says so.
+                    Next::Unserved => discovery.later(),
+                    Next::Soon => wait = Duration::from_millis(500),
+                    Next::OnChange => {}
                 }
+                wait = wait.min(discovery.wait());
             }
             let now = crate::clock::monotonic();
             for k in known.values() {
@@ -137,7 +154,12 @@ impl Controller {
     }
 
     /// One sync of everything.
-    async fn sync(&self, snapshot: &Snapshot, known: &mut BTreeMap<String, Known>, role: &Role) -> Next {
+    async fn sync(
+        &self,
+        snapshot: &Snapshot,
+        known: &mut BTreeMap<String, Known>,
+        role: &Role,
+    ) -> Next {
         let mut next = Next::OnChange;
         let (registrations, broken) = self.registrations(snapshot);
         for (name, problem) in broken {
@@ -165,9 +187,10 @@ impl Controller {
             if stale && !deleting(registration) {
                 let prepared = self.prepare(registration, &registrations, role).await;
                 let again = match &prepared {
-                    Err(Problem { again: Again::After(wait), .. }) => {
-                        Some(crate::clock::monotonic().saturating_add(*wait))
-                    }
+                    Err(Problem {
+                        again: Again::After(wait),
+                        ..
+                    }) => Some(crate::clock::monotonic().saturating_add(*wait)),
                     _ => None,
                 };
                 let running = known.remove(registration.name()).and_then(|k| k.running);
@@ -196,6 +219,14 @@ impl Controller {
             } else {
                 self.activate(registration, known, role, &snapshot).await
             };
+            if let Outcome::Broken(Problem {
+                reason: "KindNotServed",
+                ..
+            }) = outcome
+                && next == Next::OnChange
+            {
+                next = Next::Unserved;
+            }
             if let Role::Leader(_) = role
                 && let Err(error) = report::write(&self.writes, registration, &outcome).await
             {
@@ -207,15 +238,25 @@ impl Controller {
     }
 
     /// The registrations of this class, and those that cannot be read.
-    fn registrations(&self, snapshot: &Snapshot) -> (Vec<Arc<Registration>>, Vec<(String, Problem)>) {
+    fn registrations(
+        &self,
+        snapshot: &Snapshot,
+    ) -> (Vec<Arc<Registration>>, Vec<(String, Problem)>) {
         let mut good = Vec::new();
         let mut broken = Vec::new();
         for value in crate::tables::objects(snapshot, &plugin_table().key) {
-            let class = value.pointer("/spec/class").and_then(Value::as_str).unwrap_or_default();
+            let class = value
+                .pointer("/spec/class")
+                .and_then(Value::as_str)
+                .unwrap_or_default();
             if class != self.class {
                 continue;
             }
-            let name = value.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default().to_owned();
+            let name = value
+                .pointer("/metadata/name")
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_owned();
             match serde_json::from_value::<Registration>(value) {
                 Ok(registration) => good.push(Arc::new(registration)),
                 Err(error) => broken.push((name, Problem::new("InvalidSpec", error.to_string()))),
@@ -243,7 +284,9 @@ impl Controller {
         {
             return Err(Problem::passing(
                 "DigestMismatch",
-                format!("spec.digest is {wanted}, but the source holds {digest}; pin the digest that you reviewed, or restore the source"),
+                format!(
+                    "spec.digest is {wanted}, but the source holds {digest}; pin the digest that you reviewed, or restore the source"
+                ),
             ));
         }
         // A standby runs what the leader promoted, nothing else.
@@ -265,7 +308,9 @@ impl Controller {
         let settings = settings::resolve(&spec.settings, &manifest.settings_schema)?;
         if matches!(role, Role::Leader(_)) {
             let manager = registration.field_manager();
-            if crds::install(&self.writes, spec.crds, &manifest.crds, &manager).await? == Installed::Changed {
+            if crds::install(&self.writes, spec.crds, &manifest.crds, &manager).await?
+                == Installed::Changed
+            {
                 tracing::info!(plugin = registration.name(), "CRDs installed");
             }
         }
@@ -279,7 +324,11 @@ impl Controller {
     }
 
     /// Watches what the registrations need, and what the host itself needs.
-    async fn watch_wanted(&self, registrations: &[Arc<Registration>], known: &BTreeMap<String, Known>) {
+    async fn watch_wanted(
+        &self,
+        registrations: &[Arc<Registration>],
+        known: &BTreeMap<String, Known>,
+    ) {
         let served = self.kinds.served();
         let mut wanted: BTreeMap<kybern_table::KindKey, TableDef> = BTreeMap::new();
         let mut want = |def: TableDef| {
@@ -305,7 +354,9 @@ impl Controller {
         }
         for def in wanted.values() {
             if !self.kinds.has_types(&def.key.group, &def.key.version) {
-                self.kinds.learn_types(&self.cluster, &def.key.group, &def.key.version).await;
+                self.kinds
+                    .learn_types(&self.cluster, &def.key.group, &def.key.version)
+                    .await;
                 self.sense.set_catalog(self.kinds.catalog());
             }
         }
@@ -346,7 +397,9 @@ impl Controller {
             }
             let active = prepared.active(&served)?;
             let access = access::of(&registration.spec, &prepared.manifest, &served);
-            self.sense.admit(registration.name(), access, &prepared.manifest).await?;
+            self.sense
+                .admit(registration.name(), access, &prepared.manifest)
+                .await?;
             Ok(active)
         };
         let active = match ready.await {
@@ -361,7 +414,11 @@ impl Controller {
                 return Outcome::Broken(problem);
             }
         };
-        self.guests.insert(registration.name(), prepared.plugin.clone(), prepared.limits.clone());
+        self.guests.insert(
+            registration.name(),
+            prepared.plugin.clone(),
+            prepared.limits.clone(),
+        );
         if let Role::Leader(engine) = role {
             if let Err(error) = super::removal::hold(&self.writes, registration).await {
                 return Outcome::Broken(Problem::passing(
@@ -369,32 +426,47 @@ impl Controller {
                     format!("the finalizer could not be added: {error}"),
                 ));
             }
-            let fingerprint = format!("{:?} {} {:?}", identity(registration), active.digest, active.primaries);
+            let fingerprint = format!(
+                "{:?} {} {:?}",
+                identity(registration),
+                active.digest,
+                active.primaries
+            );
             if entry.running.as_deref() != Some(&fingerprint) {
                 tracing::info!(plugin = registration.name(), digest = %active.digest, "registration is active");
                 engine.register(active.clone());
                 entry.running = Some(fingerprint);
             }
         }
-        self.guests.retain(registration.name(), Some(&active.digest));
+        self.guests
+            .retain(registration.name(), Some(&active.digest));
         Outcome::Active {
             digest: active.digest,
             version: prepared.manifest.version.clone(),
             world: prepared.manifest.world.clone(),
             ungranted: check::ungranted(&registration.spec, &prepared.manifest),
-            counts: report::counts(registration, snapshot),
         }
     }
 
     /// A registration that this one depends on and that is not Ready.
-    fn missing_dependency(&self, registration: &Registration, snapshot: &Snapshot) -> Option<Problem> {
+    fn missing_dependency(
+        &self,
+        registration: &Registration,
+        snapshot: &Snapshot,
+    ) -> Option<Problem> {
         let all = self.registrations(snapshot).0;
         registration.spec.depends_on.iter().find_map(|name| {
             let ready = all.iter().find(|r| r.name() == name).is_some_and(|r| {
-                r.status.conditions.iter().any(|c| c.kind == "Ready" && c.status == "True")
+                r.status
+                    .conditions
+                    .iter()
+                    .any(|c| c.kind == "Ready" && c.status == "True")
             });
             (!ready).then(|| {
-                Problem::new("WaitingForDependency", format!("Plugin {name}, named in spec.dependsOn, is not Ready"))
+                Problem::new(
+                    "WaitingForDependency",
+                    format!("Plugin {name}, named in spec.dependsOn, is not Ready"),
+                )
             })
         })
     }
@@ -406,18 +478,27 @@ impl Controller {
         known: &mut BTreeMap<String, Known>,
         role: &Role,
     ) -> Option<Outcome> {
-        let Role::Leader(engine) = role else { return None };
+        let Role::Leader(engine) = role else {
+            return None;
+        };
         if !super::removal::held(registration) {
             return None;
         }
         engine.unregister(registration.name()).await;
         let served = self.kinds.served();
-        let (active, unreadable) = super::removal::active(registration, &served, &self.reader.snapshot());
+        let (active, unreadable) =
+            super::removal::active(registration, &served, &self.reader.snapshot());
         if let Some(problem) = unreadable {
             return Some(Outcome::Broken(problem));
         }
         let released = engine.release(&active, registration.spec.on_removal).await;
-        tracing::info!(plugin = registration.name(), crs = released.crs, children = released.children, failures = released.failures.len(), "released");
+        tracing::info!(
+            plugin = registration.name(),
+            crs = released.crs,
+            children = released.children,
+            failures = released.failures.len(),
+            "released"
+        );
         if !released.failures.is_empty() {
             return Some(Outcome::Broken(Problem::passing(
                 "Releasing",
@@ -439,11 +520,57 @@ impl Controller {
     }
 }
 
-/// Whether a sync must be tried again soon.
+/// When a sync must be tried again.
 #[derive(PartialEq)]
 enum Next {
+    /// When something changes.
     OnChange,
+    /// Soon: a write failed or a removal goes on.
     Soon,
+    /// When more kinds are served.
+    Unserved,
+}
+
+/// When the API server is asked again what it serves: at once after a change of a CRD, and then at
+/// growing intervals while a kind that a registration needs is missing.
+struct Rediscover {
+    at: Option<Duration>,
+    pause: Duration,
+}
+
+impl Rediscover {
+    const FIRST: Duration = Duration::from_millis(250);
+    const LAST: Duration = Duration::from_secs(30);
+
+    fn now() -> Self {
+        Self {
+            at: Some(Duration::ZERO),
+            pause: Self::FIRST,
+        }
+    }
+
+    fn due(&self) -> bool {
+        self.at.is_some_and(|at| at <= crate::clock::monotonic())
+    }
+
+    fn done(&mut self) {
+        self.at = None;
+    }
+
+    /// Once more after a pause, unless one is under way.
+    fn later(&mut self) {
+        let now = crate::clock::monotonic();
+        if self.at.is_none_or(|at| at <= now) {
+            self.at = Some(now.saturating_add(self.pause));
+            self.pause = self.pause.saturating_mul(2).min(Self::LAST);
+        }
+    }
+
+    fn wait(&self) -> Duration {
+        let idle = Duration::from_secs(300);
+        self.at
+            .map_or(idle, |at| at.saturating_sub(crate::clock::monotonic()))
+    }
 }
 
 /// Which of the controller's own tables changed.
@@ -458,7 +585,9 @@ impl Changes {
         match snapshot.changes_since(since) {
             Ok(changes) => {
                 let any = |group: &str, kind: &str| {
-                    changes.iter().any(|c| &*c.table.group == group && &*c.table.kind == kind)
+                    changes
+                        .iter()
+                        .any(|c| &*c.table.group == group && &*c.table.kind == kind)
                 };
                 let plugin = changes.iter().any(|c| {
                     &*c.table.kind == "Plugin" && &*c.table.group == kybern_interface::names::GROUP
@@ -496,12 +625,19 @@ fn states(snapshot: &Snapshot) -> Seen {
 }
 
 fn identity(registration: &Registration) -> (String, i64) {
-    let uid = registration.metadata.get("uid").and_then(Value::as_str).unwrap_or_default();
+    let uid = registration
+        .metadata
+        .get("uid")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
     (uid.to_owned(), registration.generation())
 }
 
 fn deleting(registration: &Registration) -> bool {
-    registration.metadata.get("deletionTimestamp").is_some_and(|t| !t.is_null())
+    registration
+        .metadata
+        .get("deletionTimestamp")
+        .is_some_and(|t| !t.is_null())
 }
 
 /// What a component that cannot be loaded is told.
@@ -528,4 +664,3 @@ fn load_problem(error: kybern_plugin::LoadError) -> Problem {
 pub(super) fn plugin_resource() -> kybern_kube::Resource {
     kybern_kube::Resource::from(&plugin_table())
 }
-

@@ -27,7 +27,10 @@ pub(crate) async fn install(
         return Ok(installed);
     }
     for crd in crds {
-        let name = crd.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
+        let name = crd
+            .pointer("/metadata/name")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
         let resource = Resource::new(
             "apiextensions.k8s.io",
             "v1",
@@ -44,7 +47,10 @@ pub(crate) async fn install(
         match live {
             None => {
                 let body = body(crd)?;
-                match writes.create(&resource, None, body, &WriteOptions::by(manager)).await {
+                match writes
+                    .create(&resource, None, body, &WriteOptions::by(manager))
+                    .await
+                {
                     Ok(_) => {
                         tracing::info!(crd = name, "created CustomResourceDefinition");
                         installed = Installed::Changed;
@@ -106,20 +112,29 @@ fn keeps_stored_versions(name: &str, live: &Value, wanted: &Value) -> Result<(),
 }
 
 fn body(value: &Value) -> Result<Bytes, Problem> {
-    serde_json::to_vec(value)
-        .map(Bytes::from)
-        .map_err(|error| Problem::new("InvalidManifest", format!("a CRD cannot be written as JSON: {error}")))
+    serde_json::to_vec(value).map(Bytes::from).map_err(|error| {
+        Problem::new(
+            "InvalidManifest",
+            format!("a CRD cannot be written as JSON: {error}"),
+        )
+    })
 }
 
 fn parse(raw: &Bytes, name: &str) -> Result<Value, Problem> {
-    serde_json::from_slice(raw)
-        .map_err(|error| Problem::passing("CRDFailed", format!("{name}: the answer is no JSON: {error}")))
+    serde_json::from_slice(raw).map_err(|error| {
+        Problem::passing(
+            "CRDFailed",
+            format!("{name}: the answer is no JSON: {error}"),
+        )
+    })
 }
 
 fn failed(name: &str, what: &str, error: &RequestError) -> Problem {
     Problem::passing(
         "CRDFailed",
-        format!("CustomResourceDefinition {name} could not be {what}: {error}; install it yourself and set spec.crds: Skip, or give the host that right"),
+        format!(
+            "CustomResourceDefinition {name} could not be {what}: {error}; install it yourself and set spec.crds: Skip, or give the host that right"
+        ),
     )
 }
 

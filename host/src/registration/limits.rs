@@ -67,13 +67,46 @@ mod tests {
             ..Limits::default()
         };
         let call = of(&limits).unwrap();
-        assert_eq!((call.memory, call.time), (32 << 20, Duration::from_millis(250)));
+        assert_eq!(
+            (call.memory, call.time),
+            (32 << 20, Duration::from_millis(250))
+        );
         for (limits, field) in [
-            (Limits { memory: Some("4 Gi".into()), ..Limits::default() }, "spec.limits.memory"),
-            (Limits { memory: Some("2Gi".into()), ..Limits::default() }, "spec.limits.memory"),
-            (Limits { time: Some("soon".into()), ..Limits::default() }, "spec.limits.time"),
-            (Limits { concurrency: Some(0), ..Limits::default() }, "spec.limits.concurrency"),
-            (Limits { max_prune: Some("half".into()), ..Limits::default() }, "spec.limits.maxPrune"),
+            (
+                Limits {
+                    memory: Some("4 Gi".into()),
+                    ..Limits::default()
+                },
+                "spec.limits.memory",
+            ),
+            (
+                Limits {
+                    memory: Some("2Gi".into()),
+                    ..Limits::default()
+                },
+                "spec.limits.memory",
+            ),
+            (
+                Limits {
+                    time: Some("soon".into()),
+                    ..Limits::default()
+                },
+                "spec.limits.time",
+            ),
+            (
+                Limits {
+                    concurrency: Some(0),
+                    ..Limits::default()
+                },
+                "spec.limits.concurrency",
+            ),
+            (
+                Limits {
+                    max_prune: Some("half".into()),
+                    ..Limits::default()
+                },
+                "spec.limits.maxPrune",
+            ),
         ] {
             let problem = of(&limits).unwrap_err();
             assert!(problem.message.starts_with(field), "{}", problem.message);

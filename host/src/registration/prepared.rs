@@ -92,14 +92,16 @@ fn served_kind<'a>(served: &'a Served, gvk: &Gvk) -> Result<&'a kybern_kube::Api
 
 /// The first of these tables that cannot be read, and why.
 pub(crate) fn unready(tables: &[TableDef], snapshot: &Snapshot) -> Option<Problem> {
-    tables.iter().find_map(|def| {
-        match snapshot.table(&def.key).map(|table| table.state()) {
+    tables.iter().find_map(
+        |def| match snapshot.table(&def.key).map(|table| table.state()) {
             Some(TableState::Ready { .. }) => None,
-            Some(TableState::Failed(reason)) => Some(Problem::new("KindUnreadable", reason.to_string())),
+            Some(TableState::Failed(reason)) => {
+                Some(Problem::new("KindUnreadable", reason.to_string()))
+            }
             Some(TableState::Loading) | None => Some(Problem::new(
                 "Loading",
                 format!("{} is being listed", def.plural),
             )),
-        }
-    })
+        },
+    )
 }

@@ -15,7 +15,9 @@ use std::sync::Arc;
 
 /// Whether our finalizer is on the object.
 pub(crate) fn held(registration: &Registration) -> bool {
-    finalizers(registration).iter().any(|f| f == PLUGIN_FINALIZER)
+    finalizers(registration)
+        .iter()
+        .any(|f| f == PLUGIN_FINALIZER)
 }
 
 fn finalizers(registration: &Registration) -> Vec<String> {
@@ -40,7 +42,10 @@ pub(crate) async fn hold(writes: &Writes, registration: &Registration) -> Result
 }
 
 /// Takes our finalizer away.
-pub(crate) async fn let_go(writes: &Writes, registration: &Registration) -> Result<(), RequestError> {
+pub(crate) async fn let_go(
+    writes: &Writes,
+    registration: &Registration,
+) -> Result<(), RequestError> {
     let mut list = finalizers(registration);
     list.retain(|f| f != PLUGIN_FINALIZER);
     match set(writes, registration, list).await {
@@ -50,7 +55,11 @@ pub(crate) async fn let_go(writes: &Writes, registration: &Registration) -> Resu
 }
 
 /// Writes the list, guarded by the resourceVersion that it was made from.
-async fn set(writes: &Writes, registration: &Registration, list: Vec<String>) -> Result<(), RequestError> {
+async fn set(
+    writes: &Writes,
+    registration: &Registration,
+    list: Vec<String>,
+) -> Result<(), RequestError> {
     let patch = json!({
         "metadata": {
             "uid": registration.metadata.get("uid"),
@@ -78,7 +87,12 @@ fn written(registration: &Registration, served: &Served) -> Vec<Gvk> {
         .grants
         .write
         .iter()
-        .flat_map(|grant| grant.kinds.iter().map(|kind| (grant.group.as_str(), kind.as_str())))
+        .flat_map(|grant| {
+            grant
+                .kinds
+                .iter()
+                .map(|kind| (grant.group.as_str(), kind.as_str()))
+        })
         .filter_map(|(group, kind)| served.preferred(group, kind))
         .map(|found| Gvk::new(&*found.group, &*found.version, &*found.kind))
         .collect()
@@ -86,7 +100,10 @@ fn written(registration: &Registration, served: &Served) -> Vec<Gvk> {
 
 /// Tables that a release reads; only of registrations that are going.
 pub(crate) fn tables(registration: &Registration, served: &Served) -> Vec<TableDef> {
-    let going = registration.metadata.get("deletionTimestamp").is_some_and(|t| !t.is_null());
+    let going = registration
+        .metadata
+        .get("deletionTimestamp")
+        .is_some_and(|t| !t.is_null());
     if !going {
         return Vec::new();
     }
@@ -142,11 +159,15 @@ pub(crate) fn active(
             Some(TableState::Ready { .. }) => None,
             Some(TableState::Failed(reason)) => Some(Problem::passing(
                 "Releasing",
-                format!("{} cannot be read, so that children of it cannot be released: {reason}", def.plural),
+                format!(
+                    "{} cannot be read, so that children of it cannot be released: {reason}",
+                    def.plural
+                ),
             )),
-            Some(TableState::Loading) | None => {
-                Some(Problem::passing("Releasing", format!("{} is being listed", def.plural)))
-            }
+            Some(TableState::Loading) | None => Some(Problem::passing(
+                "Releasing",
+                format!("{} is being listed", def.plural),
+            )),
         }
     });
     let active = Active {

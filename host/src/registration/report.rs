@@ -4,9 +4,10 @@ use super::condition::{Says, merge};
 use super::controller::plugin_resource;
 use super::problem::Problem;
 use bytes::Bytes;
-use kybern_interface::{ActiveVersion, Gvk, PluginStatus, PreviousVersion, Registration, ResourceStatus};
+use kybern_interface::{
+    ActiveVersion, Gvk, PluginStatus, PreviousVersion, Registration, ResourceStatus,
+};
 use kybern_kube::{ApplyOptions, RequestError, Target, Writes};
-use kybern_table::{KindKey, Snapshot};
 use serde_json::json;
 
 /// Field manager of registrations' status and finalizer.
@@ -27,28 +28,21 @@ pub(crate) enum Outcome {
         world: String,
         /// What the manifest asks for and nobody granted.
         ungranted: Vec<String>,
-        /// CRs by kind.
-        counts: Vec<ResourceStatus>,
     },
     /// It cannot run.
     Broken(Problem),
 }
 
-/// CRs of each kind that the registration selects.
-pub(crate) fn counts(registration: &Registration, snapshot: &Snapshot) -> Vec<ResourceStatus> {
+/// The kinds that the registration is in charge of.
+fn resources(registration: &Registration) -> Vec<ResourceStatus> {
     registration
         .spec
         .resources
         .iter()
-        .map(|resource| {
-            let key = KindKey::new(&*resource.group, &*resource.version, &*resource.kind);
-            let count = snapshot.table(&key).map_or(0, |table| table.count());
-            ResourceStatus {
-                group: resource.group.clone(),
-                version: resource.version.clone(),
-                kind: resource.kind.clone(),
-                count: u64::try_from(count).unwrap_or(u64::MAX),
-            }
+        .map(|resource| ResourceStatus {
+            group: resource.group.clone(),
+            version: resource.version.clone(),
+            kind: resource.kind.clone(),
         })
         .collect()
 }
@@ -59,32 +53,60 @@ fn status(registration: &Registration, outcome: &Outcome, now: jiff::Timestamp) 
     let mut says = Vec::new();
     let mut active = before.active.clone();
     let mut previous = before.previous.clone();
-    let mut resources = before.resources.clone();
+    let mut active_resources = before.resources.clone();
     match outcome {
         Outcome::Broken(problem) => {
-            says.push(Says::new("Ready", false, problem.reason, problem.message.clone()));
+            says.push(Says::new(
+                "Ready",
+                false,
+                problem.reason,
+                problem.message.clone(),
+            ));
         }
-        Outcome::Active { digest, version, world, ungranted, counts } => {
+        Outcome::Active {
+            digest,
+            version,
+            world,
+            ungranted,
+        } => {
             let message = if registration.spec.paused {
                 "loaded; spec.paused is true, so that no pass runs"
             } else {
                 "the plugin is loaded and decides"
             };
-            let reason = if registration.spec.paused { "Paused" } else { "Active" };
+            let reason = if registration.spec.paused {
+                "Paused"
+            } else {
+                "Active"
+            };
             says.push(Says::new("Ready", true, reason, message));
             says.push(if ungranted.is_empty() {
-                Says::new("Authorized", true, "Granted", "the grants cover what the manifest asks for")
+                Says::new(
+                    "Authorized",
+                    true,
+                    "Granted",
+                    "the grants cover what the manifest asks for",
+                )
             } else {
                 Says::new(
                     "Authorized",
                     false,
                     "GrantsMissing",
-                    format!("the manifest asks for more than spec.grants gives: {}", ungranted.join("; ")),
+                    format!(
+                        "the manifest asks for more than spec.grants gives: {}",
+                        ungranted.join("; ")
+                    ),
                 )
             });
             if let Some(old) = active.take().filter(|old| old.digest != *digest) {
                 previous.retain(|p| p.digest != old.digest);
-                previous.insert(0, PreviousVersion { digest: old.digest, version: old.version });
+                previous.insert(
+                    0,
+                    PreviousVersion {
+                        digest: old.digest,
+                        version: old.version,
+                    },
+                );
                 previous.truncate(PREVIOUS);
             }
             active = Some(ActiveVersion {
@@ -92,7 +114,7 @@ fn status(registration: &Registration, outcome: &Outcome, now: jiff::Timestamp) 
                 version: version.clone(),
                 world: world.clone(),
             });
-            resources.clone_from(counts);
+            active_resources = resources(registration);
         }
     }
     PluginStatus {
@@ -100,12 +122,34 @@ fn status(registration: &Registration, outcome: &Outcome, now: jiff::Timestamp) 
         active,
         previous,
         observed_generation: Some(registration.generation()),
-        resources,
+        resources: active_resources,
     }
 }
 
 /// Writes the status if it is another than the one that the object has.
-pub(crate) async fn write(writes: &Writes, registration: &Registration, outcome: &Outcome) -> Result<(), RequestError> {
+pub(crate) async fn write(
+    writes: &Writes,
+    registration: &Registration,
+    outcome: &Outcome,
+) -> Result<(), RequestError> {
+    // A restart lists its tables anew; that is no news about a registration that was Ready before.
+    let settled = registration.status.observed_generation == Some(registration.generation())
+        && registration
+            .status
+            .conditions
+            .iter()
+            .any(|c| c.kind == "Ready" && c.status == "True");
+    if settled
+        && matches!(
+            outcome,
+            Outcome::Broken(Problem {
+                reason: "Loading",
+                ..
+            })
+        )
+    {
+        return Ok(());
+    }
     let status = status(registration, outcome, crate::clock::wall());
     if status == registration.status {
         return Ok(());
@@ -113,7 +157,11 @@ pub(crate) async fn write(writes: &Writes, registration: &Registration, outcome:
     if let Outcome::Broken(problem) = outcome {
         tracing::warn!(plugin = registration.name(), reason = problem.reason, message = %problem.message, "registration is not ready");
     }
-    let gvk = Gvk::new(kybern_interface::names::GROUP, kybern_interface::names::VERSION, "Plugin");
+    let gvk = Gvk::new(
+        kybern_interface::names::GROUP,
+        kybern_interface::names::VERSION,
+        "Plugin",
+    );
     let object = json!({
         "apiVersion": gvk.api_version(),
         "kind": gvk.kind,
@@ -123,7 +171,11 @@ pub(crate) async fn write(writes: &Writes, registration: &Registration, outcome:
     let resource = plugin_resource();
     let target = Target::new(&resource, None, registration.name());
     writes
-        .apply_status(&target, Bytes::from(object.to_string()), &ApplyOptions::force(MANAGER))
+        .apply_status(
+            &target,
+            Bytes::from(object.to_string()),
+            &ApplyOptions::force(MANAGER),
+        )
         .await
         .map(|_| ())
 }
@@ -148,7 +200,6 @@ mod tests {
             version: "1".into(),
             world: "w".into(),
             ungranted: vec![],
-            counts: vec![],
         }
     }
 
@@ -165,7 +216,11 @@ mod tests {
     fn a_new_digest_keeps_the_old_one_as_previous() {
         let now = "2026-01-01T00:00:00Z".parse().unwrap();
         let first = status(&registration(json!({})), &active("sha256:a"), now);
-        let second = status(&registration(serde_json::to_value(&first).unwrap()), &active("sha256:b"), now);
+        let second = status(
+            &registration(serde_json::to_value(&first).unwrap()),
+            &active("sha256:b"),
+            now,
+        );
         assert_eq!(second.active.unwrap().digest, "sha256:b");
         assert_eq!(second.previous[0].digest, "sha256:a");
     }

@@ -81,7 +81,11 @@ mod tests {
             json!({ "replicas": 2, "tls": { "days": 90 } })
         );
         let fault = resolve(&map(json!({ "tls": { "days": "x" } })), &schema).unwrap_err();
-        assert!(fault.message.starts_with("spec.settings.tls.days: "), "{}", fault.message);
+        assert!(
+            fault.message.starts_with("spec.settings.tls.days: "),
+            "{}",
+            fault.message
+        );
     }
 
     #[test]

@@ -33,7 +33,9 @@ pub(crate) async fn fetch(source: &Source, cluster: Option<&Cluster>) -> Result<
 pub(crate) fn digest(bytes: &[u8]) -> String {
     Sha256::digest(bytes)
         .iter()
-        .fold("sha256:".to_owned(), |text, byte| format!("{text}{byte:02x}"))
+        .fold("sha256:".to_owned(), |text, byte| {
+            format!("{text}{byte:02x}")
+        })
 }
 
 fn file(path: &Path) -> Result<Bytes, Problem> {
@@ -48,7 +50,9 @@ fn file(path: &Path) -> Result<Bytes, Problem> {
     };
     let file = std::fs::File::open(path).map_err(unavailable)?;
     let mut bytes = Vec::new();
-    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(unavailable)?;
+    file.take(MAX_BYTES + 1)
+        .read_to_end(&mut bytes)
+        .map_err(unavailable)?;
     capped(bytes, &path.display().to_string())
 }
 
@@ -58,7 +62,9 @@ fn capped(bytes: Vec<u8>, what: &str) -> Result<Bytes, Problem> {
     } else {
         Err(Problem::new(
             "SourceTooLarge",
-            format!("{what} has more than {MAX_BYTES} bytes; build the component with optimisation for size"),
+            format!(
+                "{what} has more than {MAX_BYTES} bytes; build the component with optimisation for size"
+            ),
         ))
     }
 }
@@ -82,7 +88,10 @@ async fn config_map(source: &ConfigMapSource, cluster: &Cluster) -> Result<Bytes
         ),
     })?;
     let object: Value = serde_json::from_slice(&raw).map_err(|error| {
-        Problem::passing("SourceUnavailable", format!("{place}: the answer is no JSON: {error}"))
+        Problem::passing(
+            "SourceUnavailable",
+            format!("{place}: the answer is no JSON: {error}"),
+        )
     })?;
     let Some(text) = object
         .get("binaryData")
@@ -91,11 +100,17 @@ async fn config_map(source: &ConfigMapSource, cluster: &Cluster) -> Result<Bytes
     else {
         return Err(Problem::passing(
             "SourceUnavailable",
-            format!("spec.source.configMap: {place} has no key {} under binaryData", source.key),
+            format!(
+                "spec.source.configMap: {place} has no key {} under binaryData",
+                source.key
+            ),
         ));
     };
     let bytes = decode_base64(text).ok_or_else(|| {
-        Problem::new("SourceUnavailable", format!("{place}: binaryData.{} is not base64", source.key))
+        Problem::new(
+            "SourceUnavailable",
+            format!("{place}: binaryData.{} is not base64", source.key),
+        )
     })?;
     if source.key.ends_with(".gz") {
         unpack(&bytes, &format!("{place} key {}", source.key))
@@ -115,7 +130,9 @@ fn unpack(bytes: &[u8], what: &str) -> Result<Bytes, Problem> {
     flate2::read::GzDecoder::new(bytes)
         .take(MAX_BYTES + 1)
         .read_to_end(&mut unpacked)
-        .map_err(|error| Problem::new("SourceUnavailable", format!("{what} is not gzip: {error}")))?;
+        .map_err(|error| {
+            Problem::new("SourceUnavailable", format!("{what} is not gzip: {error}"))
+        })?;
     capped(unpacked, what)
 }
 
@@ -127,7 +144,11 @@ mod tests {
     fn a_missing_file_is_named_with_the_cure() {
         let problem = file(Path::new("/nowhere/x.wasm")).unwrap_err();
         assert_eq!(problem.reason, "SourceUnavailable");
-        assert!(problem.message.contains("/nowhere/x.wasm"), "{}", problem.message);
+        assert!(
+            problem.message.contains("/nowhere/x.wasm"),
+            "{}",
+            problem.message
+        );
     }
 
     #[test]

@@ -48,7 +48,11 @@ impl MemoryApply {
 
     /// All objects now.
     pub(crate) fn objects(&self) -> Vec<(ObjectRef, Value)> {
-        self.objects.lock().all().map(|(t, o)| (t.clone(), o.clone())).collect()
+        self.objects
+            .lock()
+            .all()
+            .map(|(t, o)| (t.clone(), o.clone()))
+            .collect()
     }
 }
 
@@ -56,7 +60,10 @@ impl MemoryApply {
 impl Apply for MemoryApply {
     async fn write(&self, write: Write) -> Result<Written, WriteError> {
         let now = crate::clock::wall().to_string();
-        let changed = self.objects.lock().write(&write.target, &write.body, &now)?;
+        let changed = self
+            .objects
+            .lock()
+            .write(&write.target, &write.body, &now)?;
         self.steps
             .lock()
             .push(Step::Write(write.body.verb(), write.target.to_string()));
@@ -65,7 +72,8 @@ impl Apply for MemoryApply {
         for change in changed {
             match change {
                 Changed::Stored(target, object) => {
-                    let raw = serde_json::to_vec(&object).map_err(|e| WriteError::Lost(e.to_string()))?;
+                    let raw =
+                        serde_json::to_vec(&object).map_err(|e| WriteError::Lost(e.to_string()))?;
                     changes.push(Change::Upsert {
                         table: table_of(&target.gvk),
                         raw: Bytes::from(raw),
@@ -82,7 +90,8 @@ impl Apply for MemoryApply {
                     changes.push(Change::Delete {
                         table: table_of(&target.gvk),
                         target: Deleted::Own {
-                            namespace: (!target.namespace.is_empty()).then(|| target.namespace.clone()),
+                            namespace: (!target.namespace.is_empty())
+                                .then(|| target.namespace.clone()),
                             name: target.name,
                             uid,
                         },

@@ -56,14 +56,20 @@ pub(crate) fn get<'a>(value: &'a Value, path: &[String]) -> Option<&'a Value> {
 
 /// Sets the value at a path, making objects on the way.
 pub(crate) fn set(value: &mut Value, path: &[String], to: Value) {
-    let Some((last, parents)) = path.split_last() else { return };
+    let Some((last, parents)) = path.split_last() else {
+        return;
+    };
     let mut at = value;
     for key in parents {
         if !at.is_object() {
             *at = Value::Object(Map::new());
         }
-        let Some(object) = at.as_object_mut() else { return };
-        at = object.entry(key.clone()).or_insert_with(|| Value::Object(Map::new()));
+        let Some(object) = at.as_object_mut() else {
+            return;
+        };
+        at = object
+            .entry(key.clone())
+            .or_insert_with(|| Value::Object(Map::new()));
     }
     if !at.is_object() {
         *at = Value::Object(Map::new());
@@ -75,8 +81,12 @@ pub(crate) fn set(value: &mut Value, path: &[String], to: Value) {
 
 /// Removes the value at a path, and the objects that are empty after it.
 pub(crate) fn remove(value: &mut Value, path: &[String]) {
-    let Some((first, rest)) = path.split_first() else { return };
-    let Some(object) = value.as_object_mut() else { return };
+    let Some((first, rest)) = path.split_first() else {
+        return;
+    };
+    let Some(object) = value.as_object_mut() else {
+        return;
+    };
     if rest.is_empty() {
         object.remove(first);
         return;

@@ -48,7 +48,9 @@ impl Objects {
 
     /// All objects, by kind and name.
     pub(crate) fn all(&self) -> impl Iterator<Item = (&ObjectRef, &Value)> {
-        self.held.iter().map(|(target, held)| (target, &held.object))
+        self.held
+            .iter()
+            .map(|(target, held)| (target, &held.object))
     }
 
     /// One object.
@@ -66,15 +68,27 @@ impl Objects {
         match body {
             WriteBody::Create { object, manager } => self.create(target, object, manager, now),
             WriteBody::Apply { object, manager } => self.apply(target, object, manager, Part::Main),
-            WriteBody::ApplyStatus { object, manager } => self.apply(target, object, manager, Part::Status),
+            WriteBody::ApplyStatus { object, manager } => {
+                self.apply(target, object, manager, Part::Status)
+            }
             WriteBody::JsonPatch { patch, manager } => self.json_patch(target, patch, manager),
             WriteBody::Delete { uid, .. } => self.delete(target, uid, now),
         }
     }
 
-    fn create(&mut self, target: &ObjectRef, object: &Value, manager: &str, now: &str) -> Result<Vec<Changed>, WriteError> {
+    fn create(
+        &mut self,
+        target: &ObjectRef,
+        object: &Value,
+        manager: &str,
+        now: &str,
+    ) -> Result<Vec<Changed>, WriteError> {
         if self.held.contains_key(target) {
-            return Err(refused(409, "AlreadyExists", format!("{target} already exists")));
+            return Err(refused(
+                409,
+                "AlreadyExists",
+                format!("{target} already exists"),
+            ));
         }
         let mut object = object.clone();
         let uid = format!("00000000-0000-4000-9000-{:012x}", self.version + 1);
@@ -91,9 +105,19 @@ impl Objects {
     }
 
     /// Server-side apply with force.
-    fn apply(&mut self, target: &ObjectRef, intent: &Value, manager: &str, part: Part) -> Result<Vec<Changed>, WriteError> {
+    fn apply(
+        &mut self,
+        target: &ObjectRef,
+        intent: &Value,
+        manager: &str,
+        part: Part,
+    ) -> Result<Vec<Changed>, WriteError> {
         let Some(held) = self.held.get_mut(target) else {
-            return Err(refused(409, "Conflict", format!("{target} does not exist, but a uid was given")));
+            return Err(refused(
+                409,
+                "Conflict",
+                format!("{target} does not exist, but a uid was given"),
+            ));
         };
         same_uid(target, &held.object, intent.pointer("/metadata/uid"))?;
         let before = held.object.clone();
@@ -119,7 +143,11 @@ impl Objects {
         for path in &paths {
             if let Some(value) = fields::get(intent, path) {
                 if fields::get(&held.object, path) != Some(value) {
-                    for (_, theirs) in held.managers.iter_mut().filter(|(other, _)| *other != manager) {
+                    for (_, theirs) in held
+                        .managers
+                        .iter_mut()
+                        .filter(|(other, _)| *other != manager)
+                    {
                         theirs.remove(path);
                     }
                 }
@@ -132,15 +160,27 @@ impl Objects {
             return Ok(vec![Changed::Stored(target.clone(), before)]);
         }
         if before.get("spec") != held.object.get("spec") {
-            let generation = before.pointer("/metadata/generation").and_then(Value::as_u64).unwrap_or(0);
-            fields::set(&mut held.object, &["metadata".into(), "generation".into()], json!(generation + 1));
+            let generation = before
+                .pointer("/metadata/generation")
+                .and_then(Value::as_u64)
+                .unwrap_or(0);
+            fields::set(
+                &mut held.object,
+                &["metadata".into(), "generation".into()],
+                json!(generation + 1),
+            );
         }
         let mut changed = vec![self.store(target)];
         changed.extend(self.finish(target));
         Ok(changed)
     }
 
-    fn json_patch(&mut self, target: &ObjectRef, patch: &Value, manager: &str) -> Result<Vec<Changed>, WriteError> {
+    fn json_patch(
+        &mut self,
+        target: &ObjectRef,
+        patch: &Value,
+        manager: &str,
+    ) -> Result<Vec<Changed>, WriteError> {
         let Some(held) = self.held.get_mut(target) else {
             return Err(refused(404, "NotFound", format!("{target} does not exist")));
         };
@@ -160,12 +200,21 @@ impl Objects {
         Ok(changed)
     }
 
-    fn delete(&mut self, target: &ObjectRef, uid: &str, now: &str) -> Result<Vec<Changed>, WriteError> {
+    fn delete(
+        &mut self,
+        target: &ObjectRef,
+        uid: &str,
+        now: &str,
+    ) -> Result<Vec<Changed>, WriteError> {
         let Some(held) = self.held.get_mut(target) else {
             return Err(refused(404, "NotFound", format!("{target} does not exist")));
         };
         same_uid(target, &held.object, Some(&json!(uid)))?;
-        fields::set(&mut held.object, &["metadata".into(), "deletionTimestamp".into()], json!(now));
+        fields::set(
+            &mut held.object,
+            &["metadata".into(), "deletionTimestamp".into()],
+            json!(now),
+        );
         let mut changed = vec![self.store(target)];
         changed.extend(self.finish(target));
         Ok(changed)
@@ -173,8 +222,13 @@ impl Objects {
 
     /// Removes an object that is being deleted and has no finalizer, and what it alone controls.
     fn finish(&mut self, target: &ObjectRef) -> Vec<Changed> {
-        let Some(held) = self.held.get(target) else { return Vec::new() };
-        let deleting = held.object.pointer("/metadata/deletionTimestamp").is_some_and(|t| !t.is_null());
+        let Some(held) = self.held.get(target) else {
+            return Vec::new();
+        };
+        let deleting = held
+            .object
+            .pointer("/metadata/deletionTimestamp")
+            .is_some_and(|t| !t.is_null());
         let finalizers = held
             .object
             .pointer("/metadata/finalizers")
@@ -193,9 +247,16 @@ impl Objects {
                 held.object
                     .pointer("/metadata/ownerReferences")
                     .and_then(Value::as_array)
-                    .is_some_and(|owners| !owners.is_empty() && owners.iter().all(|o| text(o, "/uid") == uid))
+                    .is_some_and(|owners| {
+                        !owners.is_empty() && owners.iter().all(|o| text(o, "/uid") == uid)
+                    })
             })
-            .map(|(child, held)| (child.clone(), text(&held.object, "/metadata/uid").to_owned()))
+            .map(|(child, held)| {
+                (
+                    child.clone(),
+                    text(&held.object, "/metadata/uid").to_owned(),
+                )
+            })
             .collect();
         for (child, uid) in owned {
             if let Ok(more) = self.delete(&child, &uid, "1970-01-01T00:00:00Z") {
@@ -212,7 +273,11 @@ impl Objects {
         let Some(held) = self.held.get_mut(target) else {
             return Changed::Gone(target.clone(), String::new());
         };
-        fields::set(&mut held.object, &["metadata".into(), "resourceVersion".into()], json!(version));
+        fields::set(
+            &mut held.object,
+            &["metadata".into(), "resourceVersion".into()],
+            json!(version),
+        );
         let gvk = &target.gvk;
         let entries: Vec<Value> = held
             .managers
@@ -224,7 +289,11 @@ impl Objects {
                 })
             })
             .collect();
-        fields::set(&mut held.object, &["metadata".into(), "managedFields".into()], json!(entries));
+        fields::set(
+            &mut held.object,
+            &["metadata".into(), "managedFields".into()],
+            json!(entries),
+        );
         Changed::Stored(target.clone(), held.object.clone())
     }
 }
@@ -247,7 +316,10 @@ impl Part {
 }
 
 fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
-    value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+    value
+        .pointer(pointer)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
 }
 
 /// A uid that was given must be the object's: 422 naming the field, as an API server answers.

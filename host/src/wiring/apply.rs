@@ -10,8 +10,7 @@ use kybern_kube::{
     WriteOptions, Writes,
 };
 use kybern_reconcile::{
-    Apply, Cause, EventRequest, ObjectRef, Refusal, Write, WriteBody, WriteError, Written,
-    table_of,
+    Apply, Cause, EventRequest, ObjectRef, Refusal, Write, WriteBody, WriteError, Written, table_of,
 };
 use kybern_table::{Change, Deleted, Origin};
 use serde_json::Value;
@@ -117,11 +116,18 @@ impl Apply for ClusterApply {
         let raw = match write.body {
             WriteBody::Create { object, manager } => {
                 self.writes
-                    .create(&resource, namespace(&write.target), body(&object)?, &WriteOptions::by(&manager))
+                    .create(
+                        &resource,
+                        namespace(&write.target),
+                        body(&object)?,
+                        &WriteOptions::by(&manager),
+                    )
                     .await
             }
             WriteBody::Apply { object, manager } => {
-                self.writes.apply(&at, body(&object)?, &ApplyOptions::force(&manager)).await
+                self.writes
+                    .apply(&at, body(&object)?, &ApplyOptions::force(&manager))
+                    .await
             }
             WriteBody::JsonPatch { patch, manager } => {
                 let options = PatchOptions {
@@ -131,7 +137,9 @@ impl Apply for ClusterApply {
                 self.writes.json_patch(&at, body(&patch)?, &options).await
             }
             WriteBody::ApplyStatus { object, manager } => {
-                self.writes.apply_status(&at, body(&object)?, &ApplyOptions::force(&manager)).await
+                self.writes
+                    .apply_status(&at, body(&object)?, &ApplyOptions::force(&manager))
+                    .await
             }
             WriteBody::Delete { uid, propagation } => {
                 let mut options = DeleteOptions::of(&uid);
@@ -151,7 +159,10 @@ impl Apply for ClusterApply {
                                 uid,
                             },
                         };
-                        self.ingest.commit(vec![gone]).await.ok_or_else(shutting_down)?;
+                        self.ingest
+                            .commit(vec![gone])
+                            .await
+                            .ok_or_else(shutting_down)?;
                         return Ok(Written { object: None });
                     }
                 }

@@ -68,10 +68,17 @@ impl Guests {
 
     fn get(&self, active: &Active) -> Result<Loaded, DecideError> {
         let key = (active.name().to_owned(), active.digest.clone());
-        self.loaded.read().get(&key).cloned().ok_or_else(|| DecideError::Crashed {
-            kind: Crash::Busy,
-            message: format!("{} is being switched; the pass is tried again", active.name()),
-        })
+        self.loaded
+            .read()
+            .get(&key)
+            .cloned()
+            .ok_or_else(|| DecideError::Crashed {
+                kind: Crash::Busy,
+                message: format!(
+                    "{} is being switched; the pass is tried again",
+                    active.name()
+                ),
+            })
     }
 
     fn count(&self, registration: &str, usage: &Usage, crashed: bool) {
@@ -91,7 +98,12 @@ impl Guests {
         let loaded = self.get(active)?;
         let done = tokio::task::spawn_blocking(move || call(loaded))
             .await
-            .map_err(|_| crashed(Crash::Trap, "the call was abandoned while the host shut down"))?;
+            .map_err(|_| {
+                crashed(
+                    Crash::Trap,
+                    "the call was abandoned while the host shut down",
+                )
+            })?;
         let result = done.result.map_err(failure);
         let crash = matches!(result, Err(DecideError::Crashed { kind, .. }) if kind != Crash::Busy);
         self.count(active.name(), &done.usage, crash);
@@ -104,10 +116,16 @@ impl Decide for Guests {
     async fn sense(&self, active: &Active, trigger: Trigger) -> Result<Sensing, DecideError> {
         let document = document(&trigger)?;
         let answer = self
-            .call(active, move |loaded| loaded.plugin.sense(&document, &loaded.limits))
+            .call(active, move |loaded| {
+                loaded.plugin.sense(&document, &loaded.limits)
+            })
             .await?;
-        serde_json::from_str(&answer)
-            .map_err(|error| crashed(Crash::Output, format!("sense returned no sensing document: {error}")))
+        serde_json::from_str(&answer).map_err(|error| {
+            crashed(
+                Crash::Output,
+                format!("sense returned no sensing document: {error}"),
+            )
+        })
     }
 
     async fn decide(
@@ -142,7 +160,9 @@ impl Decide for Guests {
 /// A document as JSON.
 fn document<T: serde::Serialize>(value: &T) -> Result<String, DecideError> {
     serde_json::to_string(value).map_err(|error| {
-        DecideError::Hook(HookError::Internal(format!("the host could not write the document: {error}")))
+        DecideError::Hook(HookError::Internal(format!(
+            "the host could not write the document: {error}"
+        )))
     })
 }
 

@@ -56,7 +56,9 @@ impl SqlSense {
                 ));
             }
         }
-        self.admitted.write().insert(registration.to_owned(), Arc::new(access));
+        self.admitted
+            .write()
+            .insert(registration.to_owned(), Arc::new(access));
         Ok(())
     }
 
@@ -71,8 +73,13 @@ impl SqlSense {
             .read()
             .get(active.name())
             .cloned()
-            .ok_or_else(|| SenseError::NotReady(format!("{} is not admitted yet", active.name())))?;
-        let namespace = object.pointer("/metadata/namespace").and_then(Value::as_str).unwrap_or_default();
+            .ok_or_else(|| {
+                SenseError::NotReady(format!("{} is not admitted yet", active.name()))
+            })?;
+        let namespace = object
+            .pointer("/metadata/namespace")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
         Ok(access.in_namespace(namespace))
     }
 }

@@ -54,7 +54,9 @@ struct Board {
 impl WatchObserver for Board {
     fn observe(&self, kind: &KindKey, observation: Observation) {
         let mut all = self.health.lock();
-        let Some(health) = all.get_mut(kind) else { return };
+        let Some(health) = all.get_mut(kind) else {
+            return;
+        };
         health.last = crate::clock::monotonic();
         match observation {
             Observation::Phase(phase) => health.phase = phase,
@@ -127,8 +129,10 @@ impl Watches {
 
     /// Watches exactly these kinds from now on. Tables of kinds that are no longer wanted go.
     pub(crate) async fn set(&self, wanted: Vec<TableDef>) {
-        let wanted: BTreeMap<KindKey, TableDef> =
-            wanted.into_iter().map(|def| (def.key.clone(), def)).collect();
+        let wanted: BTreeMap<KindKey, TableDef> = wanted
+            .into_iter()
+            .map(|def| (def.key.clone(), def))
+            .collect();
         let mut dropped = Vec::new();
         {
             let mut running = self.shared.running.lock();
@@ -177,13 +181,14 @@ impl Watches {
                 keys.iter().any(|key| match health.get(key) {
                     // A kind that cannot be listed fails its own readers loudly; others go on.
                     Some(health) if health.phase == Phase::Failed => false,
-                    Some(WatchHealth { listed: Some(listed), .. }) => {
-                        snapshot.table(key).is_none_or(|table| match table.state() {
-                            TableState::Ready { resource_version } => resource_version < *listed,
-                            TableState::Loading => true,
-                            TableState::Failed(_) => false,
-                        })
-                    }
+                    Some(WatchHealth {
+                        listed: Some(listed),
+                        ..
+                    }) => snapshot.table(key).is_none_or(|table| match table.state() {
+                        TableState::Ready { resource_version } => resource_version < *listed,
+                        TableState::Loading => true,
+                        TableState::Failed(_) => false,
+                    }),
                     Some(_) => true,
                     None => false,
                 })

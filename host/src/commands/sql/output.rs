@@ -2,7 +2,7 @@
 
 use crate::args::Output;
 use arrow::array::{Array, ArrayRef, AsArray};
-use arrow::datatypes::{DataType, Int64Type, UInt64Type, Float64Type};
+use arrow::datatypes::{DataType, Float64Type, Int64Type, UInt64Type};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use kybern_sql::Answer;
 use serde_json::{Map, Number, Value};
@@ -43,7 +43,12 @@ fn cells(answer: &Answer) -> anyhow::Result<Vec<Vec<Option<String>>>> {
 }
 
 fn names(answer: &Answer) -> Vec<String> {
-    answer.schema.fields().iter().map(|f| f.name().clone()).collect()
+    answer
+        .schema
+        .fields()
+        .iter()
+        .map(|f| f.name().clone())
+        .collect()
 }
 
 /// Columns for people, as kubectl prints them: no borders.
@@ -52,7 +57,10 @@ fn table(answer: &Answer) -> anyhow::Result<String> {
     table.load_preset(comfy_table::presets::NOTHING);
     table.set_header(names(answer).iter().map(|name| name.to_uppercase()));
     for row in cells(answer)? {
-        table.add_row(row.into_iter().map(|cell| cell.unwrap_or_else(|| "<null>".into())));
+        table.add_row(
+            row.into_iter()
+                .map(|cell| cell.unwrap_or_else(|| "<null>".into())),
+        );
     }
     let text: String = table
         .lines()
@@ -75,8 +83,10 @@ fn csv(answer: &Answer) -> anyhow::Result<String> {
     text.push_str(&header.join(","));
     text.push_str("\r\n");
     for row in cells(answer)? {
-        let fields: Vec<String> =
-            row.iter().map(|cell| field(cell.as_deref().unwrap_or_default())).collect();
+        let fields: Vec<String> = row
+            .iter()
+            .map(|cell| field(cell.as_deref().unwrap_or_default()))
+            .collect();
         text.push_str(&fields.join(","));
         text.push_str("\r\n");
     }
@@ -93,7 +103,11 @@ fn objects(answer: &Answer) -> anyhow::Result<Value> {
         for row in 0..batch.num_rows() {
             let mut object = Map::new();
             for (index, name) in names.iter().enumerate() {
-                let shown = text.get(position).and_then(|cells| cells.get(index)).cloned().flatten();
+                let shown = text
+                    .get(position)
+                    .and_then(|cells| cells.get(index))
+                    .cloned()
+                    .flatten();
                 object.insert(name.clone(), value(batch.column(index), row, shown));
             }
             rows.push(Value::Object(object));
@@ -104,7 +118,9 @@ fn objects(answer: &Answer) -> anyhow::Result<Value> {
 }
 
 fn value(column: &ArrayRef, row: usize, shown: Option<String>) -> Value {
-    let Some(text) = shown else { return Value::Null };
+    let Some(text) = shown else {
+        return Value::Null;
+    };
     match column.data_type() {
         DataType::Boolean => Value::Bool(column.as_boolean().value(row)),
         DataType::Int64 => Value::from(column.as_primitive::<Int64Type>().value(row)),

@@ -30,10 +30,15 @@ fn has(condition: &Value, reason: &str, words: &[&str]) {
 fn each_fault_of_a_registration_is_a_condition_that_says_what_to_do() -> Result<()> {
     let mut scene = Scene::new("badinput")?;
     scene.start_host()?;
-    let folder = scene.plane.folder().join(format!("{}-files", scene.namespace));
+    let folder = scene
+        .plane
+        .folder()
+        .join(format!("{}-files", scene.namespace));
     std::fs::create_dir_all(&folder)?;
 
-    let condition = refused(&scene, |r| r["spec"]["source"] = json!({ "file": "/nowhere/missing.wasm" }))?;
+    let condition = refused(&scene, |r| {
+        r["spec"]["source"] = json!({ "file": "/nowhere/missing.wasm" })
+    })?;
     has(&condition, "SourceUnavailable", &["/nowhere/missing.wasm"]);
 
     let text = folder.join("text.wasm");
@@ -41,15 +46,23 @@ fn each_fault_of_a_registration_is_a_condition_that_says_what_to_do() -> Result<
     let condition = refused(&scene, |r| r["spec"]["source"] = json!({ "file": text }))?;
     has(&condition, "NotAComponent", &["component"]);
 
-    let condition = refused(&scene, |r| r["spec"]["digest"] = json!(format!("sha256:{}", "0".repeat(64))))?;
+    let condition = refused(&scene, |r| {
+        r["spec"]["digest"] = json!(format!("sha256:{}", "0".repeat(64)))
+    })?;
     has(&condition, "DigestMismatch", &["spec.digest", "sha256:"]);
 
     let old = folder.join("old.wasm");
     std::fs::write(&old, older_world(&std::fs::read(guest("appservice")?)?))?;
     let condition = refused(&scene, |r| r["spec"]["source"] = json!({ "file": old }))?;
-    has(&condition, "WrongWorld", &["kybern:operator@0.1.0", "kybern:operator@0.9.0"]);
+    has(
+        &condition,
+        "WrongWorld",
+        &["kybern:operator@0.1.0", "kybern:operator@0.9.0"],
+    );
 
-    let condition = refused(&scene, |r| r["spec"]["settings"] = json!({ "colour": "red" }))?;
+    let condition = refused(&scene, |r| {
+        r["spec"]["settings"] = json!({ "colour": "red" })
+    })?;
     has(&condition, "InvalidSettings", &["spec.settings.colour"]);
 
     let condition = refused(&scene, |r| {
@@ -62,7 +75,9 @@ fn each_fault_of_a_registration_is_a_condition_that_says_what_to_do() -> Result<
     })?;
     has(&condition, "InvalidGrant", &["ClusterRole", "never"]);
 
-    let condition = refused(&scene, |r| r["spec"]["limits"] = json!({ "memory": "4 Gi" }))?;
+    let condition = refused(&scene, |r| {
+        r["spec"]["limits"] = json!({ "memory": "4 Gi" })
+    })?;
     has(&condition, "InvalidLimits", &["spec.limits.memory", "4 Gi"]);
 
     let condition = refused(&scene, |r| r["spec"]["grants"]["read"] = json!([]))?;

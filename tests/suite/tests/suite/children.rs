@@ -22,11 +22,21 @@ fn update_of_size_image_and_ports_reaches_both_children() -> Result<()> {
     scene.wait(&deployment, |d| {
         *spec(d, "/spec/replicas") == json!(3)
             && *spec(d, "/spec/template/spec/containers/0/image") == json!("nginx:1.27")
-            && spec(d, "/spec/template/spec/containers/0/ports").as_array().is_some_and(|p| p.len() == 2)
+            && spec(d, "/spec/template/spec/containers/0/ports")
+                .as_array()
+                .is_some_and(|p| p.len() == 2)
     })?;
-    let after = scene.wait(&service, |s| spec(s, "/spec/ports").as_array().is_some_and(|p| p.len() == 2))?;
+    let after = scene.wait(&service, |s| {
+        spec(s, "/spec/ports")
+            .as_array()
+            .is_some_and(|p| p.len() == 2)
+    })?;
     for path in ["/spec/clusterIP", "/spec/ports/0/nodePort", "/metadata/uid"] {
-        assert_eq!(spec(&before, path), spec(&after, path), "{path} survives an update");
+        assert_eq!(
+            spec(&before, path),
+            spec(&after, path),
+            "{path} survives an update"
+        );
     }
     Ok(())
 }
@@ -35,7 +45,9 @@ fn update_of_size_image_and_ports_reaches_both_children() -> Result<()> {
 fn a_manual_edit_of_an_owned_field_is_reverted() -> Result<()> {
     let scene = Scene::with_appservice("revert")?;
     let (_, deployment, _) = scene.create_app("web", 2)?;
-    scene.client().merge_patch(&deployment, &json!({ "spec": { "replicas": 9 } }))?;
+    scene
+        .client()
+        .merge_patch(&deployment, &json!({ "spec": { "replicas": 9 } }))?;
     scene.wait(&deployment, |d| *spec(d, "/spec/replicas") == json!(2))?;
     Ok(())
 }
@@ -46,7 +58,9 @@ fn an_edit_made_while_the_host_was_down_is_reverted() -> Result<()> {
     let (_, deployment, service) = scene.create_app("web", 2)?;
     scene.converged()?;
     scene.stop_host()?;
-    scene.client().merge_patch(&deployment, &json!({ "spec": { "replicas": 9 } }))?;
+    scene
+        .client()
+        .merge_patch(&deployment, &json!({ "spec": { "replicas": 9 } }))?;
     scene.client().delete(&service)?;
     scene.start_host()?;
     scene.wait(&deployment, |d| *spec(d, "/spec/replicas") == json!(2))?;
@@ -65,7 +79,9 @@ fn foreign_labels_annotations_and_fields_are_kept() -> Result<()> {
             "spec": { "minReadySeconds": 7 },
         }),
     )?;
-    scene.client().merge_patch(&app, &json!({ "spec": { "size": 4 } }))?;
+    scene
+        .client()
+        .merge_patch(&app, &json!({ "spec": { "size": 4 } }))?;
     let after = scene.wait(&deployment, |d| *spec(d, "/spec/replicas") == json!(4))?;
     assert_eq!(after["metadata"]["labels"]["team"], "a");
     assert_eq!(after["metadata"]["annotations"]["note"], "b");
@@ -94,11 +110,16 @@ fn a_child_that_the_plan_no_longer_names_is_pruned() -> Result<()> {
         "metadata": { "name": "by-hand", "namespace": scene.namespace, "ownerReferences": owner },
         "spec": { "ports": [{ "port": 1 }] },
     }))?;
-    scene.client().merge_patch(&app, &json!({ "spec": { "ports": [] } }))?;
+    scene
+        .client()
+        .merge_patch(&app, &json!({ "spec": { "ports": [] } }))?;
     scene.client().wait_gone(&service, SOON)?;
     scene.converged()?;
     let by_hand = scene.object("v1", "Service", "by-hand");
-    assert_eq!(scene.client().get(&by_hand)?["metadata"]["uid"], mine["metadata"]["uid"]);
+    assert_eq!(
+        scene.client().get(&by_hand)?["metadata"]["uid"],
+        mine["metadata"]["uid"]
+    );
     Ok(())
 }
 
@@ -113,7 +134,10 @@ fn status_follows_the_deployment() -> Result<()> {
     let seen = scene.wait(&app, |a| {
         a["status"]["readyReplicas"] == 1 && a["status"]["replicas"] == 2
     })?;
-    assert_eq!(seen["status"]["observedGeneration"], seen["metadata"]["generation"]);
+    assert_eq!(
+        seen["status"]["observedGeneration"],
+        seen["metadata"]["generation"]
+    );
     Ok(())
 }
 
@@ -134,10 +158,16 @@ fn a_deployment_of_the_same_name_that_is_not_ours_is_not_touched() -> Result<()>
     let (app, deployment, _) = scene.app_objects("web");
     let condition = scene.ready_reason(&app, "AppService", |c| c["status"] == "False")?;
     let message = condition["message"].as_str().unwrap_or_default();
-    assert!(message.contains("Deployment"), "the message names the object: {message}");
+    assert!(
+        message.contains("Deployment"),
+        "the message names the object: {message}"
+    );
     let event = scene.event("web", condition["reason"].as_str().unwrap_or_default())?;
     assert_eq!(event["type"], "Warning");
     let after = scene.client().get(&deployment)?;
-    assert_eq!(after["metadata"]["resourceVersion"], created["metadata"]["resourceVersion"]);
+    assert_eq!(
+        after["metadata"]["resourceVersion"],
+        created["metadata"]["resourceVersion"]
+    );
     Ok(())
 }

@@ -7,7 +7,10 @@ use serde_json::json;
 use std::time::Duration;
 
 fn leads(host: &kybern_testcluster::Host) -> Result<bool> {
-    Ok(host.metrics()?.lines().any(|line| line == "kybern_leading 1.0"))
+    Ok(host
+        .metrics()?
+        .lines()
+        .any(|line| line == "kybern_leading 1.0"))
 }
 
 #[test]
@@ -18,7 +21,9 @@ fn a_killed_leader_is_replaced_within_15_seconds() -> Result<()> {
     let mut first = scene.launch(&["--leader-elect=true"])?;
     first.wait_ready()?;
     until("the first replica to lead", SOON, || {
-        Ok(leads(&first)?.then_some(()).map_or_else(|| Progress::Waiting("standby".into()), Progress::Done))
+        Ok(leads(&first)?
+            .then_some(())
+            .map_or_else(|| Progress::Waiting("standby".into()), Progress::Done))
     })?;
     let mut second = scene.launch(&["--leader-elect=true"])?;
     second.wait_ready()?;
@@ -27,10 +32,15 @@ fn a_killed_leader_is_replaced_within_15_seconds() -> Result<()> {
     assert!(!leads(&second)?, "one replica leads");
     drop(first);
     let watch = Stopwatch::start();
-    scene.client().merge_patch(&app, &json!({ "spec": { "size": 3 } }))?;
+    scene
+        .client()
+        .merge_patch(&app, &json!({ "spec": { "size": 3 } }))?;
     scene.wait(&deployment, |d| d["spec"]["replicas"] == 3)?;
     let took = watch.elapsed();
-    assert!(took <= Duration::from_secs(15), "the standby's first write came after {took:?}");
+    assert!(
+        took <= Duration::from_secs(15),
+        "the standby's first write came after {took:?}"
+    );
     assert!(leads(&second)?);
     Ok(())
 }
@@ -43,7 +53,9 @@ fn a_clean_shutdown_hands_over_within_2_seconds() -> Result<()> {
     let mut first = scene.launch(&["--leader-elect=true"])?;
     first.wait_ready()?;
     until("the first replica to lead", SOON, || {
-        Ok(leads(&first)?.then_some(()).map_or_else(|| Progress::Waiting("standby".into()), Progress::Done))
+        Ok(leads(&first)?
+            .then_some(())
+            .map_or_else(|| Progress::Waiting("standby".into()), Progress::Done))
     })?;
     let mut second = scene.launch(&["--leader-elect=true", "--retry-period", "1s"])?;
     second.wait_ready()?;
@@ -51,9 +63,14 @@ fn a_clean_shutdown_hands_over_within_2_seconds() -> Result<()> {
     let (app, deployment, _) = scene.create_app("web", 1)?;
     first.stop()?;
     let watch = Stopwatch::start();
-    scene.client().merge_patch(&app, &json!({ "spec": { "size": 3 } }))?;
+    scene
+        .client()
+        .merge_patch(&app, &json!({ "spec": { "size": 3 } }))?;
     scene.wait(&deployment, |d| d["spec"]["replicas"] == 3)?;
     let took = watch.elapsed();
-    assert!(took <= Duration::from_secs(4), "the standby's first write came after {took:?}");
+    assert!(
+        took <= Duration::from_secs(4),
+        "the standby's first write came after {took:?}"
+    );
     Ok(())
 }

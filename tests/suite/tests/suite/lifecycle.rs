@@ -13,11 +13,12 @@ fn own_plane() -> Result<&'static ControlPlane> {
 }
 
 /// A control plane with a garbage collector.
-pub fn with_collector() -> Result<&'static ControlPlane> {
+pub(crate) fn with_collector() -> Result<&'static ControlPlane> {
     static PLANE: OnceLock<std::result::Result<ControlPlane, String>> = OnceLock::new();
     PLANE
         .get_or_init(|| {
-            ControlPlane::start(Options::new().with_controller_manager()).map_err(|e| format!("{e:#}"))
+            ControlPlane::start(Options::new().with_controller_manager())
+                .map_err(|e| format!("{e:#}"))
         })
         .as_ref()
         .map_err(|e| anyhow::anyhow!("{e}"))
@@ -65,7 +66,9 @@ fn an_api_server_restart_is_survived() -> Result<()> {
     scene.register(&registration)?;
     let (app, deployment, _) = scene.create_app("web", 1)?;
     plane.restart_api_server()?;
-    plane.client().merge_patch(&app, &json!({ "spec": { "size": 5 } }))?;
+    plane
+        .client()
+        .merge_patch(&app, &json!({ "spec": { "size": 5 } }))?;
     scene.wait(&deployment, |d| d["spec"]["replicas"] == 5)?;
     scene.create_app("after", 1)?;
     scene.converged()?;
@@ -81,10 +84,19 @@ fn a_registration_deleted_while_busy_leaves_its_children_as_orphans() -> Result<
     let plugin = Object::cluster("kybern.dev/v1alpha1", "Plugin", &scene.namespace);
     scene.client().delete(&plugin)?;
     scene.client().wait_gone(&plugin, SOON)?;
-    for deployment in scene.client().list("apps/v1", "Deployment", Some(&scene.namespace))? {
-        assert!(deployment["metadata"]["ownerReferences"].is_null(), "{deployment}");
+    for deployment in scene
+        .client()
+        .list("apps/v1", "Deployment", Some(&scene.namespace))?
+    {
+        assert!(
+            deployment["metadata"]["ownerReferences"].is_null(),
+            "{deployment}"
+        );
     }
-    for app in scene.client().list(APP, "AppService", Some(&scene.namespace))? {
+    for app in scene
+        .client()
+        .list(APP, "AppService", Some(&scene.namespace))?
+    {
         assert!(app["metadata"]["finalizers"].is_null(), "{app}");
     }
     scene.converged()?;
@@ -98,7 +110,12 @@ fn a_host_uninstalled_with_crs_left_leaves_nothing_terminating() -> Result<()> {
     scene.kill_host();
     let kubeconfig = scene.plane.admin_kubeconfig()?;
     let told = crate::scene::kybern(&[
-        "uninstall", "--kubeconfig", &kubeconfig.to_string_lossy(), "--class", &scene.class, "--yes",
+        "uninstall",
+        "--kubeconfig",
+        &kubeconfig.to_string_lossy(),
+        "--class",
+        &scene.class,
+        "--yes",
     ])?;
     assert!(told.contains("released and deleted"), "{told}");
     let plugin = Object::cluster("kybern.dev/v1alpha1", "Plugin", &scene.namespace);
@@ -146,7 +163,12 @@ fn a_namespace_deleted_with_crs_in_it_goes() -> Result<()> {
     }
     let namespace = Object::cluster("v1", "Namespace", &scene.namespace);
     plane.client().delete(&namespace)?;
-    plane.client().wait_gone(&namespace, Duration::from_secs(120))?;
-    assert!(scene.writes_within(Duration::from_secs(5))?.is_empty(), "no busy loop afterwards");
+    plane
+        .client()
+        .wait_gone(&namespace, Duration::from_secs(120))?;
+    assert!(
+        scene.writes_within(Duration::from_secs(5))?.is_empty(),
+        "no busy loop afterwards"
+    );
     Ok(())
 }

@@ -13,5 +13,7 @@ mod bad_input;
 mod children;
 mod leader;
 mod lifecycle;
+mod promises;
 mod quiet;
+mod sandbox;
 mod scene;

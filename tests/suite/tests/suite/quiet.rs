@@ -19,6 +19,9 @@ fn a_converged_host_writes_nothing_also_after_a_restart() -> Result<()> {
     scene.start_host()?;
     pass_time(WINDOW)?;
     let writes = scene.plane.audit().writes_of(&scene.user, mark)?;
-    assert!(writes.is_empty(), "a restart over a converged cluster writes nothing: {writes:#?}");
+    assert!(
+        writes.is_empty(),
+        "a restart over a converged cluster writes nothing: {writes:#?}"
+    );
     Ok(())
 }

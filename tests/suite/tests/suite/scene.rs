@@ -1,30 +1,33 @@
 //! One test's corner of the shared control plane: a namespace, a class, a user, a host.
 
 use anyhow::{Context, Result, ensure};
-use kybern_testcluster::{Client, ControlPlane, Host, HostOptions, Object, Progress, Request, Stopwatch, User, guest, until};
+use kybern_testcluster::{
+    Client, ControlPlane, Host, HostOptions, Object, Progress, Request, Stopwatch, User, guest,
+    until,
+};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
 /// How long a change may take to be seen, on a busy machine.
-pub const SOON: Duration = Duration::from_secs(60);
+pub(crate) const SOON: Duration = Duration::from_secs(60);
 
 /// The API version of the plugin's kind.
-pub const APP: &str = "app.example.com/v1";
+pub(crate) const APP: &str = "app.example.com/v1";
 
 /// A corner of the control plane. The host ends with it.
-pub struct Scene {
-    pub plane: &'static ControlPlane,
-    pub namespace: String,
-    pub class: String,
-    pub user: User,
+pub(crate) struct Scene {
+    pub(crate) plane: &'static ControlPlane,
+    pub(crate) namespace: String,
+    pub(crate) class: String,
+    pub(crate) user: User,
     kubeconfig: PathBuf,
     host: Option<Host>,
 }
 
 /// Lets this much time pass: a window in which nothing may happen has no condition to wait for.
-pub fn pass_time(window: Duration) -> Result<()> {
+pub(crate) fn pass_time(window: Duration) -> Result<()> {
     let watch = Stopwatch::start();
     until("the window to pass", window + SOON, || {
         Ok(if watch.elapsed() >= window {
@@ -37,15 +40,25 @@ pub fn pass_time(window: Duration) -> Result<()> {
 
 /// The rules that the host itself needs, beside those of registrations.
 fn host_rules() -> Vec<Value> {
-    let rule = |group: &str, resources: &[&str], verbs: &[&str]| {
-        json!({ "apiGroups": [group], "resources": resources, "verbs": verbs })
-    };
+    let rule = |group: &str, resources: &[&str], verbs: &[&str]| json!({ "apiGroups": [group], "resources": resources, "verbs": verbs });
     vec![
-        rule("kybern.dev", &["plugins"], &["get", "list", "watch", "patch"]),
+        rule(
+            "kybern.dev",
+            &["plugins"],
+            &["get", "list", "watch", "patch"],
+        ),
         rule("kybern.dev", &["plugins/status"], &["patch"]),
         rule("kybern.dev", &["plugins/finalizers"], &["update"]),
-        rule("apiextensions.k8s.io", &["customresourcedefinitions"], &["get", "list", "watch", "create", "patch"]),
-        rule("coordination.k8s.io", &["leases"], &["get", "create", "update", "patch"]),
+        rule(
+            "apiextensions.k8s.io",
+            &["customresourcedefinitions"],
+            &["get", "list", "watch", "create", "patch"],
+        ),
+        rule(
+            "coordination.k8s.io",
+            &["leases"],
+            &["get", "create", "update", "patch"],
+        ),
         rule("events.k8s.io", &["events"], &["create", "patch"]),
         rule("", &["configmaps"], &["get", "list", "watch"]),
     ]
@@ -53,12 +66,12 @@ fn host_rules() -> Vec<Value> {
 
 impl Scene {
     /// A corner of the control plane that all tests share: etcd and API server alone.
-    pub fn new(name: &str) -> Result<Self> {
+    pub(crate) fn new(name: &str) -> Result<Self> {
         Self::on(kybern_testcluster::shared()?, name)
     }
 
     /// A corner of this control plane.
-    pub fn on(plane: &'static ControlPlane, name: &str) -> Result<Self> {
+    pub(crate) fn on(plane: &'static ControlPlane, name: &str) -> Result<Self> {
         plane.install_crd(&crd()?)?;
         let namespace = plane.namespace(name)?;
         let user = plane.service_account(&namespace, "kybern")?;
@@ -75,31 +88,37 @@ impl Scene {
         Ok(scene)
     }
 
-    pub fn client(&self) -> &'static Client {
+    pub(crate) fn client(&self) -> &'static Client {
         self.plane.client()
     }
 
     /// Gives the host its own rights and those that `kybern rbac` says these registrations need.
-    pub fn grant(&self, registrations: &[Value]) -> Result<()> {
+    pub(crate) fn grant(&self, registrations: &[Value]) -> Result<()> {
         let mut rules = host_rules();
         if !registrations.is_empty() {
             let file = self.plane.folder().join(format!("{}.json", self.namespace));
-            std::fs::write(&file, json!({ "apiVersion": "v1", "kind": "List", "items": registrations }).to_string())?;
+            std::fs::write(
+                &file,
+                json!({ "apiVersion": "v1", "kind": "List", "items": registrations }).to_string(),
+            )?;
             let text = kybern(&["rbac", "-f", &file.to_string_lossy()])?;
             let role: Value = serde_saphyr::from_str(&text)?;
-            let needed = role.pointer("/rules").and_then(Value::as_array).context("rules")?;
+            let needed = role
+                .pointer("/rules")
+                .and_then(Value::as_array)
+                .context("rules")?;
             rules.extend(needed.iter().cloned());
         }
         self.plane.grant(&self.user, &Value::from(rules))
     }
 
     /// Starts the host and waits until it is ready.
-    pub fn start_host(&mut self) -> Result<()> {
+    pub(crate) fn start_host(&mut self) -> Result<()> {
         self.start_host_with(&[])
     }
 
     /// Starts the host with further arguments.
-    pub fn start_host_with(&mut self, arguments: &[&str]) -> Result<()> {
+    pub(crate) fn start_host_with(&mut self, arguments: &[&str]) -> Result<()> {
         let mut host = self.launch(arguments)?;
         host.wait_ready()?;
         self.host = Some(host);
@@ -107,7 +126,7 @@ impl Scene {
     }
 
     /// Starts one more host of this corner; the caller keeps it.
-    pub fn launch(&self, arguments: &[&str]) -> Result<Host> {
+    pub(crate) fn launch(&self, arguments: &[&str]) -> Result<Host> {
         let mut all = vec!["--namespaces".to_owned(), self.namespace.clone()];
         all.extend(["--lease-namespace".to_owned(), self.namespace.clone()]);
         if !arguments.iter().any(|a| a.starts_with("--leader-elect")) {
@@ -125,7 +144,7 @@ impl Scene {
     }
 
     /// Stops the host and waits until it has ended.
-    pub fn stop_host(&mut self) -> Result<()> {
+    pub(crate) fn stop_host(&mut self) -> Result<()> {
         if let Some(host) = self.host.take() {
             host.stop()?;
         }
@@ -133,16 +152,16 @@ impl Scene {
     }
 
     /// Kills the host.
-    pub fn kill_host(&mut self) {
+    pub(crate) fn kill_host(&mut self) {
         self.host = None;
     }
 
-    pub fn host(&self) -> &Host {
+    pub(crate) fn host(&self) -> &Host {
         self.host.as_ref().expect("the host runs")
     }
 
     /// A registration of AppService for this corner, not yet created.
-    pub fn appservice(&self) -> Result<Value> {
+    pub(crate) fn appservice(&self) -> Result<Value> {
         Ok(json!({
             "apiVersion": "kybern.dev/v1alpha1",
             "kind": "Plugin",
@@ -163,31 +182,37 @@ impl Scene {
     }
 
     /// Creates a registration with the rights that it needs, and waits for `Ready=True`.
-    pub fn register(&self, registration: &Value) -> Result<Object> {
+    pub(crate) fn register(&self, registration: &Value) -> Result<Object> {
         let object = self.submit(registration)?;
         self.plugin_condition(&object, "Ready", "True")?;
         Ok(object)
     }
 
     /// Creates a registration with the rights that it needs.
-    pub fn submit(&self, registration: &Value) -> Result<Object> {
+    pub(crate) fn submit(&self, registration: &Value) -> Result<Object> {
         self.grant(std::slice::from_ref(registration))?;
         self.client().create(registration)?;
         Object::of(registration)
     }
 
     /// Waits until an object is there and as expected; the object.
-    pub fn wait(&self, object: &Object, is: impl Fn(&Value) -> bool) -> Result<Value> {
-        self.client().wait_for(object, "to be as expected", SOON, is)
+    pub(crate) fn wait(&self, object: &Object, is: impl Fn(&Value) -> bool) -> Result<Value> {
+        self.client()
+            .wait_for(object, "to be as expected", SOON, is)
     }
 
     /// Waits until a condition of a registration has this status; the condition.
-    pub fn plugin_condition(&self, object: &Object, kind: &str, status: &str) -> Result<Value> {
+    pub(crate) fn plugin_condition(
+        &self,
+        object: &Object,
+        kind: &str,
+        status: &str,
+    ) -> Result<Value> {
         condition(self.client(), object, kind, |c| c["status"] == status)
     }
 
     /// Starts the host and registers AppService.
-    pub fn with_appservice(name: &str) -> Result<Self> {
+    pub(crate) fn with_appservice(name: &str) -> Result<Self> {
         let mut scene = Self::new(name)?;
         let registration = scene.appservice()?;
         scene.grant(std::slice::from_ref(&registration))?;
@@ -197,12 +222,12 @@ impl Scene {
     }
 
     /// An object of this corner's namespace.
-    pub fn object(&self, api_version: &str, kind: &str, name: &str) -> Object {
+    pub(crate) fn object(&self, api_version: &str, kind: &str, name: &str) -> Object {
         Object::new(api_version, kind, &self.namespace, name)
     }
 
     /// The fixture's AppService, in this namespace, without its fixed node port.
-    pub fn app(&self, name: &str, size: u32) -> Value {
+    pub(crate) fn app(&self, name: &str, size: u32) -> Value {
         json!({
             "apiVersion": APP,
             "kind": "AppService",
@@ -212,7 +237,7 @@ impl Scene {
     }
 
     /// Creates an AppService and waits for both children.
-    pub fn create_app(&self, name: &str, size: u32) -> Result<(Object, Object, Object)> {
+    pub(crate) fn create_app(&self, name: &str, size: u32) -> Result<(Object, Object, Object)> {
         let app = self.app(name, size);
         self.client().create(&app)?;
         let (app, deployment, service) = self.app_objects(name);
@@ -223,7 +248,7 @@ impl Scene {
     }
 
     /// The AppService of that name, its Deployment and its Service.
-    pub fn app_objects(&self, name: &str) -> (Object, Object, Object) {
+    pub(crate) fn app_objects(&self, name: &str) -> (Object, Object, Object) {
         (
             self.object(APP, "AppService", name),
             self.object("apps/v1", "Deployment", name),
@@ -232,12 +257,17 @@ impl Scene {
     }
 
     /// Waits until the CR's Ready condition satisfies `is`; the condition.
-    pub fn ready_reason(&self, object: &Object, _what: &str, is: impl Fn(&Value) -> bool) -> Result<Value> {
+    pub(crate) fn ready_reason(
+        &self,
+        object: &Object,
+        _what: &str,
+        is: impl Fn(&Value) -> bool,
+    ) -> Result<Value> {
         condition(self.client(), object, "Ready", is)
     }
 
     /// Waits until the host has made no write for `quiet`, and returns the writes of that window: none.
-    pub fn converged(&self) -> Result<()> {
+    pub(crate) fn converged(&self) -> Result<()> {
         let quiet = Duration::from_secs(3);
         until("the host to come to rest", SOON, || {
             let mark = self.plane.audit().mark()?;
@@ -252,17 +282,19 @@ impl Scene {
     }
 
     /// Writes of the host in a window of this length.
-    pub fn writes_within(&self, window: Duration) -> Result<Vec<Request>> {
+    pub(crate) fn writes_within(&self, window: Duration) -> Result<Vec<Request>> {
         let mark = self.plane.audit().mark()?;
         pass_time(window)?;
         self.plane.audit().writes_of(&self.user, mark)
     }
 
     /// Events about an object with this reason, waited for.
-    pub fn event(&self, name: &str, reason: &str) -> Result<Value> {
+    pub(crate) fn event(&self, name: &str, reason: &str) -> Result<Value> {
         let folder = Object::new("events.k8s.io/v1", "Event", &self.namespace, "");
         until(&format!("an Event {reason} on {name}"), SOON, || {
-            let events = self.client().list(&folder.api_version, &folder.kind, Some(&self.namespace))?;
+            let events =
+                self.client()
+                    .list(&folder.api_version, &folder.kind, Some(&self.namespace))?;
             let found = events
                 .iter()
                 .find(|e| e["reason"] == reason && e["regarding"]["name"] == name)
@@ -273,7 +305,12 @@ impl Scene {
 }
 
 /// Waits until a condition of an object satisfies `is`; the condition.
-pub fn condition(client: &Client, object: &Object, kind: &str, is: impl Fn(&Value) -> bool) -> Result<Value> {
+pub(crate) fn condition(
+    client: &Client,
+    object: &Object,
+    kind: &str,
+    is: impl Fn(&Value) -> bool,
+) -> Result<Value> {
     let find = |value: &Value| -> Option<Value> {
         value["status"]["conditions"]
             .as_array()?
@@ -281,18 +318,22 @@ pub fn condition(client: &Client, object: &Object, kind: &str, is: impl Fn(&Valu
             .find(|c| c["type"] == kind)
             .cloned()
     };
-    let value = client.wait_for(object, &format!("condition {kind}"), SOON, |value| find(value).is_some_and(|c| is(&c)))?;
+    let value = client.wait_for(object, &format!("condition {kind}"), SOON, |value| {
+        find(value).is_some_and(|c| is(&c))
+    })?;
     find(&value).context("the condition was there")
 }
 
 /// The Plugin CRD.
-pub fn crd() -> Result<Value> {
+pub(crate) fn crd() -> Result<Value> {
     Ok(serde_saphyr::from_str(&kybern(&["crd"])?)?)
 }
 
 /// Runs `kybern` and returns its standard output.
-pub fn kybern(arguments: &[&str]) -> Result<String> {
-    let output = Command::new(kybern_testcluster::kybern()?).args(arguments).output()?;
+pub(crate) fn kybern(arguments: &[&str]) -> Result<String> {
+    let output = Command::new(kybern_testcluster::kybern()?)
+        .args(arguments)
+        .output()?;
     ensure!(
         output.status.success(),
         "kybern {}: {}\n{}{}",

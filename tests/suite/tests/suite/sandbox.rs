@@ -1,0 +1,233 @@
+//! A hostile plugin ends its own passes and nothing else: host, neighbours and cluster go on.
+
+use crate::scene::{Scene, pass_time};
+use anyhow::Result;
+use kybern_testcluster::{Object, guest};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// The API version of the hostile plugin's kind.
+const EVIL: &str = "evil.example.com/v1";
+
+/// The window in which a failing plugin may not keep the host busy.
+const WINDOW: Duration = Duration::from_secs(5);
+
+/// Mode, reason of the condition, and what its message says.
+const MISBEHAVIOURS: &[(&str, &str, &str)] = &[
+    ("trap", "PluginTrapped", "told to trap"),
+    ("deep-recursion", "PluginTrapped", "stack"),
+    ("loop", "PluginOutOfTime", "500ms"),
+    ("memory", "PluginOutOfMemory", "64"),
+    ("big-output", "InvalidPlan", "bytes"),
+    ("not-json", "InvalidPlan", "JSON"),
+    ("deep-json", "InvalidPlan", "deep"),
+    ("not-a-plan", "InvalidPlan", "children"),
+    ("unknown-action", "InvalidPlan", "formatDisk"),
+    ("outside-grants", "NotGranted", "Secret"),
+    ("sense-trap", "PluginTrapped", "sense was told to trap"),
+    ("sense-not-json", "InvalidPlan", "sense"),
+    ("internal", "PluginFailed", "told to fail"),
+];
+
+impl Scene {
+    /// A registration of the hostile plugin for this corner, not yet created.
+    pub(crate) fn evil(&self) -> Result<Value> {
+        Ok(json!({
+            "apiVersion": "kybern.dev/v1alpha1",
+            "kind": "Plugin",
+            "metadata": { "name": format!("{}-evil", self.namespace) },
+            "spec": {
+                "class": self.class,
+                "resources": [{ "group": "evil.example.com", "version": "v1", "kind": "Evil" }],
+                "source": { "file": guest("kybern-evil")? },
+                "grants": {
+                    "read": [{ "group": "", "kinds": ["ConfigMap"] }],
+                    "write": [{ "group": "", "kinds": ["ConfigMap"], "verbs": ["apply", "delete"] }],
+                },
+            },
+        }))
+    }
+
+    /// Starts the host with AppService and the hostile plugin side by side.
+    pub(crate) fn with_evil(name: &str) -> Result<Self> {
+        let mut scene = Self::new(name)?;
+        let registrations = [scene.appservice()?, scene.evil()?];
+        scene.grant(&registrations)?;
+        scene.start_host()?;
+        for registration in &registrations {
+            scene.client().create(registration)?;
+        }
+        for registration in &registrations {
+            scene.plugin_condition(&Object::of(registration)?, "Ready", "True")?;
+        }
+        Ok(scene)
+    }
+
+    /// Creates a custom resource of the hostile plugin, called like its mode.
+    pub(crate) fn create_evil(&self, mode: &str) -> Result<Object> {
+        self.client().create(&json!({
+            "apiVersion": EVIL, "kind": "Evil",
+            "metadata": { "name": mode, "namespace": self.namespace },
+            "spec": { "mode": mode },
+        }))?;
+        Ok(self.object(EVIL, "Evil", mode))
+    }
+
+    /// The sum of a metric's samples whose labels contain `label`.
+    pub(crate) fn metric(&self, name: &str, label: &str) -> Result<f64> {
+        let text = self.host().metrics()?;
+        Ok(text
+            .lines()
+            .filter(|line| line.starts_with(&format!("{name}{{")) && line.contains(label))
+            .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+            .sum())
+    }
+
+    /// Gives the host further rights, or, by `keep`, takes some away.
+    pub(crate) fn change_rules(&self, keep: impl Fn(&Value) -> bool, more: &[Value]) -> Result<()> {
+        let role = format!("test:{}", self.user.name());
+        let role = Object::cluster("rbac.authorization.k8s.io/v1", "ClusterRole", &role);
+        let mut rules = self.client().get(&role)?["rules"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
+        rules.retain(keep);
+        rules.extend(more.iter().cloned());
+        self.plane.grant(&self.user, &Value::from(rules))
+    }
+}
+
+#[test]
+fn each_misbehaviour_is_a_condition_and_an_event_and_hurts_nobody_else() -> Result<()> {
+    let scene = Scene::with_evil("evil")?;
+    for (mode, ..) in MISBEHAVIOURS {
+        scene.create_evil(mode)?;
+    }
+    let mut wrong = Vec::new();
+    for (mode, reason, words) in MISBEHAVIOURS {
+        let evil = scene.object(EVIL, "Evil", mode);
+        let condition = scene.ready_reason(&evil, mode, |c| c["status"] == "False")?;
+        let message = condition["message"].as_str().unwrap_or_default();
+        if condition["reason"] != *reason || !message.contains(words) {
+            wrong.push(format!("{mode}: {} {message}", condition["reason"]));
+        }
+        let event = scene.event(mode, condition["reason"].as_str().unwrap_or_default())?;
+        assert_eq!(event["type"], "Warning", "{mode}: {event}");
+        assert_eq!(event["note"], condition["message"], "{mode}");
+    }
+    assert!(wrong.is_empty(), "conditions that do not fit: {wrong:#?}");
+
+    // The neighbour works while all of them fail.
+    scene.create_app("web", 1)?;
+
+    // No hot loop: neither writes nor calls.
+    let plugin = format!("{}-evil", scene.namespace);
+    let calls = scene.metric("kybern_plugin_calls_total", &plugin)?;
+    assert!(calls >= 13.0, "the metric counts: {calls}");
+    let writes = scene.writes_within(WINDOW)?;
+    assert!(writes.len() <= 4, "writes in {WINDOW:?}: {writes:#?}");
+    let calls = scene.metric("kybern_plugin_calls_total", &plugin)? - calls;
+    assert!(calls <= 80.0, "{calls} calls in {WINDOW:?}");
+
+    // Nothing was written for them.
+    let maps = scene
+        .client()
+        .list("v1", "ConfigMap", Some(&scene.namespace))?;
+    assert!(maps.is_empty(), "{maps:#?}");
+
+    // A good spec heals each at once, whatever its backoff.
+    for (mode, ..) in MISBEHAVIOURS {
+        let evil = scene.object(EVIL, "Evil", mode);
+        scene
+            .client()
+            .merge_patch(&evil, &json!({ "spec": { "mode": "ok" } }))?;
+    }
+    for (mode, ..) in MISBEHAVIOURS {
+        let map = scene.wait(&scene.object("v1", "ConfigMap", mode), |_| true)?;
+        assert_eq!(map["data"]["mode"], "ok");
+        let evil = scene.object(EVIL, "Evil", mode);
+        scene.ready_reason(&evil, mode, |c| c["status"] == "True")?;
+    }
+    scene.converged()
+}
+
+#[test]
+fn a_plan_outside_its_grants_is_refused_whole_though_the_host_itself_may_all_of_it() -> Result<()> {
+    let scene = Scene::with_evil("grants")?;
+    // Only the host's own check is left between the plan and the cluster.
+    scene.change_rules(
+        |_| true,
+        &[json!({
+            "apiGroups": ["", "rbac.authorization.k8s.io"],
+            "resources": ["secrets", "clusterroles"], "verbs": ["*"],
+        })],
+    )?;
+    let secret = scene.client().create(&json!({
+        "apiVersion": "v1", "kind": "Secret",
+        "metadata": { "name": "database", "namespace": scene.namespace },
+        "stringData": { "password": "x" },
+    }))?;
+    let mark = scene.plane.audit().mark()?;
+    let evil = scene.create_evil("outside-grants")?;
+    let condition = scene.ready_reason(&evil, "Evil", |c| c["status"] == "False")?;
+    let message = condition["message"].as_str().unwrap_or_default();
+    for word in ["Secret", "ClusterRole", "nothing was written"] {
+        assert!(message.contains(word), "`{word}` in: {message}");
+    }
+    pass_time(Duration::from_secs(2))?;
+    let asked: Vec<_> = scene
+        .plane
+        .audit()
+        .since(mark)?
+        .into_iter()
+        .filter(|r| r.user == scene.user.name())
+        .filter(|r| {
+            ["secrets", "clusterroles"].contains(&r.resource.as_str())
+                || (r.resource == "configmaps" && r.writes())
+        })
+        .collect();
+    assert!(asked.is_empty(), "{asked:#?}");
+    let after = scene
+        .client()
+        .get(&scene.object("v1", "Secret", "database"))?;
+    assert_eq!(
+        after["metadata"]["resourceVersion"],
+        secret["metadata"]["resourceVersion"]
+    );
+    let role = Object::cluster("rbac.authorization.k8s.io/v1", "ClusterRole", "evil");
+    assert!(scene.client().find(&role)?.is_none());
+    Ok(())
+}
+
+#[test]
+fn the_same_situation_gives_the_same_plan_also_from_a_plugin_that_tries_to_differ() -> Result<()> {
+    // The host of a scene calls each decide twice and compares.
+    let scene = Scene::with_evil("pure")?;
+    let evil = scene.create_evil("impure")?;
+    let map = scene.wait(&scene.object("v1", "ConfigMap", "impure"), |_| true)?;
+    assert_eq!(
+        map["data"]["calls"], "0",
+        "each call has an instance of its own: {}",
+        map["data"]
+    );
+    assert_eq!(
+        map["data"]["leftovers"], "0",
+        "memory of another call: {}",
+        map["data"]
+    );
+    scene.ready_reason(&evil, "Evil", |c| c["status"] == "True")?;
+    let (app, deployment, _) = scene.create_app("web", 1)?;
+    scene
+        .client()
+        .merge_patch(&app, &json!({ "spec": { "size": 2 } }))?;
+    scene.wait(&deployment, |d| d["spec"]["replicas"] == 2)?;
+    for plugin in [scene.namespace.clone(), format!("{}-evil", scene.namespace)] {
+        let label = format!("plugin=\"{plugin}\"");
+        assert!(scene.metric("kybern_plugin_calls_total", &label)? > 0.0);
+        assert!(
+            scene.metric("kybern_plugin_crashes_total", &label)? < 1.0,
+            "{plugin}"
+        );
+    }
+    Ok(())
+}
