@@ -325,6 +325,52 @@ fn table_stats(key: &KindKey, version: &Version) -> TableStats {
 mod tests {
     use super::*;
     use crate::change::Origin;
+    use crate::index;
+    use crate::key::Index;
+    use crate::postings::Position;
+
+    /// Two keys may have one hash: the key decides.
+    #[test]
+    fn a_candidate_with_another_key_is_not_found() {
+        let key = KindKey::new("", "v1", "Pod");
+        let (mut writer, reader) = store(StoreConfig::default());
+        let table = key.clone();
+        let raw = r#"{"metadata":{"name":"a","namespace":"n","uid":"u","labels":{"app":"x"},
+            "ownerReferences":[{"uid":"o","controller":true}]},"spec":{"node":"m"}}"#
+            .into();
+        let origin = Origin::Watch;
+        let label_keys = vec!["app".to_owned()];
+        let path: crate::path::Path = "spec.node".parse().unwrap();
+        let changes = vec![
+            Change::Define(TableDef {
+                key: key.clone(),
+                schema: "core".to_owned(),
+                plural: "pods".to_owned(),
+                namespaced: true,
+                label_keys,
+                path_indexes: vec![path.clone()],
+            }),
+            Change::Upsert { table, raw, origin },
+        ];
+        writer.apply(Batch { changes });
+        let position = Position { block: 0, row: 0 };
+        let view = reader.snapshot().table(&key).unwrap();
+        for (index, own) in [
+            (Index::Uid, "u"),
+            (Index::Name, "n/a"),
+            (Index::Owner, "o"),
+            (Index::Namespace, "n"),
+            (Index::Label("app".to_owned()), "x"),
+            (Index::Path(path), "m"),
+        ] {
+            let version = writer.tables[0].version();
+            let hashes = version.indexes.get(&index).unwrap();
+            hashes.insert(index::hash("other"), position);
+            assert_eq!(view.lookup(&index, own).len(), 1, "{index}");
+            assert_eq!(view.lookup(&index, "other").len(), 0, "{index}");
+            assert_eq!(view.lookup(&index, "").len(), 0, "{index}");
+        }
+    }
 
     /// What outlives its rows in the indexes would be found by no look-up and
     /// freed by nobody.
