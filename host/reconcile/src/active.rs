@@ -145,6 +145,12 @@ impl Active {
         kybern_interface::names::cleanup_finalizer(self.name())
     }
 
+    /// Whether a CR is this registration's business: it is selected, or it is being deleted and
+    /// waits for our finalizer, whatever its labels say by now.
+    pub(crate) fn in_charge(&self, primary: &Primary, row: &Row) -> bool {
+        primary.selects(row) || (row.deleting() && row.finalizers().contains(&self.finalizer()))
+    }
+
     /// The primary kind with this table.
     pub fn primary(&self, table: &KindKey) -> Option<&Primary> {
         self.primaries.iter().find(|p| p.table() == *table)

@@ -74,6 +74,8 @@ pub(crate) async fn follow(
     let acted = actor.run(&planned.tasks, &planned.checked.deletes).await;
     watch_names(shared, cx, &acted);
     let complete = acted.complete();
+    // A write whose answer had no object leaves nothing to compare with later.
+    let known = acted.children.len() >= planned.tasks.len();
     outcome.finding = Finding::of_acted(&acted);
     for (target, _) in &acted.problems {
         // What was remembered of a child in trouble may not hold any more.
@@ -107,7 +109,9 @@ pub(crate) async fn follow(
         outcome.finding = finding;
         return outcome;
     }
-    settle(shared, cx, memory, now);
+    if known {
+        settle(shared, cx, memory, now);
+    }
     outcome
 }
 

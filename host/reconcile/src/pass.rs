@@ -127,7 +127,7 @@ pub(crate) fn locate(shared: &Shared, key: &CrKey) -> Located {
             .into_iter()
             .next()
     });
-    let Some(row) = row.filter(|row| primary.selects(row)) else {
+    let Some(row) = row.filter(|row| registered.active.in_charge(&primary, row)) else {
         return Located::Gone;
     };
     let owner = Owner::of(&registered.active, &primary, key, &row);

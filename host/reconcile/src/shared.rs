@@ -122,7 +122,7 @@ impl Shared {
             };
             for chunk in view.scan() {
                 for row in (0..chunk.len()).filter_map(|at| chunk.row(at)) {
-                    if primary.selects(&row) {
+                    if registered.active.in_charge(primary, &row) {
                         let key = CrKey::of(plugin, &table, &row);
                         self.know(&key, &row);
                         self.queue.lock().add(&key, priority, Why::default());
@@ -193,7 +193,8 @@ impl Shared {
                     continue;
                 };
                 let rows: Vec<&Row> = change.old.iter().chain(&change.new).collect();
-                if !rows.iter().any(|row| primary.selects(row)) {
+                let ours = |row: &&Row| registered.active.in_charge(primary, row);
+                if !rows.iter().any(ours) {
                     continue;
                 }
                 let Some(row) = rows.last() else { continue };

@@ -118,7 +118,7 @@ fn disturb(events: Vec<Change>, seed: u64) -> Vec<Change> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, max_shrink_iters: 200, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 64, max_shrink_iters: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn whatever_happens_to_events_the_end_is_what_the_crs_say(

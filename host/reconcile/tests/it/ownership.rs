@@ -361,3 +361,51 @@ async fn an_explicit_delete_takes_only_the_object_that_was_meant() {
     world.settle().await;
     assert_eq!(world.api.writes(), Vec::<String>::new());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_child_that_comes_back_from_a_backup_is_pruned_again() {
+    let world = World::new();
+    world
+        .api
+        .put("user", cr("a", json!({ "maps": { "x": "1", "y": "1" } })));
+    world.settle().await;
+    let mut saved = world.api.get("ConfigMap", "ns", "a-y").unwrap();
+    world.api.edit("user", "App", "ns", "a", |a| {
+        a["spec"]["maps"] = json!({ "x": "1" })
+    });
+    world.settle().await;
+    assert!(world.api.get("ConfigMap", "ns", "a-y").is_none());
+    for key in ["uid", "resourceVersion", "managedFields"] {
+        saved["metadata"].as_object_mut().unwrap().remove(key);
+    }
+    world.api.put("backup", saved);
+    world.settle().await;
+    assert!(world.api.get("ConfigMap", "ns", "a-y").is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cr_that_is_no_longer_selected_still_gets_rid_of_our_finalizer() {
+    let mut world = World::bare();
+    let mut active = active("reg");
+    active.primaries[0].selector =
+        serde_json::from_value(json!({ "matchLabels": { "t": "1" } })).unwrap();
+    world.engine.register(active);
+    world.start();
+    world.decide(|_| {
+        Ok(plan(json!([apply(json!({
+            "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "far", "namespace": "else" },
+        }))])))
+    });
+    let mut object = cr("a", json!({}));
+    object["metadata"]["labels"] = json!({ "t": "1" });
+    world.api.put("user", object);
+    world.settle().await;
+    world.api.edit("user", "App", "ns", "a", |a| {
+        a["metadata"]["labels"] = json!({ "t": "2" })
+    });
+    world.settle().await;
+    world.api.delete("App", "ns", "a");
+    world.settle().await;
+    assert!(world.api.get("App", "ns", "a").is_none());
+    assert!(world.api.get("ConfigMap", "else", "far").is_none());
+}
