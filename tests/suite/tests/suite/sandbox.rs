@@ -16,16 +16,16 @@ const WINDOW: Duration = Duration::from_secs(5);
 const MISBEHAVIOURS: &[(&str, &str, &str)] = &[
     ("trap", "PluginTrapped", "told to trap"),
     ("deep-recursion", "PluginTrapped", "stack"),
-    ("loop", "PluginOutOfTime", "500ms"),
+    ("loop", "PluginOutOfTime", "500 ms"),
     ("memory", "PluginOutOfMemory", "64"),
     ("big-output", "InvalidPlan", "bytes"),
     ("not-json", "InvalidPlan", "JSON"),
     ("deep-json", "InvalidPlan", "deep"),
-    ("not-a-plan", "InvalidPlan", "children"),
+    ("not-a-plan", "InvalidPlan", "expected a sequence"),
     ("unknown-action", "InvalidPlan", "formatDisk"),
     ("outside-grants", "NotGranted", "Secret"),
     ("sense-trap", "PluginTrapped", "sense was told to trap"),
-    ("sense-not-json", "InvalidPlan", "sense"),
+    ("sense-not-json", "InvalidPlan", "not JSON"),
     ("internal", "PluginFailed", "told to fail"),
 ];
 
