@@ -15,7 +15,7 @@ pub(crate) enum ClusterCommand {
     /// Starts a fresh, isolated control plane, runs a command, tears everything down.
     ///
     /// The command sees KUBECONFIG (an administrator's), KYBERN_GUESTS (a directory of plugins), and
-    /// on its PATH kybern, kwok and, where they are, kubectl and helm. Its exit code is passed on.
+    /// on its PATH kybern and, where they are, kwok, kubectl and helm. Its exit code is passed on.
     Run(RunArgs),
 }
 
@@ -74,19 +74,19 @@ pub(crate) fn run(workspace: &Workspace, command: &ClusterCommand) -> Result<Exi
 
 /// The built programs before everything else on the PATH.
 fn search_path(workspace: &Workspace, args: &RunArgs) -> Result<std::ffi::OsString> {
-    let kwok = Component::Kwok.find()?;
-    let helm = if args.helm {
-        Some(Component::Helm.find()?)
-    } else {
-        Component::Helm.present()?
-    };
     let mut folders: Vec<PathBuf> = vec![workspace.target().join("debug")];
-    folders.extend(
-        [Some(kwok), helm]
-            .into_iter()
-            .flatten()
-            .filter_map(|program| program.parent().map(PathBuf::from)),
-    );
+    for (component, build) in [
+        (Component::Kwok, kybern_testcluster::go_is_there()),
+        (Component::Helm, args.helm),
+    ] {
+        let program = if build {
+            Some(component.find()?)
+        } else {
+            component.present()?
+        };
+        let folder = program.as_deref().and_then(std::path::Path::parent);
+        folders.extend(folder.map(PathBuf::from));
+    }
     // kubectl is among the ready-made programs, if there are such.
     folders.extend(std::env::var_os("KUBEBUILDER_ASSETS").map(PathBuf::from));
     if let Some(path) = std::env::var_os("PATH") {
