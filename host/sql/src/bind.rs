@@ -1,5 +1,6 @@
 //! Binds a cached plan to parameter values and one snapshot: one walk.
 
+use std::error::Error;
 use std::sync::Arc;
 
 use datafusion::catalog::default_table_source::{provider_as_source, source_as_provider};
@@ -71,16 +72,16 @@ fn external(error: SqlError) -> DataFusionError {
     DataFusionError::External(Box::new(error))
 }
 
-/// Takes our own error out of DataFusion's.
-pub(crate) fn own(error: DataFusionError, other: fn(&DataFusionError) -> SqlError) -> SqlError {
-    match error {
-        DataFusionError::External(inner) => match inner.downcast::<SqlError>() {
-            Ok(own) => *own,
-            Err(inner) => other(&DataFusionError::External(inner)),
-        },
-        DataFusionError::Context(_, inner) => own(*inner, other),
-        error => other(&error),
+/// Our own error, when that is what DataFusion's is about, however it is wrapped.
+pub(crate) fn own(error: &DataFusionError, other: fn(&DataFusionError) -> SqlError) -> SqlError {
+    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(current) = cause {
+        if let Some(own) = current.downcast_ref::<SqlError>() {
+            return own.clone();
+        }
+        cause = current.source();
     }
+    other(error)
 }
 
 /// The plan with values for its parameters and a snapshot behind every scan,
@@ -102,7 +103,7 @@ pub(crate) fn bind(
     });
     bound
         .map(|bound| bound.data)
-        .map_err(|error| own(error, SqlError::planning))
+        .map_err(|error| own(&error, SqlError::planning))
 }
 
 fn bind_scan(

@@ -17,11 +17,14 @@ use futures::StreamExt;
 use kybern_statement::Kind;
 use kybern_table::{KindKey, Reader, Snapshot, TableState};
 use parking_lot::{Mutex, RwLock};
+use tokio::time::Instant;
 
 use crate::bind::{Values, bind, own};
 use crate::cache::{CacheKey, PlanCache};
+use crate::contain::contained;
 use crate::explain::{explain, padded};
 use crate::functions::Functions;
+use crate::guard::{Deadline, guarded};
 use crate::lane::Lane;
 use crate::memory::StatementPool;
 use crate::names::Granted;
@@ -159,13 +162,9 @@ impl Engine {
             Some(planned) => planned,
             None => {
                 let (state, functions) = (&self.inner.state, &self.inner.functions);
-                let planned = Arc::new(planner::plan(
-                    sql,
-                    &catalog,
-                    access.grants(),
-                    state,
-                    functions,
-                )?);
+                let grants = access.grants();
+                let plan = async { planner::plan(sql, &catalog, grants, state, functions) };
+                let planned = Arc::new(contained(plan).await?);
                 self.inner.cache.lock().insert(key, Arc::clone(&planned));
                 planned
             }
@@ -202,25 +201,34 @@ impl Engine {
             params,
             now: self.now(),
         };
-        let batches = match &planned.lane {
+        let run = async { self.run(prepared, values, snapshot).await };
+        let (batches, schema) = (contained(run).await?, planned.plan.schema().as_arrow());
+        Answer::new(schema, &batches, planned.ordered).map_err(|error| SqlError::execution(&error))
+    }
+
+    async fn run(
+        &self,
+        prepared: &Prepared,
+        values: Values<'_>,
+        snapshot: &Snapshot,
+    ) -> Result<Vec<RecordBatch>, SqlError> {
+        match &prepared.planned.lane {
             Lane::KeyLookup(lookup) => {
                 let props = self.inner.state.execution_props();
                 let batches = lookup
                     .run(values, snapshot, prepared.namespace.as_ref(), props)
-                    .map_err(|error| own(error, SqlError::execution))?;
+                    .map_err(|error| own(&error, SqlError::execution))?;
                 let mut total = Total::default();
                 batches
                     .iter()
                     .try_for_each(|batch| total.add(batch, &self.inner.limits))?;
-                batches
+                Ok(batches)
             }
             Lane::General => {
                 let plan = self.physical(prepared, values, snapshot).await?;
-                self.collect(plan).await?
+                self.collect(plan).await
             }
-        };
-        let schema = planned.plan.schema().as_arrow();
-        Answer::new(schema, &batches, planned.ordered).map_err(|error| SqlError::execution(&error))
+        }
     }
 
     /// How a statement would be answered; for EXPLAIN ANALYZE also how it was.
@@ -243,7 +251,7 @@ impl Engine {
         {
             ready(prepared, snapshot)?;
             let plan = self.physical(prepared, values, snapshot).await?;
-            let batches = self.collect(Arc::clone(&plan)).await?;
+            let batches = contained(self.collect(Arc::clone(&plan))).await?;
             let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
             let shown = DisplayableExecutionPlan::with_metrics(plan.as_ref());
             text.push_str(&format!(
@@ -293,11 +301,16 @@ impl Engine {
         DefaultPhysicalPlanner::default()
             .create_physical_plan(&plan, &self.inner.state)
             .await
-            .map_err(|error| own(error, SqlError::planning))
+            .map_err(|error| own(&error, SqlError::planning))
     }
 
     async fn collect(&self, plan: Arc<dyn ExecutionPlan>) -> Result<Vec<RecordBatch>, SqlError> {
         let limits = &self.inner.limits;
+        let deadline = Deadline {
+            at: Instant::now() + limits.time,
+            time: limits.time,
+        };
+        let plan = guarded(plan, deadline).map_err(|error| SqlError::execution(&error))?;
         let pool = StatementPool::new(Arc::clone(&self.inner.pool), limits.statement_bytes);
         let runtime = RuntimeEnvBuilder::from_runtime_env(&self.inner.runtime)
             .with_memory_pool(Arc::new(pool))
@@ -319,14 +332,9 @@ impl Engine {
             }
             Ok(batches)
         };
-        match tokio::time::timeout(limits.time, run).await {
-            Ok(result) => result.map_err(|error| own(error, SqlError::execution)),
-            Err(_) => Err(SqlError::Limit {
-                message: format!(
-                    "the statement ran longer than {:?}; narrow it with WHERE",
-                    limits.time
-                ),
-            }),
+        match tokio::time::timeout_at(deadline.at, run).await {
+            Ok(result) => result.map_err(|error| own(&error, SqlError::execution)),
+            Err(_) => Err(deadline.error()),
         }
     }
 }
@@ -381,6 +389,8 @@ fn config() -> SessionConfig {
     let mut config = SessionConfig::new()
         // Tables are a few thousand rows: more partitions cost more than they give.
         .with_target_partitions(1)
+        // A nested-loop join can only be stopped between two batches of its right side.
+        .with_batch_size(2048)
         .with_information_schema(false);
     let options = config.options_mut();
     options.optimizer.enable_dynamic_filter_pushdown = false;

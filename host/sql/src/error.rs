@@ -5,7 +5,7 @@ use kybern_statement::StatementError;
 use kybern_table::KindKey;
 
 /// A statement that was not answered.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SqlError {
     /// The statement is not one that this host answers. Trying again does not help.
     #[error(transparent)]
@@ -65,35 +65,66 @@ impl SqlError {
     /// From the planner.
     pub(crate) fn planning(error: &DataFusionError) -> Self {
         match error.find_root() {
-            DataFusionError::Internal(message) => Self::Internal {
-                message: first_line(message),
+            DataFusionError::Internal(_) => Self::Internal {
+                message: plain(error),
             },
-            root => Self::Plan {
-                message: first_line(&root.strip_backtrace()),
+            _ => Self::Plan {
+                message: with_cure(plain(error)),
             },
         }
     }
 
     /// From the executor.
     pub(crate) fn execution(error: &DataFusionError) -> Self {
+        let message = plain(error);
         match error.find_root() {
-            DataFusionError::ResourcesExhausted(message) => Self::Limit {
+            DataFusionError::ResourcesExhausted(_) => Self::Limit {
                 message: format!(
-                    "the statement needs more memory than it may have: {}; read fewer rows or columns",
-                    first_line(message)
+                    "the statement needs more memory than it may have: {message}; read fewer rows or columns"
                 ),
             },
-            DataFusionError::Internal(message) => Self::Internal {
-                message: first_line(message),
-            },
-            root => Self::Execution {
-                message: first_line(&root.strip_backtrace()),
-            },
+            DataFusionError::Internal(_) => Self::Internal { message },
+            _ => Self::Execution { message },
         }
     }
 }
 
-/// Messages of the engine may go on with advice for its developers.
-fn first_line(message: &str) -> String {
-    message.lines().next().unwrap_or_default().trim().to_owned()
+/// What the engine says, without its own words for who says it and the advice
+/// for its developers that may follow.
+fn plain(error: &DataFusionError) -> String {
+    let text = error.find_root().strip_backtrace();
+    let mut message = text.lines().next().unwrap_or_default();
+    let said_by = [
+        "Error during planning: ",
+        "This feature is not implemented: ",
+        "Resources exhausted: ",
+        "Execution error: ",
+        "Arrow error: ",
+        "Internal error: ",
+        "External error: ",
+        "While expanding wildcard, ",
+        "Cast error: ",
+    ];
+    while let Some(rest) = said_by
+        .iter()
+        .find_map(|prefix| message.strip_prefix(prefix))
+    {
+        message = rest;
+    }
+    let message = message.split(", errors: ").next().unwrap_or(message);
+    message.chars().take(400).collect()
+}
+
+/// What to write instead, for the errors that people meet.
+fn with_cure(message: String) -> String {
+    let cure = if message.contains("Correlated scalar subquery must be aggregated") {
+        "; aggregate it, as with max(...), or join the table"
+    } else if message.starts_with("Invalid function") {
+        "; functions that give another result each time or make much out of little are left out"
+    } else if message.starts_with("Cannot coerce arithmetic expression") {
+        "; cast the text, as in spec.size::bigint"
+    } else {
+        ""
+    };
+    message + cure
 }

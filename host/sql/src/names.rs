@@ -43,7 +43,9 @@ impl<'a> Granted<'a> {
             .tables()
             .filter(|table| {
                 let short = table.info.short_names.iter().any(|name| name == wanted);
-                short || table.info.singular == wanted || table.info.def.plural == wanted
+                table.info.preferred && short
+                    || table.info.singular == wanted
+                    || table.info.def.plural == wanted
             })
             .map(|table| table.full_name())
             .collect();

@@ -1,1 +1,10 @@
-//! tests
+//! Behaviour of the engine over a small store.
+
+mod access;
+mod fixture;
+mod golden;
+mod lanes;
+mod limits;
+mod read_sets;
+mod snapshots;
+mod statements;

@@ -64,7 +64,10 @@ impl Rewriter<'_> {
                 kind: OrderByKind::Expressions(keys),
                 ..
             }) if outermost || limited => {
-                keys.extend((1..=output.len()).map(ordinal));
+                // A key that is there already is not repeated: engines take keys as a set.
+                let known: Vec<usize> = keys.iter().filter_map(|key| position(&key.expr)).collect();
+                let missing = (1..=output.len()).filter(|position| !known.contains(position));
+                keys.extend(missing.map(ordinal));
             }
             None if limited => self.arbitrary_limit = true,
             _ => {}
@@ -196,12 +199,14 @@ impl Rewriter<'_> {
                 return Ok(());
             }
         }
-        if projected.is_some() {
-            return self.order_by_expr(key);
+        if let Some(projected) = projected {
+            self.order_by_expr(key)?;
+            if let Some(position) = projected.position(&key.expr) {
+                key.expr = ordinal(position + 1).expr;
+            }
+            return Ok(());
         }
-        if let Expr::Value(value) = &key.expr
-            && matches!(value.value, Value::Number(..))
-        {
+        if position(&key.expr).is_some() {
             return Ok(());
         }
         // Over a set operation a path can only mean an output column of that name.
@@ -289,5 +294,16 @@ fn ordinal(position: usize) -> OrderByExpr {
             nulls_first: None,
         },
         with_fill: None,
+    }
+}
+
+/// The output column that a sort key of digits means.
+fn position(key: &Expr) -> Option<usize> {
+    match key {
+        Expr::Value(value) => match &value.value {
+            Value::Number(digits, _) => digits.parse().ok(),
+            _ => None,
+        },
+        _ => None,
     }
 }

@@ -16,6 +16,8 @@ pub(super) struct Projected {
 
 struct Projection {
     name: String,
+    /// What is selected, rewritten.
+    expr: Option<Expr>,
     /// Whether the author named it with AS.
     explicit: bool,
 }
@@ -26,6 +28,13 @@ impl Projected {
             .iter()
             .map(|column| column.name.clone())
             .collect()
+    }
+
+    /// The output column that is exactly this expression.
+    pub(super) fn position(&self, expr: &Expr) -> Option<usize> {
+        self.columns
+            .iter()
+            .position(|column| column.expr.as_ref() == Some(expr))
     }
 
     fn explicit(&self, name: &str) -> Option<usize> {
@@ -87,11 +96,12 @@ impl Rewriter<'_> {
                             SelectItem::ExprWithAlias { expr, alias }
                         }
                     };
-                    items.push(item);
                     columns.push(Projection {
                         name,
+                        expr: expr_of(&item),
                         explicit: false,
                     });
+                    items.push(item);
                 }
                 SelectItem::ExprWithAlias {
                     mut expr,
@@ -101,6 +111,7 @@ impl Rewriter<'_> {
                     settle(&mut alias);
                     columns.push(Projection {
                         name: alias.value.clone(),
+                        expr: Some(expr.clone()),
                         explicit: true,
                     });
                     items.push(SelectItem::ExprWithAlias { expr, alias });
@@ -110,11 +121,12 @@ impl Rewriter<'_> {
                 }
                 wildcard @ (SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..)) => {
                     for (item, name) in self.wildcard(&wildcard)? {
-                        items.push(item);
                         columns.push(Projection {
                             name,
+                            expr: expr_of(&item),
                             explicit: false,
                         });
+                        items.push(item);
                     }
                 }
             }
@@ -187,6 +199,15 @@ impl Rewriter<'_> {
             Some(scope) => Ok(scope.head(std::slice::from_ref(ident))?.is_some()),
             None => Ok(false),
         }
+    }
+}
+
+fn expr_of(item: &SelectItem) -> Option<Expr> {
+    match item {
+        SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => {
+            Some(expr.clone())
+        }
+        _ => None,
     }
 }
 

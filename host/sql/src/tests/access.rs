@@ -1,0 +1,258 @@
+//! What is not granted does not exist.
+
+use std::collections::BTreeMap;
+
+use super::fixture::{Cluster, kind};
+use crate::{AccessSet, RowScope, TableAccess};
+use kybern_table::{Index, Keys};
+
+fn grant(name: &str, scope: RowScope) -> TableAccess {
+    TableAccess {
+        table: kind(name),
+        scope,
+    }
+}
+
+#[tokio::test]
+async fn a_table_that_is_not_granted_is_nowhere() {
+    let cluster = Cluster::new();
+    let access = AccessSet::of(vec![
+        grant("Pod", RowScope::All),
+        grant("Node", RowScope::All),
+    ]);
+    for sql in [
+        "SELECT * FROM secrets",
+        "SELECT * FROM core.secrets",
+        "SELECT * FROM secret",
+        "SELECT name FROM pods WHERE EXISTS (SELECT 1 FROM secrets)",
+        "SELECT name FROM pods WHERE name = (SELECT max(name) FROM core.secrets)",
+        "WITH s AS (SELECT name FROM secrets) SELECT * FROM s",
+        "SELECT * FROM pods p JOIN secrets s ON s.name = p.name",
+        "EXPLAIN SELECT * FROM secrets",
+        "EXPLAIN ANALYZE SELECT * FROM core.secrets",
+        "SELECT * FROM pods, LATERAL (SELECT * FROM secrets) x",
+        "SELECT name FROM pods UNION SELECT name FROM secrets",
+    ] {
+        let text = cluster.text(sql, &[], &access).await;
+        assert!(text.contains("there is no table"), "{sql}: {text}");
+        // Its error is that of a name that never was, apart from the name itself.
+        let nothing = cluster
+            .text(&sql.replace("secret", "nothin"), &[], &access)
+            .await;
+        assert_eq!(text.replace("secret", "nothin"), nothing, "{sql}");
+        let own = cluster.engine.tables_of(
+            sql.trim_start_matches("EXPLAIN ")
+                .trim_start_matches("ANALYZE "),
+            &access,
+        );
+        assert!(own.is_err(), "{sql}");
+    }
+    assert_eq!(
+        cluster
+            .text("SELECT kind, rows FROM kybern.kinds", &[], &access)
+            .await,
+        "kind text | rows int\nNode | 3\nPod | 5"
+    );
+    let tables = "SELECT table_name FROM information_schema.tables";
+    assert_eq!(
+        cluster.text(tables, &[], &access).await,
+        "table_name text\nnodes\npods"
+    );
+    let columns = "SELECT DISTINCT table_name FROM information_schema.columns";
+    assert_eq!(
+        cluster.text(columns, &[], &access).await,
+        "table_name text\nnodes\npods"
+    );
+    // Neither is it suggested: deployments are near, but not granted.
+    let text = cluster.text("SELECT * FROM deployment", &[], &access).await;
+    assert!(
+        !text.contains("deployments") && text.contains("no table deployment"),
+        "{text}"
+    );
+    // A name that is ambiguous for others is not for those who see one of the tables.
+    let events = AccessSet::of(vec![grant("Event", RowScope::All)]);
+    let text = cluster.text("SELECT * FROM events", &[], &events).await;
+    assert!(
+        text.contains("events_k8s_io.events cannot be read"),
+        "{text}"
+    );
+    let none = cluster
+        .text("SELECT * FROM pods", &[], &AccessSet::of(Vec::new()))
+        .await;
+    assert!(none.contains("there is no table pods"), "{none}");
+}
+
+#[tokio::test]
+async fn plans_are_not_shared_between_grants() {
+    let cluster = Cluster::new();
+    let sql = "SELECT count(*) AS n FROM pods";
+    let count = async |access: &AccessSet| cluster.text(sql, &[], access).await;
+    let only_b = AccessSet::of(vec![grant("Pod", RowScope::Namespaces(vec!["b".into()]))]);
+    assert_eq!(count(&AccessSet::all()).await, "n int\n5");
+    assert_eq!(count(&only_b).await, "n int\n1");
+    assert!(
+        count(&AccessSet::of(Vec::new()))
+            .await
+            .contains("there is no table")
+    );
+    assert_eq!(count(&AccessSet::all()).await, "n int\n5");
+    let own = AccessSet::of(vec![grant("Pod", RowScope::OwnNamespace)]);
+    assert_eq!(count(&own.in_namespace("a")).await, "n int\n4");
+    assert_eq!(count(&own.in_namespace("b")).await, "n int\n1");
+    assert_eq!(count(&own.in_namespace("")).await, "n int\n0");
+    assert_eq!(count(&own).await, "n int\n0");
+    assert_eq!(
+        cluster.engine.cached_plans(),
+        3,
+        "one plan for all namespaces"
+    );
+}
+
+#[tokio::test]
+async fn rows_outside_of_the_scope_do_not_exist() {
+    let cluster = Cluster::new();
+    let labels = |own: bool| RowScope::Labels {
+        own_namespace: own,
+        match_labels: BTreeMap::from([("app".to_owned(), "shop".to_owned())]),
+    };
+    for (scope, namespace, pods) in [
+        (
+            RowScope::OwnNamespace,
+            "a",
+            "a/blog-1 a/shop-1 a/shop-2 a/shop-3",
+        ),
+        (RowScope::OwnNamespace, "b", "b/shop-1"),
+        (RowScope::OwnNamespace, "c", ""),
+        (
+            RowScope::Namespaces(vec!["b".into(), "c".into()]),
+            "a",
+            "b/shop-1",
+        ),
+        (RowScope::Namespaces(vec![]), "a", ""),
+        (labels(false), "a", "a/shop-1 a/shop-2 a/shop-3 b/shop-1"),
+        (labels(true), "b", "b/shop-1"),
+        (labels(true), "", ""),
+    ] {
+        let access = AccessSet::of(vec![
+            grant("Pod", scope.clone()),
+            grant("Node", RowScope::All),
+        ])
+        .in_namespace(namespace);
+        let visible: Vec<&str> = pods.split_whitespace().collect();
+        // However it is asked: scan, look-up by every key, join, subquery, count, OR, not.
+        for (sql, found) in [
+            (
+                "SELECT namespace || '/' || name AS p FROM pods",
+                visible.clone(),
+            ),
+            (
+                "SELECT DISTINCT p.namespace || '/' || p.name AS p FROM pods p, nodes",
+                visible.clone(),
+            ),
+            (
+                "SELECT namespace || '/' || name AS p FROM pods WHERE name = 'x' OR true",
+                visible.clone(),
+            ),
+            (
+                "SELECT x.p FROM (SELECT namespace || '/' || name AS p FROM pods) x",
+                visible.clone(),
+            ),
+            (
+                "SELECT namespace || '/' || name AS p FROM pods WHERE namespace = 'b' AND name = 'shop-1'",
+                visible
+                    .iter()
+                    .copied()
+                    .filter(|p| *p == "b/shop-1")
+                    .collect(),
+            ),
+            (
+                "SELECT namespace || '/' || name AS p FROM pods WHERE uid = 'Pod-a-blog-1'",
+                visible
+                    .iter()
+                    .copied()
+                    .filter(|p| *p == "a/blog-1")
+                    .collect(),
+            ),
+            (
+                "SELECT namespace || '/' || name AS p FROM pods WHERE labels['app'] = 'shop'",
+                visible
+                    .iter()
+                    .copied()
+                    .filter(|p| p.contains("shop"))
+                    .collect(),
+            ),
+            (
+                "SELECT namespace || '/' || name AS p FROM pods WHERE spec.nodeName = 'n2'",
+                visible
+                    .iter()
+                    .copied()
+                    .filter(|p| ["a/shop-2", "b/shop-1"].contains(p))
+                    .collect(),
+            ),
+        ] {
+            let text = cluster.text(sql, &[], &access).await;
+            let rows: Vec<&str> = text.lines().skip(1).collect();
+            assert_eq!(rows, found, "{scope:?} in {namespace}: {sql}");
+        }
+        let count = cluster
+            .text("SELECT count(*) AS n FROM pods", &[], &access)
+            .await;
+        assert_eq!(count, format!("n int\n{}", visible.len()), "{scope:?}");
+        let kinds = cluster
+            .text(
+                "SELECT rows FROM kybern.kinds WHERE kind = 'Pod'",
+                &[],
+                &access,
+            )
+            .await;
+        assert_eq!(kinds, "rows int\nNULL", "how many there are is not told");
+        let prepared = cluster
+            .engine
+            .prepare(
+                "SELECT name FROM pods WHERE namespace = 'b' AND name = 'shop-1'",
+                &access,
+            )
+            .await
+            .unwrap();
+        assert!(prepared.tables() == [kind("Pod")]);
+    }
+}
+
+/// A condition that fails on a hidden row would tell that the row is there.
+#[tokio::test]
+async fn conditions_never_see_hidden_rows() {
+    let cluster = Cluster::new();
+    let access = AccessSet::of(vec![grant("Pod", RowScope::Namespaces(vec!["a".into()]))]);
+    let sql =
+        "SELECT name FROM pods WHERE 1 / (CASE WHEN status.phase = 'Failed' THEN 0 ELSE 1 END) = 1";
+    let all = cluster.text(sql, &[], &AccessSet::all()).await;
+    assert!(all.to_lowercase().contains("divide by zero"), "{all}");
+    let some = cluster.text(sql, &[], &access).await;
+    assert_eq!(some.lines().count(), 5, "{some}");
+}
+
+#[tokio::test]
+async fn scopes_narrow_the_read_set() {
+    let cluster = Cluster::new();
+    let keys = async |scope: RowScope, namespace: &str| {
+        let access = AccessSet::of(vec![grant("Pod", scope)]).in_namespace(namespace);
+        let prepared = cluster
+            .engine
+            .prepare("SELECT name FROM pods", &access)
+            .await
+            .unwrap();
+        let mut scans = prepared.read_set(&[]).scans;
+        assert_eq!(scans.len(), 1);
+        scans.remove(0).keys
+    };
+    let namespaces = |values: &[&str]| Keys::Of {
+        index: Index::Namespace,
+        values: values.iter().map(|v| (*v).to_owned()).collect(),
+    };
+    assert_eq!(keys(RowScope::All, "a").await, Keys::All);
+    assert_eq!(keys(RowScope::OwnNamespace, "a").await, namespaces(&["a"]));
+    assert_eq!(
+        keys(RowScope::Namespaces(vec!["a".into(), "b".into()]), "x").await,
+        namespaces(&["a", "b"])
+    );
+}

@@ -1,0 +1,273 @@
+//! All lanes give equal answers, and look-ups find what scans find.
+
+use std::fmt::Write as _;
+
+use super::fixture::{Cluster, deployment, pod, text};
+use crate::{AccessSet, Param};
+use proptest::prelude::*;
+use serde_json::json;
+
+/// Pods that share names, apps, nodes and phases, in commits of random order.
+#[derive(Clone, Debug)]
+struct PodSpec {
+    namespace: usize,
+    name: usize,
+    app: usize,
+    node: Option<usize>,
+    running: bool,
+    deleted: bool,
+}
+
+fn pods() -> impl Strategy<Value = Vec<PodSpec>> {
+    let one = (
+        0..3usize,
+        0..4usize,
+        0..3usize,
+        proptest::option::of(0..3usize),
+        any::<bool>(),
+        prop::bool::weighted(0.2),
+    );
+    let one = one.prop_map(|(namespace, name, app, node, running, deleted)| PodSpec {
+        namespace,
+        name,
+        app,
+        node,
+        running,
+        deleted,
+    });
+    prop::collection::vec(one, 0..25)
+}
+
+pub(super) const NAMESPACES: [&str; 3] = ["a", "b", "c"];
+pub(super) const APPS: [&str; 3] = ["shop", "blog", "it's"];
+pub(super) const NODES: [&str; 3] = ["n1", "n2", "n3"];
+
+fn cluster(pods: &[PodSpec]) -> Cluster {
+    let mut cluster = Cluster::empty();
+    for spec in pods {
+        let phase = if spec.running { "Running" } else { "Pending" };
+        let node = spec.node.map(|node| NODES[node]);
+        let object = pod(
+            NAMESPACES[spec.namespace],
+            &format!("p{}", spec.name),
+            APPS[spec.app],
+            node,
+            phase,
+            json!("1"),
+        );
+        if spec.deleted {
+            cluster.delete(object)
+        } else {
+            cluster.put(object)
+        }
+    }
+    cluster.put(deployment("a", "shop", 1, None));
+    cluster
+}
+
+/// A condition, once as an index can use it and once as none can.
+#[derive(Clone, Debug)]
+struct Condition {
+    keyed: String,
+    plain: String,
+    /// Whether lane 1 answers it.
+    lane: bool,
+}
+
+fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
+fn condition() -> impl Strategy<Value = Condition> {
+    let column = |column: &'static str, values: Vec<String>, lane: bool| {
+        let values = prop::collection::vec(prop::sample::select(values), 1..6);
+        (values, 0..3usize).prop_map(move |(values, form)| {
+            let mut keyed = String::new();
+            let list = values
+                .iter()
+                .map(|v| literal(v))
+                .collect::<Vec<_>>()
+                .join(", ");
+            match form {
+                0 => write!(keyed, "{column} = {}", literal(&values[0])).unwrap(),
+                1 => write!(keyed, "{column} IN ({list})").unwrap(),
+                _ => {
+                    let chain: Vec<String> = values
+                        .iter()
+                        .map(|v| format!("{} = {column}", literal(v)))
+                        .collect();
+                    write!(keyed, "({})", chain.join(" OR ")).unwrap();
+                }
+            }
+            let plain = keyed.replace(column, &format!("({column} || '')"));
+            Condition { keyed, plain, lane }
+        })
+    };
+    let uids = || {
+        NAMESPACES
+            .iter()
+            .flat_map(|ns| (0..4).map(move |n| format!("Pod-{ns}-p{n}")))
+            .collect::<Vec<_>>()
+    };
+    let owners = || {
+        NAMESPACES
+            .iter()
+            .flat_map(|ns| APPS.iter().map(move |app| format!("Deployment-{ns}-{app}")))
+            .collect::<Vec<_>>()
+    };
+    let strings = |values: &[&str]| values.iter().map(|v| (*v).to_owned()).collect::<Vec<_>>();
+    let name =
+        (prop::sample::select(NAMESPACES.to_vec()), 0..4usize).prop_map(|(namespace, name)| {
+            Condition {
+                keyed: format!("namespace = '{namespace}' AND name = 'p{name}'"),
+                plain: format!("(namespace || '') = '{namespace}' AND (name || '') = 'p{name}'"),
+                lane: true,
+            }
+        });
+    prop_oneof![
+        column("uid", uids(), true),
+        column("owner_uid", owners(), true),
+        column("labels['app']", strings(&APPS), true),
+        column("spec.nodeName", strings(&NODES), true),
+        column("namespace", strings(&NAMESPACES), false),
+        column("name", strings(&["p0", "p1", "p2"]), false),
+        name,
+    ]
+}
+
+fn residual() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(vec![
+        "true",
+        "status.phase = 'Running'",
+        "spec.nodeName IS NULL",
+        "NOT (labels.app = 'shop')",
+        "spec.containers[0].image LIKE 'shop%' OR name = 'p1'",
+        "length(coalesce(spec.nodeName, '')) < 2 OR namespace <> 'a'",
+        "false",
+        "NULL",
+    ])
+}
+
+fn columns() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(vec![
+        "namespace, name",
+        "*",
+        "upper(name) AS n, spec.containers[0].resources.requests.cpu AS cpu, creation_timestamp",
+        "labels, spec.nodeName, status.phase = 'Running' AS up",
+        "object",
+        "1 AS one",
+    ])
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap();
+    runtime.block_on(future)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    #[test]
+    fn lane_1_is_lane_3_and_look_ups_are_scans(
+        pods in pods(),
+        condition in condition(),
+        residual in residual(),
+        columns in columns(),
+    ) {
+        let cluster = cluster(&pods);
+        let snapshot = cluster.snapshot();
+        block_on(async {
+            let sql = format!("SELECT {columns} FROM pods WHERE {} AND ({residual})", condition.keyed);
+            let prepared = cluster.engine.prepare(&sql, &AccessSet::all()).await
+                .unwrap_or_else(|error| panic!("{sql}: {error}"));
+            let removed = matches!(residual, "false" | "NULL");
+            if !removed {
+                // An index that the condition or the residual names may be used.
+                prop_assert!(prepared.is_key_lookup() || !condition.lane, "{}", sql);
+            }
+            let answer = cluster.engine.execute(&prepared, &[], &snapshot).await
+                .unwrap_or_else(|error| panic!("{sql}: {error}"));
+            let general = cluster.engine.execute_generally(&prepared, &[], &snapshot).await.unwrap();
+            prop_assert_eq!(text(&answer), text(&general), "{}", &sql);
+            prop_assert_eq!(answer.fingerprint, general.fingerprint, "{}", &sql);
+            let plain = format!("SELECT {columns} FROM pods WHERE {} AND ({residual})", condition.plain);
+            let scanned = cluster.ask(&plain, &[]).await.unwrap_or_else(|error| panic!("{plain}: {error}"));
+            prop_assert_eq!(text(&answer), text(&scanned), "{} and {}", &sql, &plain);
+            Ok(())
+        })?;
+    }
+
+    #[test]
+    fn a_parameter_is_its_literal(
+        pods in pods(),
+        values in prop::collection::vec(prop::sample::select(
+            vec!["a", "p1", "shop", "it's", "n1", "Pod-a-p1", "Deployment-a-shop", ""]), 2),
+    ) {
+        let cluster = cluster(&pods);
+        block_on(async {
+            for column in ["uid", "owner_uid", "labels['app']", "spec.nodeName", "namespace", "name", "status.phase"] {
+                let parameters = format!("SELECT name FROM pods WHERE {column} = $1 OR {column} = $2");
+                let params: Vec<Param> = values.iter().map(|value| Param::from(*value)).collect();
+                let literals = format!(
+                    "SELECT name FROM pods WHERE {column} = {} OR {column} = {}",
+                    literal(values[0]), literal(values[1]),
+                );
+                let one = cluster.ask(&parameters, &params).await.unwrap();
+                let other = cluster.ask(&literals, &[]).await.unwrap();
+                prop_assert_eq!(text(&one), text(&other), "{} {:?}", column, values);
+            }
+            Ok(())
+        })?;
+    }
+}
+
+#[tokio::test]
+async fn lanes_are_chosen() {
+    let cluster = Cluster::new();
+    for (sql, lookup) in [
+        ("SELECT name FROM pods WHERE uid = $1", true),
+        (
+            "SELECT name FROM pods p WHERE p.namespace = 'a' AND p.name = $1",
+            true,
+        ),
+        (
+            "SELECT x.n FROM (SELECT name AS n, uid FROM pods) x WHERE x.uid = 'u'",
+            true,
+        ),
+        ("SELECT name FROM nodes WHERE name = 'n1'", true),
+        (
+            "SELECT name FROM pods WHERE metadata.uid = 'u' AND status.phase = $1",
+            true,
+        ),
+        (
+            "SELECT name FROM pods WHERE owner_uid IN ($1, $2, 'c', 'd')",
+            true,
+        ),
+        ("SELECT name FROM pods WHERE name = 'x'", false),
+        ("SELECT name FROM pods WHERE namespace = 'a'", false),
+        ("SELECT name FROM pods WHERE uid = $1 OR name = 'x'", false),
+        ("SELECT name FROM pods WHERE uid <> $1", false),
+        ("SELECT count(*) FROM pods WHERE uid = $1", false),
+        ("SELECT name FROM pods WHERE uid = $1 ORDER BY name", false),
+        ("SELECT name FROM pods WHERE uid = $1 LIMIT 1", false),
+        ("SELECT name FROM pods WHERE labels['tier'] = 'x'", false),
+        (
+            "SELECT name FROM pods WHERE uid = (SELECT max(uid) FROM pods)",
+            false,
+        ),
+        (
+            "SELECT name, row_number() OVER () AS n FROM pods WHERE uid = $1",
+            false,
+        ),
+    ] {
+        let prepared = cluster
+            .engine
+            .prepare(sql, &AccessSet::all())
+            .await
+            .unwrap();
+        assert_eq!(prepared.is_key_lookup(), lookup, "{sql}");
+    }
+}

@@ -1,0 +1,18 @@
+SELECT count(*) FROM pods;
+SELECT count(*), count(spec.nodeName), count(DISTINCT spec.nodeName) FROM pods;
+SELECT spec.nodeName AS node, count(*) AS pods FROM pods GROUP BY node HAVING count(*) > 1;
+SELECT labels['app'] AS app, status.phase, count(*) AS n FROM pods GROUP BY 1, 2 ORDER BY n DESC, app;
+SELECT sum(spec.replicas) AS s, avg(spec.replicas) AS a, min(name) AS lo, max(status.readyReplicas) AS hi FROM deployments;
+SELECT namespace, string_agg(name, ',' ORDER BY name) AS names FROM pods GROUP BY namespace;
+SELECT array_agg(name ORDER BY name DESC) AS names FROM nodes;
+SELECT namespace, name, row_number() OVER (PARTITION BY namespace ORDER BY spec.replicas DESC, name) AS nth, sum(spec.replicas) OVER (PARTITION BY namespace) AS total FROM deployments;
+SELECT name, lag(name) OVER w AS before, rank() OVER w AS place FROM nodes WINDOW w AS (ORDER BY status.capacity.cpu::int DESC, name);
+SELECT count(*) FILTER (WHERE status.phase = 'Running') AS running, bool_or(status.phase = 'Failed') AS failed FROM pods;
+SELECT namespace, status.phase, count(*) FROM pods GROUP BY ROLLUP (namespace, status.phase);
+SELECT DISTINCT spec.type FROM apps;
+SELECT DISTINCT ON (namespace) namespace, name FROM pods ORDER BY namespace, name DESC;
+SELECT name FROM nodes ORDER BY name DESC LIMIT 1 OFFSET 1;
+SELECT namespace FROM pods UNION SELECT namespace FROM apps ORDER BY 1;
+SELECT name FROM apps EXCEPT SELECT name FROM services;
+SELECT name FROM apps INTERSECT SELECT name FROM services;
+SELECT name FROM nodes WHERE name > 'n1' UNION ALL SELECT name FROM nodes WHERE name < 'n3' ORDER BY name DESC;
