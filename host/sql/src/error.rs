@@ -112,6 +112,7 @@ fn plain(error: &DataFusionError) -> String {
         message = rest;
     }
     let message = message.split(", errors: ").next().unwrap_or(message);
+    let message = message.trim_end_matches('.');
     message.chars().take(400).collect()
 }
 

@@ -53,10 +53,11 @@ pub(crate) fn guarded(
 ) -> Result<Arc<dyn ExecutionPlan>> {
     let guarded = plan.transform_up(|node| {
         if node.children().is_empty() || node.name().contains("Join") {
-            return Ok(Transformed::yes(Arc::new(Guard {
+            let guard: Arc<dyn ExecutionPlan> = Arc::new(Guard {
                 input: node,
                 deadline,
-            }) as _));
+            });
+            return Ok(Transformed::yes(guard));
         }
         Ok(Transformed::no(node))
     })?;

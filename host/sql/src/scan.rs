@@ -425,11 +425,10 @@ impl ExecutionPlan for SnapshotScan {
 
     fn execute(&self, partition: usize, _: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let metrics = BaselineMetrics::new(&self.metrics, partition);
-        let batches = self.scan.batches().map(move |batch| {
-            if let Ok(batch) = &batch {
+        let batches = self.scan.batches().inspect(move |batch| {
+            if let Ok(batch) = batch {
                 metrics.record_output(batch.num_rows());
             }
-            batch
         });
         let stream = futures::stream::iter(batches);
         Ok(Box::pin(RecordBatchStreamAdapter::new(
