@@ -48,6 +48,25 @@ pub(crate) fn schema(group: &str) -> String {
     }
 }
 
+/// The plural by English rules, which API conventions follow.
+pub(crate) fn english_plural(kind: &str) -> String {
+    let lower = kind.to_lowercase();
+    if lower.ends_with('s')
+        || lower.ends_with('x')
+        || lower.ends_with("ch")
+        || lower.ends_with("sh")
+    {
+        format!("{lower}es")
+    } else if let Some(stem) = lower
+        .strip_suffix('y')
+        .filter(|s| !s.ends_with(['a', 'e', 'o', 'u']))
+    {
+        format!("{stem}ies")
+    } else {
+        format!("{lower}s")
+    }
+}
+
 /// The table of a served kind.
 pub(crate) fn table(resource: &ApiResource) -> TableDef {
     TableDef {
@@ -109,11 +128,14 @@ impl Served {
     }
 }
 
+/// (group, version) -> kind -> what its schema says.
+type Types = BTreeMap<(String, String), BTreeMap<String, KindTypes>>;
+
 /// What is served, kept up to date by whoever notices a change.
 #[derive(Clone, Default)]
 pub(crate) struct Kinds {
     served: Arc<RwLock<Arc<Served>>>,
-    types: Arc<RwLock<BTreeMap<(String, String), BTreeMap<String, KindTypes>>>>,
+    types: Arc<RwLock<Types>>,
 }
 
 /// What the schema says about one kind.

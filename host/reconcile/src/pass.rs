@@ -133,7 +133,13 @@ pub(crate) fn locate(shared: &Shared, key: &CrKey) -> Located {
     let owner = Owner::of(&registered.active, &primary, key, &row);
     Located::Found(Box::new(Context {
         object: row.value(),
-        now: shared.deps.clock.now().to_string(),
+        // Whole seconds, as Kubernetes writes times in conditions.
+        now: shared
+            .deps
+            .clock
+            .now()
+            .strftime("%Y-%m-%dT%H:%M:%SZ")
+            .to_string(),
         registered,
         primary,
         key: key.clone(),

@@ -111,26 +111,12 @@ fn rules(registrations: &[Registration], served: &Served) -> Vec<Value> {
         .collect()
 }
 
-/// The plural, as served; else by English rules, which API conventions follow.
+/// The plural, as served; else by English rules.
 fn plural(found: Option<&ApiResource>, kind: &str) -> String {
-    if let Some(found) = found {
-        return found.plural.clone();
-    }
-    let lower = kind.to_lowercase();
-    if lower.ends_with('s')
-        || lower.ends_with('x')
-        || lower.ends_with("ch")
-        || lower.ends_with("sh")
-    {
-        format!("{lower}es")
-    } else if let Some(stem) = lower
-        .strip_suffix('y')
-        .filter(|s| !s.ends_with(['a', 'e', 'o', 'u']))
-    {
-        format!("{stem}ies")
-    } else {
-        format!("{lower}s")
-    }
+    found.map_or_else(
+        || crate::kinds::english_plural(kind),
+        |found| found.plural.clone(),
+    )
 }
 
 #[cfg(test)]

@@ -120,7 +120,7 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     let make_engine = || {
         Engine::new(Deps {
             reader: reader.clone(),
-            sense: Arc::clone(&sense) as Arc<dyn kybern_reconcile::Sense>,
+            sense: Arc::<SqlSense>::clone(&sense),
             decide: Arc::new(guests.clone()),
             apply: Arc::new(ClusterApply::new(
                 writes.clone(),

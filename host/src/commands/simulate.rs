@@ -88,7 +88,7 @@ pub(crate) async fn run(args: SimulateArgs) -> anyhow::Result<ExitCode> {
     let cluster = MemoryApply::new(named.clone(), ingest.clone());
     let engine = Engine::new(Deps {
         reader: reader.clone(),
-        sense: Arc::clone(&sense) as Arc<dyn kybern_reconcile::Sense>,
+        sense: Arc::<SqlSense>::clone(&sense),
         decide: Arc::new(guests.clone()),
         apply: Arc::new(cluster.clone()),
         kinds: Arc::new(kinds.clone()),

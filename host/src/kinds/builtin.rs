@@ -2,6 +2,7 @@
 
 use super::{KindTypes, Kinds, Served};
 use anyhow::Context;
+use kybern_interface::Gvk;
 use kybern_kube::ApiResource;
 use serde::Deserialize;
 use serde_json::Value;
@@ -23,7 +24,7 @@ struct Entry {
     types: Vec<String>,
 }
 
-/// Fills in the built-in kinds and those of the CRDs among the objects.
+/// Fills in the built-in kinds, those of the CRDs among the objects, and those of the other objects.
 pub(crate) fn fill(kinds: &Kinds, objects: &[Value]) -> anyhow::Result<()> {
     let entries: Vec<Entry> =
         serde_json::from_str(BUILTIN).context("the table of built-in kinds")?;
@@ -78,6 +79,30 @@ pub(crate) fn fill(kinds: &Kinds, objects: &[Value]) -> anyhow::Result<()> {
                 text("/spec/names/plural"),
                 text("/spec/scope") == "Namespaced",
                 version.pointer("/subresources/status").is_some(),
+            ));
+        }
+    }
+    // Objects of a kind whose CRD is not given: what can be told from themselves.
+    for object in objects {
+        let text = |path: &str| {
+            object
+                .pointer(path)
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+        };
+        let gvk = Gvk::from_api_version(text("/apiVersion"), text("/kind"));
+        let known = resources
+            .iter()
+            .any(|r| r.group == gvk.group && r.version == gvk.version && r.kind == gvk.kind);
+        if !known && !gvk.kind.is_empty() {
+            let plural = super::english_plural(&gvk.kind);
+            resources.push(api_resource(
+                &gvk.group,
+                &gvk.version,
+                &gvk.kind,
+                &plural,
+                true,
+                true,
             ));
         }
     }

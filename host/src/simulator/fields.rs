@@ -28,8 +28,8 @@ pub(crate) fn leaves(intent: &Value) -> BTreeSet<FieldPath> {
     found.retain(|path| {
         let first = path.first().map(String::as_str);
         let second = path.get(1).map(String::as_str);
-        !matches!(first, Some("apiVersion" | "kind"))
-            && !(first == Some("metadata") && second.is_some_and(|s| IDENTITY.contains(&s)))
+        let identity = first == Some("metadata") && second.is_some_and(|s| IDENTITY.contains(&s));
+        !identity && !matches!(first, Some("apiVersion" | "kind"))
     });
     found
 }

@@ -32,6 +32,23 @@ impl ClusterApply {
         }
     }
 
+    /// Takes an object that is gone out of the table, and keeps it out.
+    async fn forget(&self, target: &ObjectRef, uid: String) -> Result<(), WriteError> {
+        let gone = Change::Delete {
+            table: table_of(&target.gvk),
+            target: Deleted::Own {
+                namespace: namespace(target).map(str::to_owned),
+                name: target.name.clone(),
+                uid,
+            },
+        };
+        self.ingest
+            .commit(vec![gone])
+            .await
+            .map(|_| ())
+            .ok_or_else(shutting_down)
+    }
+
     /// Puts an answer into the table and hands it on parsed.
     async fn take_in(&self, target: &ObjectRef, raw: Bytes) -> Result<Value, WriteError> {
         let value = serde_json::from_slice(&raw)
@@ -148,23 +165,18 @@ impl Apply for ClusterApply {
                     Propagation::Foreground => kybern_kube::Propagation::Foreground,
                     Propagation::Orphan => kybern_kube::Propagation::Orphan,
                 };
-                match self.writes.delete(&at, &options).await.map_err(failure)? {
-                    Deletion::Pending(raw) => Ok(raw),
-                    Deletion::Gone => {
-                        let gone = Change::Delete {
-                            table: table_of(&write.target.gvk),
-                            target: Deleted::Own {
-                                namespace: namespace(&write.target).map(str::to_owned),
-                                name: write.target.name.clone(),
-                                uid,
-                            },
-                        };
-                        self.ingest
-                            .commit(vec![gone])
-                            .await
-                            .ok_or_else(shutting_down)?;
+                match self.writes.delete(&at, &options).await {
+                    Ok(Deletion::Pending(raw)) => Ok(raw),
+                    Ok(Deletion::Gone) => {
+                        self.forget(&write.target, uid).await?;
                         return Ok(Written { object: None });
                     }
+                    Err(RequestError::Api(refused)) if refused.is_not_found() => {
+                        // The row is stale: without this it would stay until the watch catches up.
+                        self.forget(&write.target, uid).await?;
+                        Err(RequestError::Api(refused))
+                    }
+                    Err(error) => Err(error),
                 }
             }
         }

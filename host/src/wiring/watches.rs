@@ -151,9 +151,7 @@ impl Watches {
                 }
             }
             for (key, def) in wanted {
-                if !running.contains_key(&key) {
-                    running.insert(key, self.start(def));
-                }
+                running.entry(key).or_insert_with(|| self.start(def));
             }
         }
         if !dropped.is_empty() {
