@@ -15,7 +15,8 @@ mod output;
 pub(crate) async fn run(args: SqlArgs) -> anyhow::Result<ExitCode> {
     let kinds = Kinds::default();
     let mut tables = Offline::new();
-    let engine = Engine::new(tables.reader.clone(), SqlLimits::default());
+    let engine = Engine::new(tables.reader.clone(), SqlLimits::default())
+        .with_clock(|| crate::clock::wall().as_microsecond());
     let access = AccessSet::all();
     let prepared = if args.filename.is_empty() {
         let cluster = crate::cluster::connect(&args.cluster).await?;

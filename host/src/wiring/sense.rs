@@ -4,7 +4,7 @@ use crate::registration::problem::Problem;
 use async_trait::async_trait;
 use kybern_interface::Manifest;
 use kybern_reconcile::{Active, Answer, Sense, SenseError, SenseRequest, Sensed};
-use kybern_sql::{AccessSet, Catalog, Engine, Param, SqlError};
+use kybern_sql::{AccessSet, Catalog, Engine, Param, Prepared, SqlError};
 use parking_lot::RwLock;
 use serde_json::Value;
 use std::collections::HashMap;
@@ -44,6 +44,12 @@ impl SqlSense {
                     format!("the plugin's query {} cannot be answered: {error}; is a read grant missing from spec.grants.read?", query.name),
                 )
             })?;
+            if let Some(fault) = unfit(&prepared) {
+                return Err(Problem::new(
+                    "InvalidQuery",
+                    format!("the plugin's query {} {fault}", query.name),
+                ));
+            }
             if prepared.param_count() > query.params.len() {
                 return Err(Problem::new(
                     "InvalidManifest",
@@ -95,6 +101,12 @@ impl Sense for SqlSense {
                 .prepare(&query.sql, &access)
                 .await
                 .map_err(|error| failure(&query.name, &error))?;
+            if let Some(fault) = unfit(&prepared) {
+                return Err(SenseError::Query {
+                    query: query.name.clone(),
+                    message: fault.to_owned(),
+                });
+            }
             let params: Vec<Param> = query.params.iter().cloned().map(Param::from).collect();
             let answer = self
                 .engine
@@ -111,6 +123,24 @@ impl Sense for SqlSense {
             });
         }
         Ok(Sensed { answers })
+    }
+}
+
+/// Why a statement cannot be a query of a pass: its answer could change without a trigger, or
+/// depend on chance.
+fn unfit(prepared: &Prepared) -> Option<&'static str> {
+    if prepared.is_explain() {
+        Some("is an EXPLAIN; a pass needs rows")
+    } else if prepared.has_arbitrary_limit() {
+        Some("has a LIMIT without ORDER BY, which picks rows by chance; order it")
+    } else if prepared.uses_now() {
+        Some(
+            "calls now(), so that its answer changes with time alone; compare with the situation's `now` in the plugin and set a requeue time",
+        )
+    } else if prepared.reads_system_tables() {
+        Some("reads tables about the host, whose changes start no pass")
+    } else {
+        None
     }
 }
 

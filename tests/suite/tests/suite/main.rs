@@ -3,6 +3,8 @@
 //! `cargo xtask test -p kybern-suite` builds what they need first.
 #![expect(
     clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
     reason = "a test stops at what it did not expect, its helpers too"
 )]
 
