@@ -13,6 +13,8 @@ mod cluster;
 
 mod bad_input;
 mod children;
+mod cli;
+mod lag;
 mod leader;
 mod lifecycle;
 mod promises;
