@@ -7,8 +7,10 @@
 use super::access;
 use super::check;
 use super::crds::{self, Installed};
+use super::news::{Changes, Seen, states};
 use super::prepared::{Prepared, unready};
-use super::problem::{Again, Problem};
+use super::problem::{Again, Problem, of_load};
+use super::rediscover::Rediscover;
 use super::report::{self, Outcome};
 use super::{limits, settings, source};
 use crate::kinds::{Kinds, crd_table, plugin_table};
@@ -19,7 +21,7 @@ use kybern_interface::{Gvk, Registration};
 use kybern_kube::{Cluster, Writes};
 use kybern_plugin::Runtime;
 use kybern_reconcile::Engine;
-use kybern_table::{Reader, Sequence, Snapshot, TableDef, TableState};
+use kybern_table::{Reader, Sequence, Snapshot, TableDef};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -71,12 +73,6 @@ pub(crate) enum Role {
     Standby,
     /// This one does, with this engine.
     Leader(Engine),
-}
-
-/// What triggered the last sync, to see whether another is due.
-#[derive(Default, PartialEq)]
-struct Seen {
-    tables: Vec<(String, String)>,
 }
 
 impl Controller {
@@ -302,7 +298,7 @@ impl Controller {
         let plugin = tokio::task::spawn_blocking(move || runtime.load(&bytes))
             .await
             .map_err(|_| Problem::passing("LoadFailed", "loading was interrupted"))?
-            .map_err(load_problem)?;
+            .map_err(|error| of_load(&error))?;
         let manifest = Arc::new(plugin.manifest().clone());
         check::manifest(spec, &manifest)?;
         let settings = settings::resolve(&spec.settings, &manifest.settings_schema)?;
@@ -531,99 +527,6 @@ enum Next {
     Unserved,
 }
 
-/// When the API server is asked again what it serves: at once after a change of a CRD, and then at
-/// growing intervals while a kind that a registration needs is missing.
-struct Rediscover {
-    at: Option<Duration>,
-    pause: Duration,
-}
-
-impl Rediscover {
-    const FIRST: Duration = Duration::from_millis(250);
-    const LAST: Duration = Duration::from_secs(30);
-
-    fn now() -> Self {
-        Self {
-            at: Some(Duration::ZERO),
-            pause: Self::FIRST,
-        }
-    }
-
-    fn due(&self) -> bool {
-        self.at.is_some_and(|at| at <= crate::clock::monotonic())
-    }
-
-    fn done(&mut self) {
-        self.at = None;
-    }
-
-    /// Once more after a pause, unless one is under way.
-    fn later(&mut self) {
-        let now = crate::clock::monotonic();
-        if self.at.is_none_or(|at| at <= now) {
-            self.at = Some(now.saturating_add(self.pause));
-            self.pause = self.pause.saturating_mul(2).min(Self::LAST);
-        }
-    }
-
-    fn wait(&self) -> Duration {
-        let idle = Duration::from_secs(300);
-        self.at
-            .map_or(idle, |at| at.saturating_sub(crate::clock::monotonic()))
-    }
-}
-
-/// Which of the controller's own tables changed.
-struct Changes {
-    plugins: bool,
-    crds: bool,
-    config_maps: bool,
-}
-
-impl Changes {
-    fn between(since: Sequence, snapshot: &Snapshot) -> Self {
-        match snapshot.changes_since(since) {
-            Ok(changes) => {
-                let any = |group: &str, kind: &str| {
-                    changes
-                        .iter()
-                        .any(|c| &*c.table.group == group && &*c.table.kind == kind)
-                };
-                let plugin = changes.iter().any(|c| {
-                    &*c.table.kind == "Plugin" && &*c.table.group == kybern_interface::names::GROUP
-                });
-                Self {
-                    plugins: plugin,
-                    crds: any("apiextensions.k8s.io", "CustomResourceDefinition"),
-                    config_maps: any("", "ConfigMap"),
-                }
-            }
-            Err(_) => Self {
-                plugins: true,
-                crds: true,
-                config_maps: true,
-            },
-        }
-    }
-}
-
-/// The state of every table, as text that changes when it matters.
-fn states(snapshot: &Snapshot) -> Seen {
-    Seen {
-        tables: snapshot
-            .tables()
-            .map(|table| {
-                let state = match table.state() {
-                    TableState::Ready { .. } => "ready".to_owned(),
-                    TableState::Loading => "loading".to_owned(),
-                    TableState::Failed(reason) => reason.to_string(),
-                };
-                (table.def().key.to_string(), state)
-            })
-            .collect(),
-    }
-}
-
 fn identity(registration: &Registration) -> (String, i64) {
     let uid = registration
         .metadata
@@ -638,26 +541,6 @@ fn deleting(registration: &Registration) -> bool {
         .metadata
         .get("deletionTimestamp")
         .is_some_and(|t| !t.is_null())
-}
-
-/// What a component that cannot be loaded is told.
-fn load_problem(error: kybern_plugin::LoadError) -> Problem {
-    use kybern_plugin::LoadError;
-    let reason = match &error {
-        LoadError::TooLarge { .. } => "SourceTooLarge",
-        LoadError::NotAComponent { .. } => "NotAComponent",
-        LoadError::Manifest { .. } => "InvalidManifest",
-        LoadError::World { .. } => "WrongWorld",
-        LoadError::Imports { .. } => "ImportsRefused",
-        LoadError::NoDecide | LoadError::Interface { .. } => "WrongInterface",
-        LoadError::Compile { .. } => "CompileFailed",
-        LoadError::Probe(_) => "ProbeFailed",
-    };
-    let mut message = error.to_string();
-    if let Some(source) = std::error::Error::source(&error) {
-        message = format!("{message}: {source}");
-    }
-    Problem::new(reason, message)
 }
 
 /// The kind as URLs name it, for the rest of this folder.

@@ -41,3 +41,23 @@ impl Problem {
         }
     }
 }
+
+/// What a component that cannot be loaded is told.
+pub(super) fn of_load(error: &kybern_plugin::LoadError) -> Problem {
+    use kybern_plugin::LoadError;
+    let reason = match error {
+        LoadError::TooLarge { .. } => "SourceTooLarge",
+        LoadError::NotAComponent { .. } => "NotAComponent",
+        LoadError::Manifest { .. } => "InvalidManifest",
+        LoadError::World { .. } => "WrongWorld",
+        LoadError::Imports { .. } => "ImportsRefused",
+        LoadError::NoDecide | LoadError::Interface { .. } => "WrongInterface",
+        LoadError::Compile { .. } => "CompileFailed",
+        LoadError::Probe(_) => "ProbeFailed",
+    };
+    let mut message = error.to_string();
+    if let Some(source) = std::error::Error::source(error) {
+        message = format!("{message}: {source}");
+    }
+    Problem::new(reason, message)
+}

@@ -1,0 +1,124 @@
+//! The commands of `kybern`, as a user runs them.
+
+use crate::scene::{Scene, kybern};
+use anyhow::Result;
+use kybern_testcluster::{guest, shared};
+use serde_json::Value;
+
+/// The fixtures' directory of this repository.
+const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../fixtures");
+
+#[test]
+fn simulate_reconciles_the_fixture_to_a_fixed_point() -> Result<()> {
+    let wasm = guest("appservice")?;
+    let text = kybern(&[
+        "simulate",
+        "-f",
+        FIXTURES,
+        "--plugin",
+        &wasm.to_string_lossy(),
+    ])?;
+    let (steps, objects) = text.split_once("---\n").unwrap();
+    assert_eq!(
+        steps,
+        "# create Deployment default/nginx-app\n# create Service default/nginx-app\n# status AppService default/nginx-app\n"
+    );
+    for part in ["nodePort: 30002", "replicas: 2", "image: nginx:1.7.9"] {
+        assert!(objects.contains(part), "{part} in {objects}");
+    }
+    Ok(())
+}
+
+#[test]
+fn sql_answers_over_manifests_without_a_cluster() -> Result<()> {
+    let text = kybern(&[
+        "sql",
+        "-f",
+        FIXTURES,
+        "-o",
+        "json",
+        "SELECT name, spec.image, spec.ports[0].nodePort AS node_port FROM appservices",
+    ])?;
+    let rows: Value = serde_json::from_str(&text)?;
+    assert_eq!(rows[0]["name"], "nginx-app");
+    assert_eq!(
+        rows[0]["node_port"], "30002",
+        "text, because no schema was given"
+    );
+    Ok(())
+}
+
+#[test]
+fn sql_refuses_what_it_does_not_answer_with_a_cure() -> Result<()> {
+    for (statement, words) in [
+        ("SELECT name FROM appservcies", "did you mean"),
+        ("DELETE FROM appservices", "SELECT only"),
+        ("SELECT name FROM appservices; SELECT 1", "one statement"),
+    ] {
+        let refused = kybern(&["sql", "-f", FIXTURES, statement])
+            .unwrap_err()
+            .to_string();
+        assert!(refused.contains(words), "{words} in: {refused}");
+    }
+    Ok(())
+}
+
+#[test]
+fn explain_says_what_would_be_done_and_does_nothing() -> Result<()> {
+    let mut scene = Scene::with_appservice("explain")?;
+    let (_, deployment, _) = scene.create_app("web", 2)?;
+    scene.converged()?;
+    scene.stop_host()?;
+    let kubeconfig = scene.plane.admin_kubeconfig()?;
+    let explain = || {
+        kybern(&[
+            "explain",
+            "--kubeconfig",
+            &kubeconfig.to_string_lossy(),
+            &scene.namespace,
+            &format!("{}/web", scene.namespace),
+        ])
+    };
+    let text = explain()?;
+    assert_eq!(text.matches("is as intended").count(), 2, "{text}");
+    let before = scene.client().merge_patch(
+        &deployment,
+        &serde_json::json!({ "spec": { "replicas": 9 } }),
+    )?;
+    let text = explain()?;
+    assert!(text.contains("would be applied"), "{text}");
+    assert_eq!(
+        scene.client().get(&deployment)?,
+        before,
+        "nothing is written"
+    );
+    Ok(())
+}
+
+#[test]
+fn the_table_of_built_in_kinds_is_what_the_api_server_serves() -> Result<()> {
+    let kubeconfig = shared()?.admin_kubeconfig()?;
+    let text = kybern(&[
+        "kinds",
+        "--depth",
+        "4",
+        "--kubeconfig",
+        &kubeconfig.to_string_lossy(),
+    ])?;
+    let served: Vec<Value> = serde_json::from_str(&text)?;
+    let file = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../host/src/kinds/builtin.json"
+    );
+    let built_in: Vec<Value> = serde_json::from_str(&std::fs::read_to_string(file)?)?;
+    // Other tests install kinds of their own.
+    let missing: Vec<&Value> = built_in
+        .iter()
+        .filter(|entry| !served.contains(entry))
+        .collect();
+    assert!(
+        missing.is_empty(),
+        "print the file again with `cargo xtask cluster run -- kybern kinds --depth 4`: {missing:#?}"
+    );
+    Ok(())
+}
