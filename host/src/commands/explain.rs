@@ -57,6 +57,7 @@ pub(crate) async fn run(args: ExplainArgs) -> anyhow::Result<ExitCode> {
         registration: Arc::new(registration),
         plugin: plugin.clone(),
         manifest,
+        crds_at: None,
     };
     let served = kinds.served();
     let wanted = prepared.tables(&served).map_err(problem)?;

@@ -204,6 +204,7 @@ fn prepare(plugin: &Plugin, given: &[Registration]) -> anyhow::Result<Prepared> 
         manifest: Arc::clone(&manifest),
         settings,
         limits,
+        crds_at: None,
     })
 }
 

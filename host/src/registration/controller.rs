@@ -216,7 +216,7 @@ impl Controller {
                 self.activate(registration, known, role, &snapshot).await
             };
             if let Outcome::Broken(Problem {
-                reason: "KindNotServed",
+                reason: "KindNotServed" | "InstallingCRD",
                 ..
             }) = outcome
                 && next == Next::OnChange
@@ -302,12 +302,13 @@ impl Controller {
         let manifest = Arc::new(plugin.manifest().clone());
         check::manifest(spec, &manifest)?;
         let settings = settings::resolve(&spec.settings, &manifest.settings_schema)?;
+        let mut crds_at = None;
         if matches!(role, Role::Leader(_)) {
             let manager = registration.field_manager();
-            if crds::install(&self.writes, spec.crds, &manifest.crds, &manager).await?
-                == Installed::Changed
-            {
-                tracing::info!(plugin = registration.name(), "CRDs installed");
+            let installed =
+                crds::install(&self.writes, spec.crds, &manifest.crds, &manager).await?;
+            if installed == Installed::Changed {
+                crds_at = Some(crate::clock::monotonic());
             }
         }
         Ok(Prepared {
@@ -316,6 +317,7 @@ impl Controller {
             manifest,
             settings,
             limits,
+            crds_at,
         })
     }
 
@@ -401,6 +403,7 @@ impl Controller {
         let active = match ready.await {
             Ok(active) => active,
             Err(problem) => {
+                let problem = prepared.soften(problem, crate::clock::monotonic());
                 if problem.reason != "Loading"
                     && entry.running.take().is_some()
                     && let Role::Leader(engine) = role

@@ -9,6 +9,7 @@ use kybern_reconcile::{Active, KindFacts, PassLimits, Primary};
 use kybern_table::{Snapshot, TableDef, TableState};
 use serde_json::Value;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A registration whose plugin is loaded and checked.
 #[derive(Clone)]
@@ -23,9 +24,29 @@ pub(crate) struct Prepared {
     pub(crate) settings: Value,
     /// What a call may use.
     pub(crate) limits: CallLimits,
+    /// When CRDs of it were installed or changed, on the monotonic clock; none = they were there.
+    pub(crate) crds_at: Option<Duration>,
 }
 
+/// How long an API server may take to serve a CRD that it has accepted.
+const CRD_TIME: Duration = Duration::from_secs(30);
+
 impl Prepared {
+    /// A kind whose CRD was installed just now is not missing: it is served in a moment.
+    pub(crate) fn soften(&self, problem: Problem, now: Duration) -> Problem {
+        let fresh = self
+            .crds_at
+            .is_some_and(|at| now.saturating_sub(at) < CRD_TIME);
+        if fresh && problem.reason == "KindNotServed" {
+            Problem::new(
+                "InstallingCRD",
+                "the CustomResourceDefinitions are installed; waiting until they are served",
+            )
+        } else {
+            problem
+        }
+    }
+
     /// Every kind that it reads, writes or is in charge of, with the tables to watch.
     pub(crate) fn tables(&self, served: &Served) -> Result<Vec<TableDef>, Problem> {
         let mut tables = Vec::new();
