@@ -13,6 +13,7 @@ mod registration;
 mod server;
 mod simulator;
 mod tables;
+mod terminal;
 mod wiring;
 
 use clap::Parser;

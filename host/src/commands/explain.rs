@@ -6,6 +6,7 @@ use crate::offline::Offline;
 use crate::registration::prepared::Prepared;
 use crate::registration::{access, check, limits, settings, source};
 use crate::simulator::MemoryApply;
+use crate::terminal::say;
 use crate::wiring::decide::Guests;
 use crate::wiring::ingest::Ingest;
 use crate::wiring::sense::SqlSense;
@@ -33,11 +34,14 @@ pub(crate) async fn run(args: ExplainArgs) -> anyhow::Result<ExitCode> {
         .await
         .with_context(|| format!("Plugin {} cannot be read", args.plugin))?;
     let registration: Registration = serde_json::from_slice(&raw)?;
-    println!("Registration {}", registration.name());
+    say!("Registration {}", registration.name());
     for condition in &registration.status.conditions {
-        println!(
+        say!(
             "  {}={} {}: {}",
-            condition.kind, condition.status, condition.reason, condition.message
+            condition.kind,
+            condition.status,
+            condition.reason,
+            condition.message
         );
     }
     let kinds = Kinds::default();
@@ -48,7 +52,7 @@ pub(crate) async fn run(args: ExplainArgs) -> anyhow::Result<ExitCode> {
         .await
         .map_err(problem)?;
     let plugin = Runtime::new(RuntimeConfig::default())?.load(&wasm)?;
-    println!("  digest {}", plugin.digest());
+    say!("  digest {}", plugin.digest());
     let manifest = Arc::new(plugin.manifest().clone());
     let prepared = Prepared {
         settings: settings::resolve(&registration.spec.settings, &manifest.settings_schema)
@@ -119,7 +123,7 @@ fn print(pass: &DryPass) -> anyhow::Result<()> {
         .object
         .pointer("/status/conditions")
         .and_then(Value::as_array);
-    println!("Conditions");
+    say!("Conditions");
     for condition in conditions.into_iter().flatten() {
         let text = |key: &str| {
             condition
@@ -127,7 +131,7 @@ fn print(pass: &DryPass) -> anyhow::Result<()> {
                 .and_then(Value::as_str)
                 .unwrap_or_default()
         };
-        println!(
+        say!(
             "  {}={} {}: {}",
             text("type"),
             text("status"),
@@ -135,35 +139,37 @@ fn print(pass: &DryPass) -> anyhow::Result<()> {
             text("message")
         );
     }
-    println!("Answers");
+    say!("Answers");
     for answer in &pass.answers {
-        println!(
+        say!(
             "  {}: {} rows, fingerprint {:032x}",
-            answer.name, answer.rows, answer.fingerprint
+            answer.name,
+            answer.rows,
+            answer.fingerprint
         );
         for scan in &answer.read_set.scans {
-            println!("    reads {} by {:?}", scan.table, scan.keys);
+            say!("    reads {} by {:?}", scan.table, scan.keys);
         }
     }
     if let Some(plan) = &pass.plan {
-        println!("Plan");
+        say!("Plan");
         for line in serde_saphyr::to_string(plan)?.lines() {
-            println!("  {line}");
+            say!("  {line}");
         }
     }
     for offence in &pass.offences {
-        println!("Refused: {offence}");
+        say!("Refused: {offence}");
     }
-    println!("Now");
+    say!("Now");
     for step in &pass.steps {
-        println!("  {}: {}", step.target, verdict(&step.verdict));
+        say!("  {}: {}", step.target, verdict(&step.verdict));
     }
     if pass.status_changes {
-        println!("  status: would be written");
+        say!("  status: would be written");
     }
     match &pass.ending {
         Ending::Failed { reason, message } | Ending::Waiting { reason, message } => {
-            println!("  {reason}: {message}");
+            say!("  {reason}: {message}");
         }
         _ => {}
     }

@@ -1,5 +1,6 @@
 //! `kybern plugin inspect`: a component's digest and manifest.
 
+use crate::terminal::{self, say};
 use anyhow::Context;
 use sha2::{Digest, Sha256};
 use std::path::Path;
@@ -15,11 +16,10 @@ pub(crate) fn run(wasm: &Path) -> anyhow::Result<ExitCode> {
         .iter()
         .map(|b| format!("{b:02x}"))
         .collect();
-    println!("digest: sha256:{digest}");
-    println!("size: {}", bytes.len());
-    print!(
-        "{}",
-        serde_saphyr::to_string(&serde_json::json!({ "manifest": manifest }))?
-    );
+    say!("digest: sha256:{digest}");
+    say!("size: {}", bytes.len());
+    terminal::write(&serde_saphyr::to_string(
+        &serde_json::json!({ "manifest": manifest }),
+    )?);
     Ok(ExitCode::SUCCESS)
 }

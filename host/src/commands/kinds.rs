@@ -3,6 +3,7 @@
 //! The file of built-in kinds that simulations use is made with it.
 
 use crate::args::KindsArgs;
+use crate::terminal::say;
 use anyhow::Context;
 use kybern_kube::{OpenApiTypes, PathStep};
 use serde_json::{Value, json};
@@ -55,6 +56,6 @@ pub(crate) async fn run(args: KindsArgs) -> anyhow::Result<ExitCode> {
         (text("group"), text("kind"), text("version"))
     });
     let text: Vec<String> = lines.iter().map(Value::to_string).collect();
-    println!("[\n{}\n]", text.join(",\n"));
+    say!("[\n{}\n]", text.join(",\n"));
     Ok(ExitCode::SUCCESS)
 }

@@ -3,6 +3,7 @@
 use super::manifests;
 use crate::args::RbacArgs;
 use crate::kinds::{Kinds, Served, plugin_table};
+use crate::terminal;
 use anyhow::Context;
 use kybern_interface::{Gvk, Registration};
 use kybern_kube::{ApiResource, ListOptions, Resource};
@@ -51,7 +52,7 @@ pub(crate) async fn run(args: RbacArgs) -> anyhow::Result<ExitCode> {
         "metadata": { "name": args.name },
         "rules": rules(&registrations, &kinds.served()),
     });
-    print!("{}", serde_saphyr::to_string(&role)?);
+    terminal::write(&serde_saphyr::to_string(&role)?);
     Ok(ExitCode::SUCCESS)
 }
 

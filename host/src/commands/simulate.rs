@@ -7,6 +7,7 @@ use crate::offline::{Offline, complete};
 use crate::registration::prepared::Prepared;
 use crate::registration::{access, check, limits, settings};
 use crate::simulator::{MemoryApply, Step};
+use crate::terminal::{self, say};
 use crate::wiring::decide::Guests;
 use crate::wiring::ingest::Ingest;
 use crate::wiring::sense::SqlSense;
@@ -241,8 +242,8 @@ fn generous(manifest: &Manifest) -> anyhow::Result<Registration> {
 fn print(cluster: &MemoryApply, before: &[(ObjectRef, Value)]) -> anyhow::Result<()> {
     for step in cluster.steps() {
         match step {
-            Step::Write(verb, target) => println!("# {verb} {target}"),
-            Step::Event(severity, reason, note) => println!("# event {severity} {reason}: {note}"),
+            Step::Write(verb, target) => say!("# {verb} {target}"),
+            Step::Event(severity, reason, note) => say!("# event {severity} {reason}: {note}"),
         }
     }
     for (target, mut object) in cluster.objects() {
@@ -253,8 +254,8 @@ fn print(cluster: &MemoryApply, before: &[(ObjectRef, Value)]) -> anyhow::Result
         if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
             metadata.remove("managedFields");
         }
-        println!("---");
-        print!("{}", serde_saphyr::to_string(&object)?);
+        say!("---");
+        terminal::write(&serde_saphyr::to_string(&object)?);
     }
     Ok(())
 }

@@ -4,6 +4,7 @@ use super::manifests;
 use crate::args::{Output, SqlArgs};
 use crate::kinds::Kinds;
 use crate::offline::Offline;
+use crate::terminal;
 use kybern_kube::Cluster;
 use kybern_sql::{AccessSet, Engine, Prepared, SqlError, SqlLimits};
 use std::process::ExitCode;
@@ -49,12 +50,12 @@ pub(crate) async fn run(args: SqlArgs) -> anyhow::Result<ExitCode> {
     };
     let snapshot = tables.reader.snapshot();
     if prepared.is_explain() {
-        print!("{}", engine.explain(&prepared, &[], &snapshot).await?);
+        terminal::write(&engine.explain(&prepared, &[], &snapshot).await?);
         return Ok(ExitCode::SUCCESS);
     }
     match engine.execute(&prepared, &[], &snapshot).await {
         Ok(answer) => {
-            print!("{}", output::render(&answer, args.output)?);
+            terminal::write(&output::render(&answer, args.output)?);
             if args.output == Output::Table {
                 eprintln!(
                     "({} row{})",

@@ -4,6 +4,7 @@ use crate::args::UninstallArgs;
 use crate::kinds::{Kinds, plugin_table};
 use crate::offline::Offline;
 use crate::registration::removal;
+use crate::terminal::say;
 use crate::wiring::apply::ClusterApply;
 use crate::wiring::decide::Guests;
 use crate::wiring::ingest::Ingest;
@@ -33,18 +34,18 @@ pub(crate) async fn run(args: UninstallArgs) -> anyhow::Result<ExitCode> {
     let cluster = crate::cluster::connect(&args.cluster).await?;
     let all = registrations(&cluster, &args.class).await?;
     if all.is_empty() {
-        println!("no Plugin of class {:?}", args.class);
+        say!("no Plugin of class {:?}", args.class);
         return Ok(ExitCode::SUCCESS);
     }
     if !args.yes {
         for registration in &all {
-            println!(
+            say!(
                 "would release and delete Plugin {} (onRemoval: {:?})",
                 registration.name(),
                 registration.spec.on_removal
             );
         }
-        println!("run again with --yes to do it");
+        say!("run again with --yes to do it");
         return Ok(ExitCode::SUCCESS);
     }
     let writes = Writes::new(cluster.clone(), Arc::new(AlwaysLeader));
@@ -74,15 +75,15 @@ pub(crate) async fn run(args: UninstallArgs) -> anyhow::Result<ExitCode> {
     loop {
         let left = registrations(&cluster, &args.class).await?;
         if left.is_empty() {
-            println!("released and deleted: {}", names(&all));
+            say!("released and deleted: {}", names(&all));
             return Ok(ExitCode::SUCCESS);
         }
         if crate::clock::monotonic() >= deadline {
-            println!("no running host released {}; doing it here", names(&left));
+            say!("no running host released {}; doing it here", names(&left));
             for registration in left {
                 release(&cluster, &writes, registration).await?;
             }
-            println!("released and deleted: {}", names(&all));
+            say!("released and deleted: {}", names(&all));
             return Ok(ExitCode::SUCCESS);
         }
         tokio::time::sleep(Duration::from_millis(200)).await;

@@ -122,3 +122,18 @@ fn the_table_of_built_in_kinds_is_what_the_api_server_serves() -> Result<()> {
     );
     Ok(())
 }
+
+#[test]
+fn a_reader_that_goes_away_ends_a_command_quietly() -> Result<()> {
+    let mut child = std::process::Command::new(kybern_testcluster::kybern()?)
+        .arg("crd")
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()?;
+    // Closed before anything is read: the next write fails with EPIPE.
+    drop(child.stdout.take());
+    let output = child.wait_with_output()?;
+    assert!(output.status.success(), "{}", output.status);
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    Ok(())
+}
