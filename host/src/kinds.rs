@@ -136,7 +136,12 @@ type Types = BTreeMap<(String, String), BTreeMap<String, KindTypes>>;
 pub(crate) struct Kinds {
     served: Arc<RwLock<Arc<Served>>>,
     types: Arc<RwLock<Types>>,
+    /// Tries that failed, by (group, version): a CRD's schema is published a while after it is served.
+    tries: Arc<RwLock<BTreeMap<(String, String), u32>>>,
 }
+
+/// Tries after which a group version is taken to publish no schema, until a CRD changes.
+const SCHEMA_TRIES: u32 = 8;
 
 /// What the schema says about one kind.
 #[derive(Debug, Clone, Default)]
@@ -200,9 +205,32 @@ impl Kinds {
                 self.set_types(group, version, kinds);
             }
             Err(error) => {
-                tracing::warn!(%group, %version, %error, "no schema: paths of these kinds are read as text");
+                let place = (group.to_owned(), version.to_owned());
+                let mut tries = self.tries.write();
+                let count = tries.entry(place).or_default();
+                *count += 1;
+                if *count == SCHEMA_TRIES {
+                    tracing::warn!(%group, %version, %error, "no schema: paths of these kinds are read as text");
+                }
             }
         }
+    }
+
+    /// Whether the schema of a group version is still to be read.
+    pub(crate) fn wants_types(&self, group: &str, version: &str) -> bool {
+        let place = (group.to_owned(), version.to_owned());
+        !self.types.read().contains_key(&place)
+            && self
+                .tries
+                .read()
+                .get(&place)
+                .is_none_or(|n| *n < SCHEMA_TRIES)
+    }
+
+    /// A CRD changed: what its group version publishes may have changed too.
+    pub(crate) fn forget_types(&self, group: &str) {
+        self.types.write().retain(|(known, _), _| known != group);
+        self.tries.write().retain(|(known, _), _| known != group);
     }
 
     /// Whether the schema of a group version was read.

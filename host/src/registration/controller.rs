@@ -96,6 +96,10 @@ impl Controller {
             seen = now_seen;
             if changes.crds {
                 discovery = Rediscover::now();
+                changes
+                    .groups
+                    .iter()
+                    .for_each(|group| self.kinds.forget_types(group));
             }
             if discovery.due() {
                 match self.kinds.discover(&self.cluster).await {
@@ -201,7 +205,9 @@ impl Controller {
                 );
             }
         }
-        self.watch_wanted(&registrations, known).await;
+        if self.watch_wanted(&registrations, known).await == Schemas::Missing {
+            next = Next::Unserved;
+        }
         let snapshot = self.reader.snapshot();
         for registration in &registrations {
             let outcome = if deleting(registration) {
@@ -326,7 +332,7 @@ impl Controller {
         &self,
         registrations: &[Arc<Registration>],
         known: &BTreeMap<String, Known>,
-    ) {
+    ) -> Schemas {
         let served = self.kinds.served();
         let mut wanted: BTreeMap<kybern_table::KindKey, TableDef> = BTreeMap::new();
         let mut want = |def: TableDef| {
@@ -350,15 +356,20 @@ impl Controller {
                 want(def);
             }
         }
+        let mut schemas = Schemas::Settled;
         for def in wanted.values() {
-            if !self.kinds.has_types(&def.key.group, &def.key.version) {
+            if self.kinds.wants_types(&def.key.group, &def.key.version) {
                 self.kinds
                     .learn_types(&self.cluster, &def.key.group, &def.key.version)
                     .await;
                 self.sense.set_catalog(self.kinds.catalog());
+                if self.kinds.wants_types(&def.key.group, &def.key.version) {
+                    schemas = Schemas::Missing;
+                }
             }
         }
         self.watches.set(wanted.into_values().collect()).await;
+        schemas
     }
 
     /// Hands the registration to the engine once everything that it needs is there.
@@ -517,6 +528,15 @@ impl Controller {
             ))),
         }
     }
+}
+
+/// Whether the schemas of all wanted kinds are known.
+#[derive(PartialEq)]
+enum Schemas {
+    /// They are, or are taken not to be published.
+    Settled,
+    /// Some are not published yet.
+    Missing,
 }
 
 /// When a sync must be tried again.

@@ -1,6 +1,7 @@
 //! What changed in the tables since the last sync, as far as the controller cares.
 
 use kybern_table::{Sequence, Snapshot, TableState};
+use std::collections::BTreeSet;
 
 /// Which of the controller's own tables changed.
 pub(super) struct Changes {
@@ -8,6 +9,8 @@ pub(super) struct Changes {
     pub(super) plugins: bool,
     /// Whether one of them changed.
     pub(super) crds: bool,
+    /// The API groups of those.
+    pub(super) groups: BTreeSet<String>,
     /// Whether one of them changed.
     pub(super) config_maps: bool,
 }
@@ -24,13 +27,25 @@ impl Changes {
                 let plugin = changes.iter().any(|c| {
                     &*c.table.kind == "Plugin" && &*c.table.group == kybern_interface::names::GROUP
                 });
+                let groups = changes
+                    .iter()
+                    .filter(|c| &*c.table.kind == "CustomResourceDefinition")
+                    .filter_map(|c| c.new.as_ref().or(c.old.as_ref()))
+                    .filter_map(|row| {
+                        row.name()
+                            .split_once('.')
+                            .map(|(_, group)| group.to_owned())
+                    })
+                    .collect();
                 Self {
+                    groups,
                     plugins: plugin,
                     crds: any("apiextensions.k8s.io", "CustomResourceDefinition"),
                     config_maps: any("", "ConfigMap"),
                 }
             }
             Err(_) => Self {
+                groups: BTreeSet::new(),
                 plugins: true,
                 crds: true,
                 config_maps: true,
