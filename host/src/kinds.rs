@@ -84,6 +84,8 @@ pub(crate) fn table(resource: &ApiResource) -> TableDef {
 pub(crate) struct Served {
     resources: BTreeMap<Gvk, ApiResource>,
     failures: Vec<(String, String)>,
+    /// Whether discovery has succeeded at all: before it, nothing is known to be absent.
+    complete: bool,
 }
 
 impl Served {
@@ -95,7 +97,28 @@ impl Served {
                 .map(|r| (Gvk::new(&*r.group, &*r.version, &*r.kind), r))
                 .collect(),
             failures: Vec::new(),
+            complete: true,
         }
+    }
+
+    /// Whether discovery has succeeded at all.
+    pub(crate) fn complete(&self) -> bool {
+        self.complete
+    }
+
+    /// Why it is not known whether a group's kinds are served; none = what is absent is not served.
+    pub(crate) fn unknown(&self, group: &str) -> Option<String> {
+        if !self.complete {
+            return Some("the API server has not said yet what it serves".into());
+        }
+        let of_group = |api_version: &str| match api_version.split_once('/') {
+            Some((found, _)) => found == group,
+            None => group.is_empty(),
+        };
+        self.failures
+            .iter()
+            .find(|(api_version, _)| of_group(api_version))
+            .map(|(api_version, reason)| format!("{api_version} could not be discovered: {reason}"))
     }
 
     /// One kind.

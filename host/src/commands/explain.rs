@@ -12,7 +12,7 @@ use crate::wiring::ingest::Ingest;
 use crate::wiring::sense::SqlSense;
 use crate::wiring::time::{Jitter, SystemClock};
 use anyhow::{Context, anyhow, bail};
-use kybern_interface::Registration;
+use kybern_interface::{Plan, Registration};
 use kybern_kube::{Resource, Target};
 use kybern_plugin::{Runtime, RuntimeConfig};
 use kybern_reconcile::{ApplyReason, Deps, DryPass, Ending, Engine, EngineConfig, Verdict};
@@ -153,7 +153,7 @@ fn print(pass: &DryPass) -> anyhow::Result<()> {
     }
     if let Some(plan) = &pass.plan {
         say!("Plan");
-        for line in serde_saphyr::to_string(plan)?.lines() {
+        for line in serde_saphyr::to_string(&redacted(plan)?)?.lines() {
             say!("  {line}");
         }
     }
@@ -174,6 +174,28 @@ fn print(pass: &DryPass) -> anyhow::Result<()> {
         _ => {}
     }
     Ok(())
+}
+
+/// The plan without the values of Secrets.
+fn redacted(plan: &Plan) -> anyhow::Result<Value> {
+    let mut plan = serde_json::to_value(plan)?;
+    let actions = plan.get_mut("actions").and_then(Value::as_array_mut);
+    for object in actions
+        .into_iter()
+        .flatten()
+        .filter_map(|a| a.get_mut("object"))
+    {
+        if object.get("kind") != Some(&Value::from("Secret")) {
+            continue;
+        }
+        for field in ["data", "stringData"] {
+            let values = object.get_mut(field).and_then(Value::as_object_mut);
+            for value in values.into_iter().flat_map(|map| map.values_mut()) {
+                *value = Value::from("<redacted>");
+            }
+        }
+    }
+    Ok(plan)
 }
 
 /// What would be done with an object.
@@ -198,5 +220,29 @@ fn verdict(verdict: &Verdict) -> String {
         Verdict::Orphan => "would lose its owner and stay".into(),
         Verdict::Held => "would be deleted, but too many at once: held".into(),
         Verdict::Delete => "would be deleted: the plan says so".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn values_of_secrets_are_never_printed() {
+        let plan: Plan = serde_json::from_value(json!({
+            "children": "complete",
+            "actions": [
+                { "type": "apply", "object": { "kind": "Secret", "data": { "a": "aGlkZGVu" }, "stringData": { "b": "hidden" } } },
+                { "type": "apply", "object": { "kind": "ConfigMap", "data": { "c": "shown" } } },
+            ],
+        }))
+        .unwrap();
+        let text = redacted(&plan).unwrap().to_string();
+        assert!(
+            !text.contains("hidden") && !text.contains("aGlkZGVu"),
+            "{text}"
+        );
+        assert!(text.contains("shown"), "{text}");
     }
 }

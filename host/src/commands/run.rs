@@ -24,9 +24,15 @@ use parking_lot::RwLock;
 use prometheus_client::registry::Registry;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+/// How long shutdown waits for passes under way: one write's time limit.
+const DRAIN: Duration = Duration::from_secs(5);
+/// How long a new leader waits for fresh lists before it goes on with the kinds that came.
+const REFRESH: Duration = Duration::from_secs(10);
 
 /// Runs until SIGTERM or SIGINT.
 pub(crate) async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
@@ -143,6 +149,7 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
         states: election.states.clone(),
         shutdown: shutdown.clone(),
     });
+    tokio::pin!(leading);
     let code = tokio::select! {
         signal = stop_signal() => {
             tracing::info!(signal = signal?, "stopping");
@@ -152,14 +159,16 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
             served.context("the server ended")??;
             bail!("the server ended by itself");
         }
-        () = leading => ExitCode::SUCCESS,
+        () = &mut leading => ExitCode::SUCCESS,
     };
     shutdown.cancel();
-    let engine = engine_now.write().take();
-    drop(engine);
-    let _ = tokio::time::timeout(std::time::Duration::from_secs(30), controller).await;
-    watches.ended().await;
+    // Passes under way end; then the lease goes back at once, for the next leader waits for it.
+    if tokio::time::timeout(DRAIN, leading).await.is_err() {
+        tracing::warn!("passes did not end within {DRAIN:?}; they are dropped");
+    }
     election.release().await;
+    let _ = tokio::time::timeout(DRAIN, controller).await;
+    let _ = tokio::time::timeout(DRAIN, watches.ended()).await;
     tracing::info!("stopped");
     Ok(code)
 }
@@ -202,7 +211,10 @@ async fn lead(mut parts: LeadParts<'_>) {
         };
         let work = async {
             // Lists that are older than the last leader's writes must not be acted on.
-            parts.watches.refresh(parts.reader, &term).await;
+            parts.watches.refresh(parts.reader, &term, REFRESH).await;
+            if term.is_cancelled() {
+                return;
+            }
             let engine = (parts.make_engine)();
             *parts.engine_now.write() = Some(engine.clone());
             let _ = parts.roles.send(Arc::new(Role::Leader(engine.clone())));
@@ -239,9 +251,10 @@ struct Election {
 impl Election {
     fn start(args: &RunArgs, cluster: &Cluster, namespace: &str) -> anyhow::Result<Self> {
         let identity = format!(
-            "{}_{:x}",
+            "{}_{:x}_{:08x}",
             crate::environment::host_name(),
-            std::process::id()
+            std::process::id(),
+            crate::wiring::time::random_word()
         );
         if !args.leader_elect {
             let (alone, states) = watch::channel(LeaderState::Leading);

@@ -8,6 +8,7 @@ use super::access;
 use super::check;
 use super::crds::{self, Installed};
 use super::news::{Changes, Seen, states};
+use super::next::{Next, Schemas};
 use super::prepared::{Prepared, unready};
 use super::problem::{Again, Problem, of_load};
 use super::rediscover::Rediscover;
@@ -65,6 +66,10 @@ struct Known {
     again: Option<Duration>,
     /// What the engine runs: generation, digest and whether each kind is served as before.
     running: Option<String>,
+    /// The ConfigMap that the component comes from.
+    source: Option<(String, String)>,
+    /// Why the source could not be read again, while the last good version goes on.
+    degraded: Option<Problem>,
 }
 
 /// This replica's part: a standby loads and watches, the leader also runs and writes.
@@ -87,12 +92,13 @@ impl Controller {
         let mut seen = Seen::default();
         let mut due = true;
         let mut discovery = Rediscover::now();
+        let mut role = Arc::clone(&roles.borrow_and_update());
         loop {
             let snapshot = self.reader.snapshot();
             let changes = Changes::between(at, &snapshot);
             at = snapshot.sequence();
             let now_seen = states(&snapshot);
-            due |= changes.plugins || changes.crds || changes.config_maps || now_seen != seen;
+            due |= changes.plugins || changes.crds || now_seen != seen;
             seen = now_seen;
             if changes.crds {
                 discovery = Rediscover::now();
@@ -114,19 +120,38 @@ impl Controller {
                 }
                 due = true;
             }
-            if changes.config_maps {
-                known
-                    .values_mut()
-                    .for_each(|k| k.again = Some(Duration::ZERO));
+            for k in known.values_mut() {
+                let source_changed = k.source.as_ref().is_some_and(|source| {
+                    changes
+                        .config_maps
+                        .as_ref()
+                        .is_none_or(|all| all.contains(source))
+                });
+                // What a CRD's state stood in the way of is tried again when a CRD changes.
+                let crd_changed =
+                    changes.crds && matches!(&k.prepared, Err(p) if p.reason.starts_with("CRD"));
+                if source_changed || crd_changed {
+                    k.again = Some(Duration::ZERO);
+                }
             }
             let now = crate::clock::monotonic();
             due |= known.values().any(|k| k.again.is_some_and(|t| t <= now));
             let mut wait = discovery.wait();
             if due {
-                let role = Arc::clone(&roles.borrow_and_update());
+                // By identity, not by the news of it: two changes in a row are one piece of news.
+                let now_role = Arc::clone(&roles.borrow_and_update());
+                if !Arc::ptr_eq(&role, &now_role) {
+                    role = now_role;
+                    for k in known.values_mut() {
+                        k.running = None;
+                        // A standby prepares less than a leader: no CRDs, only promoted digests.
+                        k.again = Some(Duration::ZERO);
+                    }
+                }
                 let next = self.sync(&snapshot, &mut known, &role).await;
-                due = next == Next::Soon;
+                due = matches!(next, Next::Soon | Next::Later);
                 match next {
+                    Next::Later => wait = wait.min(Duration::from_secs(5)),
                     // A CRD is served a moment after it says so.
                     Next::Unserved => discovery.later(),
                     Next::Soon => wait = Duration::from_millis(500),
@@ -145,7 +170,6 @@ impl Controller {
                 changed = self.commits.changed() => if changed.is_err() { return },
                 changed = roles.changed() => {
                     if changed.is_err() { return }
-                    known.values_mut().for_each(|k| k.running = None);
                     due = true;
                 }
                 () = tokio::time::sleep(wait) => {}
@@ -193,14 +217,27 @@ impl Controller {
                     }) => Some(crate::clock::monotonic().saturating_add(*wait)),
                     _ => None,
                 };
-                let running = known.remove(registration.name()).and_then(|k| k.running);
+                let made_for = identity(registration);
+                let before = known.remove(registration.name());
+                let running = before.as_ref().and_then(|k| k.running.clone());
+                // A source that cannot be read for a while does not stop what it gave before.
+                let last_good = before
+                    .filter(|k| k.made_for == made_for && again.is_some())
+                    .and_then(|k| k.prepared.ok());
+                let (prepared, degraded) = match (prepared, last_good) {
+                    (Err(problem), Some(good)) => (Ok(good), Some(problem)),
+                    (prepared, _) => (prepared, None),
+                };
+                let source = registration.spec.source.config_map.as_ref();
                 known.insert(
                     registration.name().to_owned(),
                     Known {
-                        made_for: identity(registration),
+                        made_for,
                         prepared,
                         again,
                         running,
+                        source: source.map(|s| (s.namespace.clone(), s.name.clone())),
+                        degraded,
                     },
                 );
             }
@@ -228,6 +265,14 @@ impl Controller {
                 && next == Next::OnChange
             {
                 next = Next::Unserved;
+            }
+            if let Outcome::Broken(Problem {
+                again: Again::After(_),
+                ..
+            }) = outcome
+                && next == Next::OnChange
+            {
+                next = Next::Later;
             }
             if let Role::Leader(_) = role
                 && let Err(error) = report::write(&self.writes, registration, &outcome).await
@@ -396,9 +441,17 @@ impl Controller {
             }
         };
         let served = self.kinds.served();
+        if !served.complete() {
+            return Outcome::Broken(Problem::passing(
+                "Loading",
+                "the API server has not said yet what it serves",
+            ));
+        }
+        let running = entry.running.is_some();
         let ready = async {
             let tables = prepared.tables(&served)?;
-            if let Some(missing) = self.missing_dependency(registration, snapshot) {
+            // It delays activation only: what runs goes on when a dependency has trouble.
+            if !running && let Some(missing) = self.missing_dependency(registration, snapshot) {
                 return Err(missing);
             }
             if let Some(problem) = unready(&tables, snapshot) {
@@ -454,6 +507,7 @@ impl Controller {
             digest: active.digest,
             version: prepared.manifest.version.clone(),
             world: prepared.manifest.world.clone(),
+            degraded: entry.degraded.clone(),
             ungranted: check::ungranted(&registration.spec, &prepared.manifest),
         }
     }
@@ -528,26 +582,6 @@ impl Controller {
             ))),
         }
     }
-}
-
-/// Whether the schemas of all wanted kinds are known.
-#[derive(PartialEq)]
-enum Schemas {
-    /// They are, or are taken not to be published.
-    Settled,
-    /// Some are not published yet.
-    Missing,
-}
-
-/// When a sync must be tried again.
-#[derive(PartialEq)]
-enum Next {
-    /// When something changes.
-    OnChange,
-    /// Soon: a write failed or a removal goes on.
-    Soon,
-    /// When more kinds are served.
-    Unserved,
 }
 
 fn identity(registration: &Registration) -> (String, i64) {

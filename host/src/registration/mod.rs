@@ -13,6 +13,7 @@ pub(crate) mod controller;
 pub(crate) mod crds;
 pub(crate) mod limits;
 pub(crate) mod news;
+pub(crate) mod next;
 pub(crate) mod prepared;
 pub(crate) mod problem;
 pub(crate) mod rediscover;

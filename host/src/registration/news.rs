@@ -11,8 +11,8 @@ pub(super) struct Changes {
     pub(super) crds: bool,
     /// The API groups of those.
     pub(super) groups: BTreeSet<String>,
-    /// Whether one of them changed.
-    pub(super) config_maps: bool,
+    /// ConfigMaps that changed, as (namespace, name); none = which is not known.
+    pub(super) config_maps: Option<BTreeSet<(String, String)>>,
 }
 
 impl Changes {
@@ -27,6 +27,15 @@ impl Changes {
                 let plugin = changes.iter().any(|c| {
                     &*c.table.kind == "Plugin" && &*c.table.group == kybern_interface::names::GROUP
                 });
+                let config_maps = changes
+                    .iter()
+                    .filter(|c| &*c.table.kind == "ConfigMap" && c.table.group.is_empty())
+                    .filter_map(|c| c.new.as_ref().or(c.old.as_ref()))
+                    .map(|row| {
+                        let namespace = row.namespace().unwrap_or_default();
+                        (namespace.to_owned(), row.name().to_owned())
+                    })
+                    .collect();
                 let groups = changes
                     .iter()
                     .filter(|c| &*c.table.kind == "CustomResourceDefinition")
@@ -41,14 +50,14 @@ impl Changes {
                     groups,
                     plugins: plugin,
                     crds: any("apiextensions.k8s.io", "CustomResourceDefinition"),
-                    config_maps: any("", "ConfigMap"),
+                    config_maps: Some(config_maps),
                 }
             }
             Err(_) => Self {
                 groups: BTreeSet::new(),
                 plugins: true,
                 crds: true,
-                config_maps: true,
+                config_maps: None,
             },
         }
     }

@@ -154,6 +154,19 @@ pub(crate) fn active(
             subresources: Vec::new(),
         })
         .collect();
+    // A kind that is absent only because it could not be discovered may have objects to release.
+    let groups = registration.spec.resources.iter().map(|r| r.group.as_str());
+    let unknown = groups
+        .chain(
+            registration
+                .spec
+                .grants
+                .write
+                .iter()
+                .map(|g| g.group.as_str()),
+        )
+        .find_map(|group| served.unknown(group))
+        .map(|reason| Problem::passing("Releasing", reason));
     let unreadable = tables(registration, served).iter().find_map(|def| {
         match snapshot.table(&def.key).map(|table| table.state()) {
             Some(TableState::Ready { .. }) => None,
@@ -193,5 +206,5 @@ pub(crate) fn active(
         limits: PassLimits::default(),
         has_sense: false,
     };
-    (active, unreadable)
+    (active, unknown.or(unreadable))
 }

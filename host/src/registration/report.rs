@@ -28,6 +28,8 @@ pub(crate) enum Outcome {
         world: String,
         /// What the manifest asks for and nobody granted.
         ungranted: Vec<String>,
+        /// Why the source could not be read again, while the last good version goes on.
+        degraded: Option<Problem>,
     },
     /// It cannot run.
     Broken(Problem),
@@ -68,7 +70,12 @@ fn status(registration: &Registration, outcome: &Outcome, now: jiff::Timestamp) 
             version,
             world,
             ungranted,
+            degraded,
         } => {
+            if let Some(problem) = degraded {
+                let message = format!("the last good version goes on: {}", problem.message);
+                says.push(Says::new("Degraded", true, problem.reason, message));
+            }
             let message = if registration.spec.paused {
                 "loaded; spec.paused is true, so that no pass runs"
             } else {
@@ -200,6 +207,7 @@ mod tests {
             version: "1".into(),
             world: "w".into(),
             ungranted: vec![],
+            degraded: None,
         }
     }
 

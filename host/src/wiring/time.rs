@@ -23,3 +23,9 @@ impl Entropy for Jitter {
         f64::from(numerator) / f64::from(1_u32 << 24)
     }
 }
+
+/// A word that differs from process to process, also under one host name and process id.
+pub(crate) fn random_word() -> u32 {
+    let bits = RandomState::new().hash_one(crate::clock::wall().as_nanosecond()) >> 32;
+    u32::try_from(bits).unwrap_or_default()
+}

@@ -160,9 +160,15 @@ impl Watches {
     }
 
     /// Lists every kind again from the API server and returns when the table holds those lists:
-    /// what a new leader needs, because a watch may lag without knowing it.
-    pub(crate) async fn refresh(&self, reader: &Reader, cancel: &CancellationToken) {
-        let keys: BTreeSet<KindKey> = {
+    /// what a new leader needs, because a watch may lag without knowing it. A kind whose list does
+    /// not come within `limit` fails its own readers until it does; the others go on.
+    pub(crate) async fn refresh(
+        &self,
+        reader: &Reader,
+        cancel: &CancellationToken,
+        limit: Duration,
+    ) {
+        let mut late: BTreeSet<KindKey> = {
             let mut running = self.shared.running.lock();
             for run in running.values_mut() {
                 run.stop.cancel();
@@ -172,34 +178,56 @@ impl Watches {
         };
         let mut news = self.shared.board.news.subscribe();
         let mut commits = self.shared.ingest.commits();
-        loop {
-            let behind = {
-                let snapshot = reader.snapshot();
-                let health = self.shared.board.health.lock();
-                keys.iter().any(|key| match health.get(key) {
-                    // A kind that cannot be listed fails its own readers loudly; others go on.
-                    Some(health) if health.phase == Phase::Failed => false,
-                    Some(WatchHealth {
-                        listed: Some(listed),
-                        ..
-                    }) => snapshot.table(key).is_none_or(|table| match table.state() {
-                        TableState::Ready { resource_version } => resource_version < *listed,
-                        TableState::Loading => true,
-                        TableState::Failed(_) => false,
-                    }),
-                    Some(_) => true,
-                    None => false,
-                })
-            };
-            if !behind {
-                return;
+        let fresh = async {
+            loop {
+                self.keep_late(reader, &mut late);
+                if late.is_empty() {
+                    return;
+                }
+                tokio::select! {
+                    () = cancel.cancelled() => return,
+                    _ = news.changed() => {}
+                    _ = commits.changed() => {}
+                }
             }
-            tokio::select! {
-                () = cancel.cancelled() => return,
-                _ = news.changed() => {}
-                _ = commits.changed() => {}
-            }
+        };
+        let in_time = tokio::time::timeout(limit, fresh).await.is_ok();
+        if in_time {
+            return;
         }
+        let failed = late
+            .into_iter()
+            .map(|table| {
+                tracing::warn!(%table, "no fresh list in time; what reads it waits");
+                Change::Fail {
+                    reason: format!(
+                        "{table} could not be listed afresh when this replica took the lead"
+                    ),
+                    table,
+                }
+            })
+            .collect();
+        self.shared.ingest.commit(failed).await;
+    }
+
+    /// Keeps the kinds whose newest list is not in the table yet. A kind that cannot be listed has
+    /// failed its readers already.
+    fn keep_late(&self, reader: &Reader, late: &mut BTreeSet<KindKey>) {
+        let snapshot = reader.snapshot();
+        let health = self.shared.board.health.lock();
+        late.retain(|key| match health.get(key) {
+            None => false,
+            Some(health) if health.phase == Phase::Failed => false,
+            Some(WatchHealth { listed: None, .. }) => true,
+            Some(WatchHealth {
+                listed: Some(listed),
+                ..
+            }) => snapshot.table(key).is_none_or(|table| match table.state() {
+                TableState::Ready { resource_version } => resource_version < *listed,
+                TableState::Loading => true,
+                TableState::Failed(_) => false,
+            }),
+        });
     }
 
     /// How each watch is doing.

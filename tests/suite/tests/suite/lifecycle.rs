@@ -57,6 +57,19 @@ fn the_host_starts_before_the_crd_exists_and_the_crd_may_go_and_come_back() -> R
 }
 
 #[test]
+fn a_registration_that_is_older_than_the_host_gets_its_crd_from_the_first_leader() -> Result<()> {
+    let plane = own_plane()?;
+    let mut scene = Scene::on(plane, "older")?;
+    let registration = scene.appservice()?;
+    // A host starts as a standby, which installs no CRDs: taking the lead must make up for it.
+    let object = scene.submit(&registration)?;
+    scene.start_host_with(&["--leader-elect=true"])?;
+    scene.plugin_condition(&object, "Ready", "True")?;
+    scene.create_app("web", 1)?;
+    Ok(())
+}
+
+#[test]
 fn an_api_server_restart_is_survived() -> Result<()> {
     let plane = own_plane()?;
     let mut scene = Scene::on(plane, "restart")?;

@@ -127,7 +127,9 @@ fn each_misbehaviour_is_a_condition_and_an_event_and_hurts_nobody_else() -> Resu
     let writes = scene.writes_within(WINDOW)?;
     assert!(writes.len() <= 4, "writes in {WINDOW:?}: {writes:#?}");
     let calls = scene.metric("kybern_plugin_calls_total", &plugin)? - calls;
-    assert!(calls <= 80.0, "{calls} calls in {WINDOW:?}");
+    // Delays double: at most three passes of each mode fall into the window, of three calls each
+    // (sense, and decide twice in strict mode). Without backoff there are more than 800.
+    assert!(calls <= 13.0 * 3.0 * 3.0, "{calls} calls in {WINDOW:?}");
 
     // Nothing was written for them.
     let maps = scene
