@@ -6,3 +6,4 @@ pub(crate) mod ingest;
 pub(crate) mod sense;
 pub(crate) mod time;
 pub(crate) mod watches;
+pub(crate) mod work;

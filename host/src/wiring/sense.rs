@@ -2,13 +2,15 @@
 
 use crate::registration::problem::Problem;
 use async_trait::async_trait;
-use kybern_interface::Manifest;
+use kybern_interface::{Manifest, Query};
 use kybern_reconcile::{Active, Answer, Sense, SenseError, SenseRequest, Sensed};
 use kybern_sql::{AccessSet, Catalog, Engine, Param, Prepared, SqlError};
+use kybern_table::Snapshot;
 use parking_lot::RwLock;
 use serde_json::Value;
 use std::collections::HashMap;
 use std::sync::Arc;
+use tokio_util::task::AbortOnDropHandle;
 
 /// Answers the queries of registrations.
 pub(crate) struct SqlSense {
@@ -94,36 +96,52 @@ impl SqlSense {
 impl Sense for SqlSense {
     async fn sense(&self, request: SenseRequest<'_>) -> Result<Sensed, SenseError> {
         let access = self.access(request.active, request.object)?;
-        let mut answers = Vec::with_capacity(request.queries.len());
-        for query in request.queries {
-            let prepared = self
-                .engine
-                .prepare(&query.sql, &access)
-                .await
-                .map_err(|error| failure(&query.name, &error))?;
-            if let Some(fault) = unfit(&prepared) {
-                return Err(SenseError::Query {
-                    query: query.name.clone(),
-                    message: fault.to_owned(),
-                });
-            }
-            let params: Vec<Param> = query.params.iter().cloned().map(Param::from).collect();
-            let answer = self
-                .engine
-                .execute(&prepared, &params, request.snapshot)
-                .await
-                .map_err(|error| failure(&query.name, &error))?;
-            answers.push(Answer {
-                name: query.name.clone(),
-                schema: answer.schema,
-                batches: answer.batches,
-                fingerprint: answer.fingerprint,
-                rows: answer.rows,
-                read_set: prepared.read_set(&params),
+        let engine = self.engine.clone();
+        let queries = request.queries.to_vec();
+        let snapshot = request.snapshot.clone();
+        let work = super::work::pool()
+            .spawn(async move { answer(&engine, &access, &queries, &snapshot).await });
+        // A pass that is dropped takes its statements along.
+        AbortOnDropHandle::new(work)
+            .await
+            .map_err(|error| SenseError::Internal(format!("the queries were ended: {error}")))?
+    }
+}
+
+/// Answers all queries on the snapshot.
+async fn answer(
+    engine: &Engine,
+    access: &AccessSet,
+    queries: &[Query],
+    snapshot: &Snapshot,
+) -> Result<Sensed, SenseError> {
+    let mut answers = Vec::with_capacity(queries.len());
+    for query in queries {
+        let prepared = engine
+            .prepare(&query.sql, access)
+            .await
+            .map_err(|error| failure(&query.name, &error))?;
+        if let Some(fault) = unfit(&prepared) {
+            return Err(SenseError::Query {
+                query: query.name.clone(),
+                message: fault.to_owned(),
             });
         }
-        Ok(Sensed { answers })
+        let params: Vec<Param> = query.params.iter().cloned().map(Param::from).collect();
+        let answer = engine
+            .execute(&prepared, &params, snapshot)
+            .await
+            .map_err(|error| failure(&query.name, &error))?;
+        answers.push(Answer {
+            name: query.name.clone(),
+            schema: answer.schema,
+            batches: answer.batches,
+            fingerprint: answer.fingerprint,
+            rows: answer.rows,
+            read_set: prepared.read_set(&params),
+        });
     }
+    Ok(Sensed { answers })
 }
 
 /// Why a statement cannot be a query of a pass: its answer could change without a trigger, or
