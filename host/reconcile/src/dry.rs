@@ -70,7 +70,7 @@ pub(crate) async fn run(shared: &Shared, key: &CrKey) -> Result<DryPass, EngineE
             }
             // Whether unready children would be waited for shows only after acting: a CR that is not
             // Ready keeps its status here.
-            let ready = cx
+            let waits = cx
                 .object
                 .pointer("/status/conditions")
                 .and_then(serde_json::Value::as_array)
@@ -78,9 +78,9 @@ pub(crate) async fn run(shared: &Shared, key: &CrKey) -> Result<DryPass, EngineE
                 .flatten()
                 .any(|c| {
                     c.get("type").is_some_and(|t| t == "Ready")
-                        && c.get("status").is_some_and(|s| s == "True")
+                        && c.get("status").is_some_and(|s| s != "True")
                 });
-            if ready && let Some(health) = Finding::succeeded().health {
+            if !waits && let Some(health) = Finding::succeeded().health {
                 let status = planned.checked.status.as_ref();
                 dry.status_changes = matches!(
                     wanted_status(&cx, &memory, status, &health),
