@@ -110,8 +110,35 @@ fn workspace_root() -> Result<PathBuf> {
     root.canonicalize().context("find the workspace")
 }
 
+/// Adds the wasm target to the toolchain if it is missing: rustup does it by itself only where
+/// automatic installation is on. Without rustup the compiler says what is missing.
+fn ensure_target(root: &Path) -> Result<()> {
+    let rustup = |arguments: &[&str]| {
+        let mut command = Command::new("rustup");
+        command.current_dir(root).arg("target").args(arguments);
+        command
+    };
+    let Ok(installed) = rustup(&["list", "--installed"]).output() else {
+        return Ok(());
+    };
+    let listed = String::from_utf8_lossy(&installed.stdout);
+    if !installed.status.success() || listed.lines().any(|line| line.trim() == TARGET) {
+        return Ok(());
+    }
+    eprintln!("rustup target add {TARGET}");
+    let status = rustup(&["add", TARGET])
+        .status()
+        .context("run rustup target add")?;
+    ensure!(
+        status.success(),
+        "`rustup target add {TARGET}` failed ({status}): install the target, then try again"
+    );
+    Ok(())
+}
+
 /// `cargo build` for one guest alone, so that the features of two guests are not merged.
 fn compile(root: &Path, target: &Path, name: &str) -> Result<()> {
+    ensure_target(root)?;
     let home = std::env::home_dir().unwrap_or_default();
     // The last that matches wins, and the workspace may lie in the home directory.
     let remaps = [(home, "home"), (root.to_owned(), "kybern")]
