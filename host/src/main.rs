@@ -19,6 +19,11 @@ mod wiring;
 use clap::Parser;
 use std::process::ExitCode;
 
+/// Gives memory back to the system, keeps apart what threads do, and can say what it holds.
+#[cfg(target_os = "linux")]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     let args = args::Args::parse();
     if let Err(error) = logging::start(&args.log, args.command.writes_to_terminal()) {
