@@ -4,25 +4,21 @@
 //! nothing does nothing. It runs when a `Plugin`, a CRD or the state of a wanted table changed,
 //! when the lead changed, and when a passing problem is to be looked at again.
 
-use super::access;
-use super::check;
-use super::crds::{self, Installed};
+use super::known::{Known, deleting, identity};
 use super::news::{Changes, Seen, states};
 use super::next::{Next, Schemas};
-use super::prepared::{Prepared, unready};
-use super::problem::{Again, Problem, of_load};
+use super::problem::{Again, Problem};
 use super::rediscover::Rediscover;
 use super::report::{self, Outcome};
-use super::{limits, settings, source};
-use crate::kinds::{Kinds, crd_table, plugin_table};
+use crate::kinds::{Kinds, plugin_table};
 use crate::wiring::decide::Guests;
 use crate::wiring::sense::SqlSense;
 use crate::wiring::watches::Watches;
-use kybern_interface::{Gvk, Registration};
+use kybern_interface::Registration;
 use kybern_kube::{Cluster, Writes};
 use kybern_plugin::Runtime;
 use kybern_reconcile::Engine;
-use kybern_table::{Reader, Sequence, Snapshot, TableDef};
+use kybern_table::{Reader, Sequence, Snapshot};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -54,22 +50,6 @@ pub(crate) struct Controller {
     pub(crate) guests: Guests,
     /// Queries.
     pub(crate) sense: Arc<SqlSense>,
-}
-
-/// What is remembered of one registration between syncs.
-struct Known {
-    /// uid and generation that `prepared` was made for.
-    made_for: (String, i64),
-    /// The plugin, or what is wrong.
-    prepared: Result<Prepared, Problem>,
-    /// When a passing problem is looked at again, on the monotonic clock.
-    again: Option<Duration>,
-    /// What the engine runs: generation, digest and whether each kind is served as before.
-    running: Option<String>,
-    /// The ConfigMap that the component comes from.
-    source: Option<(String, String)>,
-    /// Why the source could not be read again, while the last good version goes on.
-    degraded: Option<Problem>,
 }
 
 /// This replica's part: a standby loads and watches, the leader also runs and writes.
@@ -285,7 +265,7 @@ impl Controller {
     }
 
     /// The registrations of this class, and those that cannot be read.
-    fn registrations(
+    pub(super) fn registrations(
         &self,
         snapshot: &Snapshot,
     ) -> (Vec<Arc<Registration>>, Vec<(String, Problem)>) {
@@ -311,228 +291,6 @@ impl Controller {
         }
         good.sort_by(|a, b| a.name().cmp(b.name()));
         (good, broken)
-    }
-
-    /// From the object to a loaded, checked plugin.
-    async fn prepare(
-        &self,
-        registration: &Arc<Registration>,
-        all: &[Arc<Registration>],
-        role: &Role,
-    ) -> Result<Prepared, Problem> {
-        let spec = &registration.spec;
-        check::spec(spec, &self.namespace)?;
-        check::conflicts(registration, all)?;
-        let limits = limits::of(&spec.limits)?;
-        let bytes = source::fetch(&spec.source, Some(&self.cluster)).await?;
-        let digest = source::digest(&bytes);
-        if let Some(wanted) = &spec.digest
-            && *wanted != digest
-        {
-            return Err(Problem::passing(
-                "DigestMismatch",
-                format!(
-                    "spec.digest is {wanted}, but the source holds {digest}; pin the digest that you reviewed, or restore the source"
-                ),
-            ));
-        }
-        // A standby runs what the leader promoted, nothing else.
-        if let (Role::Standby, Some(active)) = (role, &registration.status.active)
-            && active.digest != digest
-        {
-            return Err(Problem::passing(
-                "WaitingForLeader",
-                format!("the source holds {digest}; the leader has not promoted it yet"),
-            ));
-        }
-        let runtime = self.runtime.clone();
-        let plugin = tokio::task::spawn_blocking(move || runtime.load(&bytes))
-            .await
-            .map_err(|_| Problem::passing("LoadFailed", "loading was interrupted"))?
-            .map_err(|error| of_load(&error))?;
-        let manifest = Arc::new(plugin.manifest().clone());
-        check::manifest(spec, &manifest)?;
-        let settings = settings::resolve(&spec.settings, &manifest.settings_schema)?;
-        let mut crds_at = None;
-        if matches!(role, Role::Leader(_)) {
-            let manager = registration.field_manager();
-            let installed =
-                crds::install(&self.writes, spec.crds, &manifest.crds, &manager).await?;
-            if installed == Installed::Changed {
-                crds_at = Some(crate::clock::monotonic());
-            }
-        }
-        Ok(Prepared {
-            registration: Arc::clone(registration),
-            plugin,
-            manifest,
-            settings,
-            limits,
-            crds_at,
-        })
-    }
-
-    /// Watches what the registrations need, and what the host itself needs.
-    async fn watch_wanted(
-        &self,
-        registrations: &[Arc<Registration>],
-        known: &BTreeMap<String, Known>,
-    ) -> Schemas {
-        let served = self.kinds.served();
-        let mut wanted: BTreeMap<kybern_table::KindKey, TableDef> = BTreeMap::new();
-        let mut want = |def: TableDef| {
-            wanted.entry(def.key.clone()).or_insert(def);
-        };
-        want(plugin_table());
-        want(crd_table());
-        for registration in registrations {
-            if registration.spec.source.config_map.is_some()
-                && let Some(found) = served.get(&Gvk::new("", "v1", "ConfigMap"))
-            {
-                want(crate::kinds::table(found));
-            }
-            if let Some(Ok(prepared)) = known.get(registration.name()).map(|k| &k.prepared)
-                && let Ok(tables) = prepared.tables(&served)
-            {
-                tables.into_iter().for_each(&mut want);
-            }
-            // What has to be released must be seen, even if the plugin cannot be loaded.
-            for def in super::removal::tables(registration, &served) {
-                want(def);
-            }
-        }
-        let mut schemas = Schemas::Settled;
-        for def in wanted.values() {
-            if self.kinds.wants_types(&def.key.group, &def.key.version) {
-                self.kinds
-                    .learn_types(&self.cluster, &def.key.group, &def.key.version)
-                    .await;
-                self.sense.set_catalog(self.kinds.catalog());
-                if self.kinds.wants_types(&def.key.group, &def.key.version) {
-                    schemas = Schemas::Missing;
-                }
-            }
-        }
-        self.watches.set(wanted.into_values().collect()).await;
-        schemas
-    }
-
-    /// Hands the registration to the engine once everything that it needs is there.
-    async fn activate(
-        &self,
-        registration: &Arc<Registration>,
-        known: &mut BTreeMap<String, Known>,
-        role: &Role,
-        snapshot: &Snapshot,
-    ) -> Outcome {
-        let Some(entry) = known.get_mut(registration.name()) else {
-            return Outcome::Broken(Problem::passing("Loading", "not looked at yet"));
-        };
-        let prepared = match &entry.prepared {
-            Ok(prepared) => prepared,
-            Err(problem) => {
-                // The last good version goes on only while the object still asks for it.
-                if entry.running.take().is_some()
-                    && let Role::Leader(engine) = role
-                {
-                    engine.unregister(registration.name()).await;
-                }
-                return Outcome::Broken(problem.clone());
-            }
-        };
-        let served = self.kinds.served();
-        if !served.complete() {
-            return Outcome::Broken(Problem::passing(
-                "Loading",
-                "the API server has not said yet what it serves",
-            ));
-        }
-        let running = entry.running.is_some();
-        let ready = async {
-            let tables = prepared.tables(&served)?;
-            // It delays activation only: what runs goes on when a dependency has trouble.
-            if !running && let Some(missing) = self.missing_dependency(registration, snapshot) {
-                return Err(missing);
-            }
-            if let Some(problem) = unready(&tables, snapshot) {
-                return Err(problem);
-            }
-            let active = prepared.active(&served)?;
-            let access = access::of(&registration.spec, &prepared.manifest, &served);
-            self.sense
-                .admit(registration.name(), access, &prepared.manifest)
-                .await?;
-            Ok(active)
-        };
-        let active = match ready.await {
-            Ok(active) => active,
-            Err(problem) => {
-                let problem = prepared.soften(problem, crate::clock::monotonic());
-                if problem.reason != "Loading"
-                    && entry.running.take().is_some()
-                    && let Role::Leader(engine) = role
-                {
-                    engine.unregister(registration.name()).await;
-                }
-                return Outcome::Broken(problem);
-            }
-        };
-        self.guests.insert(
-            registration.name(),
-            prepared.plugin.clone(),
-            prepared.limits.clone(),
-        );
-        if let Role::Leader(engine) = role {
-            if let Err(error) = super::removal::hold(&self.writes, registration).await {
-                return Outcome::Broken(Problem::passing(
-                    "FinalizerFailed",
-                    format!("the finalizer could not be added: {error}"),
-                ));
-            }
-            let fingerprint = format!(
-                "{:?} {} {:?}",
-                identity(registration),
-                active.digest,
-                active.primaries
-            );
-            if entry.running.as_deref() != Some(&fingerprint) {
-                tracing::info!(plugin = registration.name(), digest = %active.digest, "registration is active");
-                engine.register(active.clone());
-                entry.running = Some(fingerprint);
-            }
-        }
-        self.guests
-            .retain(registration.name(), Some(&active.digest));
-        Outcome::Active {
-            digest: active.digest,
-            version: prepared.manifest.version.clone(),
-            world: prepared.manifest.world.clone(),
-            degraded: entry.degraded.clone(),
-            ungranted: check::ungranted(&registration.spec, &prepared.manifest),
-        }
-    }
-
-    /// A registration that this one depends on and that is not Ready.
-    fn missing_dependency(
-        &self,
-        registration: &Registration,
-        snapshot: &Snapshot,
-    ) -> Option<Problem> {
-        let all = self.registrations(snapshot).0;
-        registration.spec.depends_on.iter().find_map(|name| {
-            let ready = all.iter().find(|r| r.name() == name).is_some_and(|r| {
-                r.status
-                    .conditions
-                    .iter()
-                    .any(|c| c.kind == "Ready" && c.status == "True")
-            });
-            (!ready).then(|| {
-                Problem::new(
-                    "WaitingForDependency",
-                    format!("Plugin {name}, named in spec.dependsOn, is not Ready"),
-                )
-            })
-        })
     }
 
     /// Lets go of everything, then lets the object go. None: it is gone.
@@ -582,22 +340,6 @@ impl Controller {
             ))),
         }
     }
-}
-
-fn identity(registration: &Registration) -> (String, i64) {
-    let uid = registration
-        .metadata
-        .get("uid")
-        .and_then(Value::as_str)
-        .unwrap_or_default();
-    (uid.to_owned(), registration.generation())
-}
-
-fn deleting(registration: &Registration) -> bool {
-    registration
-        .metadata
-        .get("deletionTimestamp")
-        .is_some_and(|t| !t.is_null())
 }
 
 /// The kind as URLs name it, for the rest of this folder.

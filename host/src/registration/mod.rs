@@ -7,13 +7,16 @@
 //! Each step that fails ends in a condition whose message says what to do; other registrations go on.
 
 pub(crate) mod access;
+pub(crate) mod activate;
 pub(crate) mod check;
 pub(crate) mod condition;
 pub(crate) mod controller;
 pub(crate) mod crds;
+pub(crate) mod known;
 pub(crate) mod limits;
 pub(crate) mod news;
 pub(crate) mod next;
+pub(crate) mod prepare;
 pub(crate) mod prepared;
 pub(crate) mod problem;
 pub(crate) mod rediscover;
@@ -21,3 +24,4 @@ pub(crate) mod removal;
 pub(crate) mod report;
 pub(crate) mod settings;
 pub(crate) mod source;
+pub(crate) mod wanted;
