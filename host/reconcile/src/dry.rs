@@ -7,6 +7,7 @@ use crate::key::CrKey;
 use crate::pass::{self, Located};
 use crate::planning;
 use crate::report::{DryPass, Ending, Verdict};
+use crate::sensing;
 use crate::shared::Shared;
 use crate::status::StatusWrite;
 
@@ -30,6 +31,12 @@ pub(crate) async fn run(shared: &Shared, key: &CrKey) -> Result<DryPass, EngineE
         ending: Ending::Succeeded,
         status_changes: false,
     };
+    if !cx.row.deleting()
+        && let Some(why) = sensing::pinned_elsewhere(&cx.row, cx.active())
+    {
+        dry.ending = Finding::not_supported(why).ending;
+        return Ok(dry);
+    }
     dry.answers = match pass::ask(shared, &cx).await {
         Ok(answers) => answers,
         Err(finding) => {

@@ -118,6 +118,11 @@ impl Finding {
         }
     }
 
+    /// Part of the interface, but not answered by this version.
+    pub(crate) fn not_supported(message: impl Into<String>) -> Self {
+        Self::failed("NotSupportedYet", message, true, Retry::OnChange)
+    }
+
     /// Queries without answers.
     pub(crate) fn of_sense(error: &SenseError) -> Self {
         match error {

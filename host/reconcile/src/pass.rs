@@ -190,6 +190,8 @@ pub(crate) async fn run(
         let mut finding = Finding::quiet(Ending::Paused);
         finding.health = Some(Health::new(HealthKind::Paused, "Paused", why));
         return Outcome::of(finding);
+    } else if let Some(why) = sensing::pinned_elsewhere(&cx.row, active) {
+        return Outcome::of(Finding::not_supported(why));
     }
 
     let answers = match sense(shared, cx).await {

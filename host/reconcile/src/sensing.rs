@@ -160,6 +160,19 @@ pub(crate) fn paused(row: &Row, active: &Active) -> Option<&'static str> {
         .map(|_| "paused by the annotation kybern.dev/paused")
 }
 
+/// Why a CR that names a plugin revision cannot have it: one revision decides for all CRs of a
+/// registration. Naming the one that decides is fine.
+pub(crate) fn pinned_elsewhere(row: &Row, active: &Active) -> Option<String> {
+    let wanted = row.annotation(names::PLUGIN_REVISION)?;
+    (wanted != active.digest).then(|| {
+        format!(
+            "the annotation {} asks for {wanted}, but this version of the host runs one revision for all objects, now {}; remove the annotation to go on with that one",
+            names::PLUGIN_REVISION,
+            active.digest
+        )
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -355,6 +355,49 @@ async fn annotations_pause_and_force() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_cr_pinned_to_another_revision_is_answered_and_left_alone_but_still_deleted() {
+    let world = World::new();
+    world
+        .api
+        .put("user", cr("a", json!({ "maps": { "x": "1" } })));
+    world.settle().await;
+    world.api.writes();
+    world.decides();
+    let pin = |digest: &'static str| {
+        world.api.edit("user", "App", "ns", "a", move |a| {
+            a["metadata"]["annotations"] = json!({ "kybern.dev/plugin-revision": digest });
+            a["spec"]["maps"]["x"] = json!(digest);
+        });
+    };
+    pin("sha256:0");
+    world.settle().await;
+    let (status, reason, message) = world.condition("a", "Ready").unwrap();
+    assert_eq!((&*status, &*reason), ("False", "NotSupportedYet"));
+    assert!(
+        message.contains("kybern.dev/plugin-revision") && message.contains("remove"),
+        "{message}"
+    );
+    assert_eq!(world.api.events().last().unwrap().reason, "NotSupportedYet");
+    assert_eq!(
+        (world.api.writes(), world.decides()),
+        (vec!["status App ns/a".to_owned()], 0)
+    );
+    // The one that runs.
+    pin("sha256:1");
+    world.settle().await;
+    assert_eq!(world.ready("a"), ok("True", "Reconciled"));
+    assert_eq!(
+        world.api.get("ConfigMap", "ns", "a-x").unwrap()["data"]["v"],
+        "sha256:1"
+    );
+    pin("sha256:0");
+    world.settle().await;
+    world.api.delete("App", "ns", "a");
+    world.settle().await;
+    assert!(world.api.get("App", "ns", "a").is_none());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_new_registration_is_swapped_in_between_passes() {
     let world = World::new();
     world

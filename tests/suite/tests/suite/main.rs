@@ -19,5 +19,6 @@ mod leader;
 mod lifecycle;
 mod promises;
 mod quiet;
+mod revision;
 mod sandbox;
 mod scene;
