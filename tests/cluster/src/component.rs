@@ -1,4 +1,4 @@
-//! The programs that make a control plane, where each comes from, and how it is found.
+//! The programs that make a control plane or a node, where each comes from, and how it is found.
 
 use crate::cache::cache;
 use crate::golang::{self, Recipe};
@@ -25,6 +25,18 @@ pub enum Component {
     Kwok,
     /// Installs charts.
     Helm,
+    /// The command line client, of the same version as the API server.
+    Kubectl,
+    /// Runs Pods.
+    Kubelet,
+    /// Makes Services' addresses work.
+    KubeProxy,
+    /// Runs containers.
+    Containerd,
+    /// One for each Pod: keeps its containers when containerd ends.
+    ContainerdShim,
+    /// Loads images.
+    Ctr,
 }
 
 impl Component {
@@ -38,6 +50,13 @@ impl Component {
             Self::KubeScheduler => "kube-scheduler",
             Self::Kwok => "kwok",
             Self::Helm => "helm",
+            Self::Kubectl => "kubectl",
+            Self::Kubelet => "kubelet",
+            Self::KubeProxy => "kube-proxy",
+            Self::Containerd => "containerd",
+            // containerd looks for it by this name.
+            Self::ContainerdShim => "containerd-shim-runc-v2",
+            Self::Ctr => "ctr",
         }
     }
 
@@ -96,9 +115,15 @@ impl Component {
     fn version(self) -> &'static str {
         match self {
             Self::Etcd => "v3.7.3",
-            Self::KubeApiserver | Self::KubeControllerManager | Self::KubeScheduler => KUBERNETES,
+            Self::KubeApiserver
+            | Self::KubeControllerManager
+            | Self::KubeScheduler
+            | Self::Kubectl
+            | Self::Kubelet
+            | Self::KubeProxy => KUBERNETES,
             Self::Kwok => "v0.8.0",
             Self::Helm => "v4.3.1",
+            Self::Containerd | Self::ContainerdShim | Self::Ctr => "v2.4.2",
         }
     }
 
@@ -110,20 +135,29 @@ impl Component {
             package: package.to_owned(),
             flags: flags.to_vec(),
         };
-        let kubernetes = || {
-            let name = self.name();
+        let name = self.name();
+        let kubernetes = |folder: &str| {
             module(
-                "kubernetes",
+                folder,
                 &format!("k8s.io/kubernetes/cmd/{name}"),
                 &["-ldflags".to_owned(), version_flags()],
             )
+        };
+        let containerd = || {
+            let package = format!("github.com/containerd/containerd/v2/cmd/{name}");
+            module("containerd", &package, &[])
         };
         let released = |path: &str| Recipe::Released {
             package: format!("{path}@{}", self.version()),
         };
         match self {
             Self::Etcd => module("etcd", "go.etcd.io/etcd/server/v3", &[]),
-            Self::KubeApiserver | Self::KubeControllerManager | Self::KubeScheduler => kubernetes(),
+            Self::KubeApiserver | Self::KubeControllerManager | Self::KubeScheduler => {
+                kubernetes("kubernetes")
+            }
+            // Apart from the control plane: another tool in its go.mod would build all of it anew.
+            Self::Kubectl | Self::Kubelet | Self::KubeProxy => kubernetes("kubelet"),
+            Self::Containerd | Self::ContainerdShim | Self::Ctr => containerd(),
             Self::Kwok => released("sigs.k8s.io/kwok/cmd/kwok"),
             Self::Helm => released("helm.sh/helm/v4/cmd/helm"),
         }
@@ -154,11 +188,14 @@ mod tests {
                 .join("go.mod");
             std::fs::read_to_string(path).unwrap()
         };
-        let kubernetes = read("kubernetes");
-        let pin = format!("k8s.io/kubernetes {KUBERNETES}");
-        assert!(kubernetes.contains(&pin), "go.mod lacks {pin}");
+        for folder in ["kubernetes", "kubelet"] {
+            let pin = format!("k8s.io/kubernetes {KUBERNETES}");
+            assert!(read(folder).contains(&pin), "{folder}/go.mod lacks {pin}");
+        }
         let pin = format!("go.etcd.io/etcd/server/v3 {}", Component::Etcd.version());
         assert!(read("etcd").contains(&pin), "go.mod lacks {pin}");
+        let pin = format!("containerd/v2 {}", Component::Containerd.version());
+        assert!(read("containerd").contains(&pin), "go.mod lacks {pin}");
     }
 
     #[test]
