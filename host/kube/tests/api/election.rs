@@ -9,7 +9,7 @@ use std::{
 };
 
 use kybern_kube::{
-    Fence, LeaderState, Leadership,
+    Cluster, Fence, LeaderState, Leadership,
     clock::{Clock, SystemClock},
     lease::{Election, LeaseConfig, start},
 };
@@ -33,6 +33,24 @@ async fn until(leadership: &Leadership, what: &str, state: LeaderState) {
     reached.expect(what).expect("the election runs");
 }
 
+/// A replica of an election.
+type Replica = (Leadership, Election);
+
+/// Two replicas; the first leads and the second knows it.
+async fn leader_and_standby(
+    first: &Cluster,
+    second: &Cluster,
+    namespace: &str,
+    clock: &Arc<SystemClock>,
+) -> (Replica, Replica) {
+    let leader = start(first, config(namespace, "a"), clock.clone()).expect("starts");
+    until(&leader.0, "a leads", LeaderState::Leading).await;
+    let standby = start(second, config(namespace, "b"), clock.clone()).expect("starts");
+    let holder = Some("a".to_owned());
+    until(&standby.0, "b stands by", LeaderState::Standby { holder }).await;
+    (leader, standby)
+}
+
 /// Joins the thread without blocking the test's runtime.
 async fn stop(election: Election) {
     tokio::task::spawn_blocking(|| election.stop())
@@ -45,24 +63,13 @@ async fn a_clean_shutdown_hands_the_lease_over_at_once() {
     let cluster = admin(plane()).await;
     let namespace = plane().namespace("handover").expect("a namespace");
     let clock = Arc::new(SystemClock);
-    let (first, first_election) =
-        start(&cluster, config(&namespace, "a"), clock.clone()).expect("starts");
-    until(&first, "a leads", LeaderState::Leading).await;
+    let ((first, first_election), (second, second_election)) =
+        leader_and_standby(&cluster, &cluster, &namespace, &clock).await;
     assert!(first.allowed(Duration::from_millis(500)).is_ok());
     assert!(
         first.allowed(Duration::from_secs(2)).is_err(),
         "longer than the lease"
     );
-    let (second, second_election) =
-        start(&cluster, config(&namespace, "b"), clock.clone()).expect("starts");
-    until(
-        &second,
-        "b stands by",
-        LeaderState::Standby {
-            holder: Some("a".to_owned()),
-        },
-    )
-    .await;
     assert!(second.allowed(Duration::ZERO).is_err());
     let before = clock.since_boot();
     stop(first_election).await;
@@ -88,20 +95,9 @@ async fn a_leader_that_cannot_renew_stops_writing_before_another_starts() {
     plane().grant(&user, &rules).expect("grants");
     let clock = Arc::new(SystemClock);
     let limited = cluster_of(plane(), &user).await;
-    let (first, first_election) =
-        start(&limited, config(&namespace, "a"), clock.clone()).expect("starts");
-    until(&first, "a leads", LeaderState::Leading).await;
     let cluster = admin(plane()).await;
-    let (second, second_election) =
-        start(&cluster, config(&namespace, "b"), clock.clone()).expect("starts");
-    until(
-        &second,
-        "b stands by",
-        LeaderState::Standby {
-            holder: Some("a".to_owned()),
-        },
-    )
-    .await;
+    let ((first, first_election), (second, second_election)) =
+        leader_and_standby(&limited, &cluster, &namespace, &clock).await;
     // From here on `a` is cut off: it can neither renew its lease nor give it back.
     let nothing = json!([{ "apiGroups": [""], "resources": ["configmaps"], "verbs": ["get"] }]);
     plane().grant(&user, &nothing).expect("grants");

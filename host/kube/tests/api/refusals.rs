@@ -1,35 +1,10 @@
 //! A kind that cannot be followed fails loudly, and heals when its cause is gone.
 
-use std::time::Duration;
-
-use kybern_kube::{Resource, Scope, WatchConfig, WatchTarget, watch::Pace};
+use kybern_kube::{Resource, WatchConfig, WatchTarget};
 use kybern_testcluster::Object;
 use serde_json::{Value, json};
 
-use crate::support::{Running, admin, cluster_of, config_maps, plane, put, table, writes};
-
-fn quick() -> WatchConfig {
-    let pace = Pace {
-        first: Duration::from_millis(20),
-        last: Duration::from_millis(200),
-    };
-    WatchConfig {
-        retry: pace.clone(),
-        refused: pace,
-        ..WatchConfig::default()
-    }
-}
-
-fn in_namespace(namespace: &str) -> WatchTarget {
-    let scope = Scope {
-        namespace: Some(namespace.to_owned()),
-        ..Scope::default()
-    };
-    WatchTarget {
-        def: table(&config_maps()),
-        scope,
-    }
-}
+use crate::support::{Running, admin, cluster_of, in_namespace, plane, put, quick, table, writes};
 
 fn widgets(group: &str) -> Value {
     json!({

@@ -2,15 +2,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use kybern_kube::{
-    DeleteOptions, Scope, Target, WatchConfig, WatchEnd, WatchTarget, watch,
-    watch::{NoObserver, Pace},
-};
+use kybern_kube::{DeleteOptions, Target, WatchConfig, WatchEnd, watch, watch::NoObserver};
 use kybern_table::{Index, Reader, StoreConfig, TableState, store};
 use tokio::{sync::mpsc, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{admin, config_maps, eventually, plane, put, table, writes};
+use crate::support::{
+    admin, config_maps, eventually, in_namespace, plane, put, quick, table, writes,
+};
 
 fn rows(reader: &Reader, namespace: &str) -> Option<Vec<(String, u64)>> {
     let view = reader.snapshot().table(&table(&config_maps()).key)?;
@@ -43,28 +42,14 @@ async fn the_store_becomes_what_the_server_has() {
     let (sink, mut batches) = mpsc::channel(4);
     let cancel = CancellationToken::new();
     // Short silences, so that the store sees many lists of what it has.
-    let pace = Pace {
-        first: Duration::from_millis(20),
-        last: Duration::from_millis(200),
-    };
     let config = WatchConfig {
         idle: Duration::from_millis(200),
-        retry: pace.clone(),
-        refused: pace,
-        ..WatchConfig::default()
-    };
-    let scope = Scope {
-        namespace: Some(namespace.clone()),
-        ..Scope::default()
-    };
-    let target = WatchTarget {
-        def: table(&config_maps()),
-        scope,
+        ..quick()
     };
     let mut tasks = JoinSet::new();
     let watching = watch(
         cluster.clone(),
-        target,
+        in_namespace(&namespace),
         config,
         sink,
         Arc::new(NoObserver),

@@ -8,8 +8,8 @@ use std::{
 
 use bytes::Bytes;
 use kybern_kube::{
-    AlwaysLeader, Cluster, Observation, Resource, Target, WatchConfig, WatchEnd, WatchObserver,
-    WatchTarget, WriteOptions, Writes, watch,
+    AlwaysLeader, Cluster, Observation, RequestError, Resource, Target, WatchConfig, WatchEnd,
+    WatchObserver, WatchTarget, WriteOptions, Writes, watch, watch::Pace,
 };
 use kybern_table::{Batch, Change, Deleted, KindKey, TableDef};
 use kybern_testcluster::{ControlPlane, User};
@@ -86,13 +86,43 @@ pub(crate) async fn put(writes: &Writes, namespace: &str, name: &str, data: &str
     )
 }
 
-pub(crate) async fn create(writes: &Writes, namespace: &str, object: &Value) -> Value {
+/// Tries to create a ConfigMap.
+pub(crate) async fn try_create(
+    writes: &Writes,
+    namespace: &str,
+    object: &Value,
+) -> Result<Value, RequestError> {
     let options = WriteOptions::by("test");
     let body = bytes(object);
     let created = writes
         .create(&config_maps(), Some(namespace), body, &options)
-        .await;
-    value(&created.expect("creates"))
+        .await?;
+    Ok(value(&created))
+}
+
+pub(crate) async fn create(writes: &Writes, namespace: &str, object: &Value) -> Value {
+    let created = try_create(writes, namespace, object).await;
+    created.expect("creates")
+}
+
+/// The ConfigMaps of one namespace.
+pub(crate) fn in_namespace(namespace: &str) -> WatchTarget {
+    let mut target = WatchTarget::all(table(&config_maps()));
+    target.scope.namespace = Some(namespace.to_owned());
+    target
+}
+
+/// A watch that does not wait long between attempts.
+pub(crate) fn quick() -> WatchConfig {
+    let pace = Pace {
+        first: Duration::from_millis(20),
+        last: Duration::from_millis(200),
+    };
+    WatchConfig {
+        retry: pace.clone(),
+        refused: pace,
+        ..WatchConfig::default()
+    }
 }
 
 /// Looks until the condition holds.

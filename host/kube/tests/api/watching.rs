@@ -2,38 +2,14 @@
 
 use std::time::Duration;
 
-use kybern_kube::{
-    DeleteOptions, Resource, Scope, Target, WatchConfig, WatchEnd, WatchTarget, watch::Pace,
-};
+use kybern_kube::{DeleteOptions, Resource, Scope, Target, WatchConfig, WatchEnd, WatchTarget};
 use kybern_testcluster::{ControlPlane, Options};
 use serde_json::json;
 
 use crate::support::{
-    Running, admin, bytes, config_map, config_maps, create, plane, put, table, writes,
+    Running, admin, bytes, config_map, config_maps, create, in_namespace, plane, put, quick, table,
+    writes,
 };
-
-fn in_namespace(namespace: &str) -> WatchTarget {
-    let scope = Scope {
-        namespace: Some(namespace.to_owned()),
-        ..Scope::default()
-    };
-    WatchTarget {
-        def: table(&config_maps()),
-        scope,
-    }
-}
-
-fn quick() -> WatchConfig {
-    let pace = Pace {
-        first: Duration::from_millis(20),
-        last: Duration::from_millis(200),
-    };
-    WatchConfig {
-        retry: pace.clone(),
-        refused: pace,
-        ..WatchConfig::default()
-    }
-}
 
 async fn follows(config: WatchConfig, prefix: &str) {
     let cluster = admin(plane()).await;
@@ -124,8 +100,8 @@ async fn a_selector_and_metadata_only_limit_what_is_kept() {
             metadata_only: true,
         };
         let target = WatchTarget {
-            def: table(&secrets),
             scope,
+            ..WatchTarget::all(table(&secrets))
         };
         let running = Running::start(
             &cluster,

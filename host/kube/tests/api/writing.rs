@@ -8,7 +8,9 @@ use kybern_kube::{
 };
 use serde_json::json;
 
-use crate::support::{admin, bytes, config_map, config_maps, create, plane, put, value, writes};
+use crate::support::{
+    admin, bytes, config_map, config_maps, create, plane, put, try_create, value, writes,
+};
 
 fn refused<T: std::fmt::Debug>(result: Result<T, RequestError>) -> ApiError {
     match result {
@@ -22,15 +24,7 @@ async fn a_second_create_meets_the_first() {
     let writes = writes(&admin(plane()).await);
     let namespace = plane().namespace("create").expect("a namespace");
     create(&writes, &namespace, &config_map("a", "1")).await;
-    let body = bytes(&config_map("a", "2"));
-    let again = writes
-        .create(
-            &config_maps(),
-            Some(&namespace),
-            body,
-            &WriteOptions::default(),
-        )
-        .await;
+    let again = try_create(&writes, &namespace, &config_map("a", "2")).await;
     assert!(refused(again).is_already_exists());
     let maps = config_maps();
     let target = Target::new(&maps, Some(&namespace), "a");
@@ -294,15 +288,7 @@ async fn nothing_is_created_in_a_namespace_that_ends() {
         .await
         .expect("deletes");
     assert!(matches!(deletion, Deletion::Pending(_)));
-    let body = bytes(&config_map("a", "1"));
-    let result = writes
-        .create(
-            &config_maps(),
-            Some(&namespace),
-            body,
-            &WriteOptions::default(),
-        )
-        .await;
+    let result = try_create(&writes, &namespace, &config_map("a", "1")).await;
     let error = refused(result);
     assert!(error.is_namespace_terminating(), "{error:?}");
 }
