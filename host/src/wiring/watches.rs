@@ -18,6 +18,8 @@ pub(crate) struct WatchHealth {
     pub(crate) phase: Phase,
     /// resourceVersion of the last complete list of this run of the watch.
     pub(crate) listed: Option<u64>,
+    /// Whether the table holds a complete list and has not failed since.
+    pub(crate) readable: bool,
     /// Lists that completed since it was started.
     pub(crate) lists: u64,
     /// Lost or refused connections.
@@ -35,6 +37,7 @@ impl Default for WatchHealth {
         Self {
             phase: Phase::Listing,
             listed: None,
+            readable: false,
             lists: 0,
             interruptions: 0,
             changes: 0,
@@ -59,8 +62,12 @@ impl WatchObserver for Board {
         };
         health.last = crate::clock::monotonic();
         match observation {
-            Observation::Phase(phase) => health.phase = phase,
+            Observation::Phase(phase) => {
+                health.phase = phase;
+                health.readable &= phase != Phase::Failed;
+            }
             Observation::Listed { resource_version } => {
+                health.readable = true;
                 health.listed = Some(resource_version);
                 health.lists += 1;
             }
@@ -73,6 +80,7 @@ impl WatchObserver for Board {
                 health.reason = reason;
             }
             Observation::NewEpoch => {
+                health.readable = false;
                 tracing::warn!(table = %kind, "resourceVersions went backwards: the cluster's store was restored; the table is read anew");
             }
         }
@@ -127,7 +135,8 @@ impl Watches {
         }
     }
 
-    /// Watches exactly these kinds from now on. Tables of kinds that are no longer wanted go.
+    /// Watches exactly these kinds from now on. Tables of kinds that are no longer wanted go; those
+    /// whose definition changed stay as they are until they are listed again.
     pub(crate) async fn set(&self, wanted: Vec<TableDef>) {
         let wanted: BTreeMap<KindKey, TableDef> = wanted
             .into_iter()
@@ -141,17 +150,23 @@ impl Watches {
                 .filter(|(key, run)| wanted.get(*key).is_none_or(|def| *def != run.def))
                 .map(|(key, _)| key.clone())
                 .collect();
+            let mut complete = BTreeSet::new();
             for key in stale {
                 if let Some(run) = running.remove(&key) {
                     run.stop.cancel();
                 }
+                let health = self.shared.board.health.lock().remove(&key);
                 if !wanted.contains_key(&key) {
-                    self.shared.board.health.lock().remove(&key);
                     dropped.push(Change::Drop(key));
+                } else if health.is_some_and(|health| health.readable) {
+                    complete.insert(key);
                 }
             }
             for (key, def) in wanted {
-                running.entry(key).or_insert_with(|| self.start(def));
+                let readable = complete.contains(&key);
+                running
+                    .entry(key)
+                    .or_insert_with(|| self.start(def, readable));
             }
         }
         if !dropped.is_empty() {
@@ -172,7 +187,8 @@ impl Watches {
             let mut running = self.shared.running.lock();
             for run in running.values_mut() {
                 run.stop.cancel();
-                *run = self.start(run.def.clone());
+                // What a new leader acts on must be fresh: a table whose list fails fails too.
+                *run = self.start(run.def.clone(), false);
             }
             running.keys().cloned().collect()
         };
@@ -241,14 +257,14 @@ impl Watches {
         self.shared.tasks.wait().await;
     }
 
-    /// Starts the watch of one kind.
-    fn start(&self, def: TableDef) -> Running {
+    /// Starts the watch of one kind, of which the table may be complete already.
+    fn start(&self, def: TableDef, readable: bool) -> Running {
         let shared = &self.shared;
-        shared
-            .board
-            .health
-            .lock()
-            .insert(def.key.clone(), WatchHealth::default());
+        let health = WatchHealth {
+            readable,
+            ..WatchHealth::default()
+        };
+        shared.board.health.lock().insert(def.key.clone(), health);
         let stop = shared.shutdown.child_token();
         let scope = Scope {
             namespace: shared.namespace.clone().filter(|_| def.namespaced),
@@ -257,6 +273,7 @@ impl Watches {
         let target = WatchTarget {
             def: def.clone(),
             scope,
+            readable,
         };
         let board: Arc<dyn WatchObserver> = Arc::<Board>::clone(&shared.board);
         shared.tasks.spawn(kybern_kube::watch(

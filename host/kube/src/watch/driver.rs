@@ -6,7 +6,7 @@ use futures::FutureExt;
 use http_body_util::BodyExt;
 use kube::client::Body;
 use kybern_table::{Batch, Change};
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -24,7 +24,7 @@ use super::{
     event::{Event, parse, parse_version},
     failure::{Doing, Failure},
     lines::Lines,
-    machine::Machine,
+    machine::{Machine, Start},
     observe::{Observation, WatchObserver},
     protocol::{Action, Input, Wait, WaitReason},
 };
@@ -113,8 +113,19 @@ impl Driver {
 
     async fn run(&mut self) -> WatchEnd {
         let key = self.target.def.key.clone();
-        let (mut machine, mut action) =
-            Machine::new(key.clone(), self.config.streaming, self.config.page);
+        let started = Instant::now();
+        let (mut machine, mut action) = Machine::new(Start {
+            key: key.clone(),
+            what: format!(
+                "{} in {}",
+                self.resource.qualified(),
+                self.target.scope.place()
+            ),
+            streaming: self.config.streaming,
+            page: self.config.page,
+            patience: self.config.patience.clone(),
+            readable: self.target.readable,
+        });
         self.pending
             .batch
             .changes
@@ -132,7 +143,7 @@ impl Driver {
                     continue;
                 }
             };
-            let (next, output) = machine.step(input);
+            let (next, output) = machine.at(started.elapsed()).step(input);
             machine = next;
             self.pending.add(output.batch);
             for observation in output.observations {

@@ -12,85 +12,60 @@
 //! ```
 //! *Listing* is one streaming list, or pages where the server has no streaming lists. A streaming
 //! list's connection goes on as the watch. *Waiting* knows which state follows.
+//!
+//! A transient failure leaves a table that was complete as it is, old but readable. One that is not
+//! complete says the reason after a [`Patience`], and is tried again all the same.
+
+mod transitions;
+
+use std::time::Duration;
 
 use bytes::Bytes;
 use kybern_table::{Batch, Change, Deleted, KindKey, Origin};
 
 use super::{
+    Patience,
     event::Event,
     failure::Failure,
-    observe::{Observation, Phase},
-    protocol::{Action, Input, Output, Wait, WaitReason},
+    observe::Phase,
+    protocol::{Action, Input, Output},
+    state::{How, Memory, State, Then, Trouble},
 };
 
 /// The machine; [`Machine::step`] turns it into its successor.
 #[derive(Clone, Debug)]
 pub(crate) struct Machine {
     key: KindKey,
+    what: String,
     page: u32,
+    patience: Patience,
+    /// On any clock that does not go backwards.
+    now: Duration,
     state: State,
     memory: Memory,
 }
 
+/// How a machine starts.
 #[derive(Clone, Debug)]
-enum State {
-    /// Reading a list; `begun` once `ListBegin` was sent for it.
-    Listing { how: How, begun: bool },
-    /// Following events after `from`; `progressed` once this connection delivered one.
-    Watching { from: u64, progressed: bool },
-    /// Nothing is open.
-    Waiting { then: Then },
-}
-
-#[derive(Clone, Debug)]
-enum How {
-    Streaming,
-    Paged {
-        token: Option<String>,
-        limit: Option<u32>,
-    },
-}
-
-#[derive(Clone, Debug)]
-enum Then {
-    /// A list from its beginning.
-    List,
-    /// The rest of a list in pages.
-    Page {
-        token: Option<String>,
-        limit: Option<u32>,
-        begun: bool,
-    },
-    Watch {
-        from: u64,
-    },
-}
-
-/// What outlives a state.
-#[derive(Clone, Debug)]
-struct Memory {
+pub(crate) struct Start {
+    pub(crate) key: KindKey,
+    /// What is listed, for messages: `pods in namespace a`.
+    pub(crate) what: String,
     /// Whether streaming lists may be asked for.
-    streaming: bool,
-    /// Failures since a watch last made progress.
-    attempts: u32,
-    /// Refusals since a list last completed.
-    refusals: u32,
-    /// Watches in a row that ended without having said anything.
-    silent: u32,
-    /// Continue tokens that expired since a list last completed.
-    expired_tokens: u32,
-    /// The highest resourceVersion that the server vouched for.
-    highest: u64,
-    /// Complete lists in a row that were older than that.
-    older_lists: u32,
-    /// The reason of the last `Fail`, until a list begins.
-    failed: Option<String>,
+    pub(crate) streaming: bool,
+    /// Objects per page.
+    pub(crate) page: u32,
+    pub(crate) patience: Patience,
+    /// Whether the table holds a complete list of an earlier watch.
+    pub(crate) readable: bool,
 }
 
 impl Machine {
-    pub(crate) fn new(key: KindKey, streaming: bool, page: u32) -> (Machine, Action) {
+    pub(crate) fn new(start: Start) -> (Machine, Action) {
         let memory = Memory {
-            streaming,
+            streaming: start.streaming,
+            readable: start.readable,
+            trouble: Trouble::default(),
             attempts: 0,
             refusals: 0,
             silent: 0,
@@ -99,15 +74,23 @@ impl Machine {
             older_lists: 0,
             failed: None,
         };
-        let state = State::Waiting { then: Then::List };
         let mut machine = Machine {
-            key,
-            page: page.max(1),
-            state,
+            key: start.key,
+            what: start.what,
+            page: start.page.max(1),
+            patience: start.patience,
+            now: Duration::ZERO,
+            state: State::Waiting { then: Then::List },
             memory,
         };
         let action = machine.list();
         (machine, action)
+    }
+
+    /// The time since the machine was made.
+    pub(crate) fn at(mut self, now: Duration) -> Machine {
+        self.now = now;
+        self
     }
 
     /// Whether a list is being read.
@@ -144,11 +127,12 @@ impl Machine {
             } => self.on_list_event(event, out),
             State::Watching { from, .. } => self.on_watch_event(from, event, out),
             // Nothing is open, so there is nothing to read: ask for what the state wants.
-            State::Listing { .. } | State::Waiting { .. } => self.wait(self.then(), None, out),
+            State::Listing { .. } | State::Waiting { .. } => self.unasked(out),
         }
     }
 
     fn on_list_event(&mut self, event: Event, out: &mut Output) -> Action {
+        self.memory.trouble.heard(self.now);
         match event {
             Event::Present { raw, .. } => {
                 self.begin(out);
@@ -181,7 +165,7 @@ impl Machine {
                 self.memory.streaming = false;
                 self.list()
             }
-            Event::Error(_) => self.wait(Then::List, None, out),
+            Event::Error(error) => self.retry(Then::List, &error.to_string(), None, out),
         }
     }
 
@@ -217,13 +201,16 @@ impl Machine {
             Event::Bookmark {
                 resource_version, ..
             } if resource_version < from => {
-                out.interrupted("the watch went backwards: listing again");
-                return self.list_again(out);
+                let backwards = "the watch went backwards: listing again";
+                out.interrupted(backwards);
+                return self.list_again(backwards, out);
             }
             Event::Bookmark {
                 resource_version, ..
             } => (None, resource_version),
-            Event::Error(_) => return self.wait(Then::Watch { from }, None, out),
+            Event::Error(error) => {
+                return self.retry(Then::Watch { from }, &error.to_string(), None, out);
+            }
         };
         out.batch.changes.extend(change);
         let from = from.max(resource_version);
@@ -249,8 +236,9 @@ impl Machine {
             ..
         } = self.state
         else {
-            return self.wait(self.then(), None, out);
+            return self.unasked(out);
         };
+        self.memory.trouble.over(self.now);
         self.begin(out);
         out.batch
             .changes
@@ -291,14 +279,14 @@ impl Machine {
                 self.action()
             }
             State::Watching { .. } | State::Listing { .. } | State::Waiting { .. } => {
-                out.interrupted("the server closed the connection");
-                self.wait(self.then(), None, out)
+                self.retry(self.then(), "the server closed the connection", None, out)
             }
         }
     }
 
     fn on_idle(&mut self, out: &mut Output) -> Action {
-        out.interrupted("the connection was silent for too long");
+        let silent = "the connection was silent for too long";
+        out.interrupted(silent);
         match self.state {
             // A watch at a resourceVersion from before etcd was restored is silent for ever, so the
             // second silence in a row is answered with a list.
@@ -306,7 +294,7 @@ impl Machine {
                 progressed: false, ..
             } if self.memory.silent > 0 => {
                 self.memory.silent = 0;
-                self.list_again(out)
+                self.list_again(silent, out)
             }
             State::Watching { from, .. } => {
                 self.memory.silent = self.memory.silent.saturating_add(1);
@@ -324,7 +312,9 @@ impl Machine {
                 self.memory.streaming = false;
                 self.list()
             }
-            State::Listing { .. } | State::Waiting { .. } => self.wait(self.then(), None, out),
+            State::Listing { .. } | State::Waiting { .. } => {
+                self.wait(self.then(), silent, None, out)
+            }
         }
     }
 
@@ -361,28 +351,29 @@ impl Machine {
             Failure::Transient {
                 reason,
                 retry_after,
-            } => {
-                out.interrupted(&reason);
-                self.wait(self.then(), retry_after, out)
-            }
+            } => self.retry(self.then(), &reason, retry_after, out),
         }
     }
 
     fn on_expired(&mut self, out: &mut Output) -> Action {
         match self.state {
             State::Watching { .. } => {
-                out.interrupted("the watch's resourceVersion expired: listing again");
-                self.list_again(out)
+                let expired = "the watch's resourceVersion expired: listing again";
+                out.interrupted(expired);
+                self.list_again(expired, out)
             }
             State::Listing {
                 how: How::Paged { .. },
                 ..
             } => {
-                out.interrupted("the list expired between pages: starting it again");
+                let expired = "the list expired between pages: starting it again";
+                out.interrupted(expired);
                 self.memory.expired_tokens = self.memory.expired_tokens.saturating_add(1);
-                self.list_again(out)
+                self.list_again(expired, out)
             }
-            State::Listing { .. } | State::Waiting { .. } => self.wait(Then::List, None, out),
+            State::Listing { .. } | State::Waiting { .. } => {
+                self.retry(Then::List, "the list expired", None, out)
+            }
         }
     }
 
@@ -411,167 +402,6 @@ impl Machine {
                 out.phase(Phase::Watching);
                 self.action()
             }
-        }
-    }
-
-    /// Sends `ListBegin` once per list.
-    fn begin(&mut self, out: &mut Output) {
-        if let State::Listing { begun, .. } = &mut self.state
-            && !*begun
-        {
-            *begun = true;
-            self.memory.failed = None;
-            out.phase(Phase::Listing);
-            out.push(Change::ListBegin {
-                table: self.key.clone(),
-            });
-        }
-    }
-
-    /// The list is whole; `next` goes on from it.
-    fn complete(&mut self, resource_version: u64, next: Action, out: &mut Output) -> Action {
-        if resource_version < self.memory.highest {
-            return self.older(resource_version, out);
-        }
-        self.memory.highest = resource_version;
-        self.memory.older_lists = 0;
-        self.memory.refusals = 0;
-        self.memory.expired_tokens = 0;
-        self.state = State::Watching {
-            from: resource_version,
-            progressed: false,
-        };
-        out.push(Change::ListEnd {
-            table: self.key.clone(),
-            resource_version,
-        });
-        out.observations
-            .push(Observation::Listed { resource_version });
-        out.phase(Phase::Watching);
-        next
-    }
-
-    /// A consistent list is older than what the same server said before. Once can be a confused
-    /// proxy; twice in a row is another etcd.
-    fn older(&mut self, resource_version: u64, out: &mut Output) -> Action {
-        self.memory.older_lists = self.memory.older_lists.saturating_add(1);
-        if self.memory.older_lists < 2 {
-            out.interrupted(&format!(
-                "a list at resourceVersion {resource_version} is older than the table at {}: listing again",
-                self.memory.highest
-            ));
-            return self.wait(Then::List, None, out);
-        }
-        self.memory.older_lists = 0;
-        self.memory.highest = 0;
-        out.push(Change::NewEpoch {
-            table: self.key.clone(),
-        });
-        out.observations.push(Observation::NewEpoch);
-        self.list()
-    }
-
-    /// A list from its beginning, at once.
-    fn list(&mut self) -> Action {
-        let how = if self.memory.streaming {
-            How::Streaming
-        } else {
-            // Where tokens expire faster than pages can be read, only a whole list ends.
-            let limit = (self.memory.expired_tokens < 2).then_some(self.page);
-            How::Paged { token: None, limit }
-        };
-        self.state = State::Listing { how, begun: false };
-        self.action()
-    }
-
-    /// A list because the watch cannot go on: at once the first time, then with growing waits.
-    fn list_again(&mut self, out: &mut Output) -> Action {
-        if self.memory.attempts == 0 {
-            self.memory.attempts = 1;
-            self.list()
-        } else {
-            self.wait(Then::List, None, out)
-        }
-    }
-
-    fn wait(
-        &mut self,
-        then: Then,
-        at_least: Option<std::time::Duration>,
-        out: &mut Output,
-    ) -> Action {
-        let attempt = self.memory.attempts;
-        self.memory.attempts = attempt.saturating_add(1);
-        self.state = State::Waiting { then };
-        out.phase(Phase::Waiting);
-        Action::Wait(Wait {
-            reason: WaitReason::Retry,
-            attempt,
-            at_least,
-        })
-    }
-
-    /// The table cannot be kept: say so, and start over after a long wait.
-    fn fail(&mut self, reason: String, out: &mut Output) -> Action {
-        let attempt = self.memory.refusals;
-        self.memory.refusals = attempt.saturating_add(1);
-        if self.memory.failed.as_ref() != Some(&reason) {
-            out.push(Change::Fail {
-                table: self.key.clone(),
-                reason: reason.clone(),
-            });
-        }
-        out.interrupted(&reason);
-        out.phase(Phase::Failed);
-        self.memory.failed = Some(reason);
-        self.state = State::Waiting { then: Then::List };
-        Action::Wait(Wait {
-            reason: WaitReason::Refused,
-            attempt,
-            at_least: None,
-        })
-    }
-
-    /// What to do after a wait, from here.
-    fn then(&self) -> Then {
-        match &self.state {
-            State::Listing {
-                how: How::Streaming,
-                ..
-            } => Then::List,
-            State::Listing {
-                how: How::Paged { token, limit },
-                begun,
-            } => Then::Page {
-                token: token.clone(),
-                limit: *limit,
-                begun: *begun,
-            },
-            State::Watching { from, .. } => Then::Watch { from: *from },
-            State::Waiting { then } => then.clone(),
-        }
-    }
-
-    /// What opens the state that the machine is in.
-    fn action(&self) -> Action {
-        match &self.state {
-            State::Listing {
-                how: How::Streaming,
-                ..
-            } => Action::StreamList,
-            State::Listing {
-                how: How::Paged { token, limit },
-                ..
-            } => Action::ReadPage {
-                token: token.clone(),
-                limit: *limit,
-            },
-            State::Watching { from, .. } => Action::Watch { from: *from },
-            State::Waiting { .. } => Action::Wait(Wait {
-                reason: WaitReason::Retry,
-                attempt: self.memory.attempts,
-                at_least: None,
-            }),
         }
     }
 }

@@ -1,21 +1,43 @@
 //! Tests of the state machine: single decisions, and whole histories against a model server.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use kybern_table::{Batch, Change, Deleted, KindKey, Origin};
 use proptest::prelude::*;
 
 use super::{
+    Patience,
     event::Event,
     failure::Failure,
-    machine::Machine,
-    observe::Observation,
+    machine::{Machine, Start},
+    observe::{Observation, Phase},
     protocol::{Action, Input, Output, WaitReason},
 };
 
 fn key() -> KindKey {
     KindKey::new("", "v1", "ConfigMap")
+}
+
+fn machine(streaming: bool, page: u32) -> (Machine, Action) {
+    start(streaming, page, false)
+}
+
+fn start(streaming: bool, page: u32, readable: bool) -> (Machine, Action) {
+    Machine::new(Start {
+        key: key(),
+        what: "configmaps in namespace a".to_owned(),
+        streaming,
+        page,
+        patience: Patience {
+            tries: 5,
+            time: Duration::from_secs(20),
+        },
+        readable,
+    })
 }
 
 fn present(name: &str, resource_version: u64) -> Input {
@@ -75,13 +97,13 @@ fn names(output: &Output) -> Vec<&'static str> {
 }
 
 fn watching() -> Machine {
-    let (machine, _) = Machine::new(key(), true, 500);
+    let (machine, _) = machine(true, 500);
     feed(machine, [present("a", 3), bookmark(10, true)]).0
 }
 
 #[test]
 fn a_streaming_list_becomes_the_watch_on_the_same_connection() {
-    let (machine, action) = Machine::new(key(), true, 500);
+    let (machine, action) = machine(true, 500);
     assert_eq!(action, Action::StreamList);
     let (machine, output) = machine.step(present("a", 3));
     assert_eq!(names(&output), ["begin", "upsert"]);
@@ -94,13 +116,13 @@ fn a_streaming_list_becomes_the_watch_on_the_same_connection() {
 
 #[test]
 fn an_empty_kind_is_a_complete_list_too() {
-    let (machine, _) = Machine::new(key(), true, 500);
+    let (machine, _) = machine(true, 500);
     assert_eq!(names(&machine.step(bookmark(1, true)).1), ["begin", "end"]);
 }
 
 #[test]
 fn a_server_without_streaming_lists_is_read_in_pages_from_then_on() {
-    let (machine, _) = Machine::new(key(), true, 500);
+    let (machine, _) = machine(true, 500);
     let unknown = Input::Failed(Failure::BadRequest(
         "sendInitialEvents is forbidden".to_owned(),
     ));
@@ -141,7 +163,7 @@ fn a_server_without_streaming_lists_is_read_in_pages_from_then_on() {
 
 #[test]
 fn a_plain_bookmark_during_a_streaming_list_means_that_there_is_none() {
-    let (machine, _) = Machine::new(key(), true, 500);
+    let (machine, _) = machine(true, 500);
     let (_, output) = feed(machine, [present("a", 3), bookmark(10, false)]);
     assert!(matches!(output.action, Action::ReadPage { .. }));
 }
@@ -176,6 +198,134 @@ fn a_refusal_fails_the_table_once_and_a_complete_list_heals_it() {
         ["fail"],
         "the table was readable in between"
     );
+}
+
+/// Fails again and again, each time after the wait that was asked for; how often until the table
+/// says so, and the machine then.
+fn until_said(machine: Machine, failure: impl Fn() -> Failure) -> (u32, Machine, Output) {
+    let (mut machine, mut now) = (machine, Duration::ZERO);
+    for failures in 1..100 {
+        let (next, output) = machine.at(now).step(Input::Failed(failure()));
+        if !names(&output).is_empty() {
+            return (failures, next, output);
+        }
+        let Action::Wait(wait) = output.action else {
+            panic!("not waiting: {:?}", output.action);
+        };
+        assert_eq!(wait.attempt + 1, failures, "each wait longer than the last");
+        now += wait.at_least.unwrap_or(Duration::from_millis(100));
+        machine = next.at(now).step(Input::Resumed).0;
+    }
+    panic!("never said")
+}
+
+fn overloaded(reason: &str, retry_after: Option<u64>) -> Failure {
+    Failure::Transient {
+        reason: reason.to_owned(),
+        retry_after: retry_after.map(Duration::from_secs),
+    }
+}
+
+#[test]
+fn a_list_that_goes_on_failing_is_said_tried_again_and_healed_by_the_first_that_comes() {
+    for streaming in [true, false] {
+        let (machine, _) = machine(streaming, 500);
+        let (failures, machine, output) = until_said(machine, || overloaded("HTTP 503", None));
+        assert_eq!((failures, names(&output)), (5, vec!["fail"]));
+        assert!(matches!(
+            &output.batch.changes[0],
+            Change::Fail { reason, .. }
+                if reason == "configmaps in namespace a cannot be listed for now: HTTP 503; this host goes on trying"
+        ));
+        assert_eq!(
+            output.observations.last(),
+            Some(&Observation::Phase(Phase::Failed))
+        );
+        let Action::Wait(wait) = output.action else {
+            panic!("not waiting: {:?}", output.action);
+        };
+        assert_eq!(
+            (wait.reason, wait.attempt),
+            (WaitReason::Retry, 4),
+            "the waits go on growing"
+        );
+        let again = || Input::Failed(overloaded("HTTP 503", None));
+        let (machine, output) = feed(machine, [Input::Resumed, again()]);
+        assert!(names(&output).is_empty(), "said already");
+        let other = Input::Failed(overloaded("HTTP 429", None));
+        let (machine, output) = feed(machine, [Input::Resumed, other]);
+        assert_eq!(names(&output), ["fail"], "another reason");
+        let (machine, _) = machine.step(Input::Resumed);
+        let list = if streaming {
+            bookmark(20, true)
+        } else {
+            Input::Page {
+                items: Vec::new(),
+                resource_version: 20,
+                token: None,
+            }
+        };
+        let (machine, output) = machine.step(list);
+        assert_eq!(names(&output), ["begin", "end"]);
+        let (_, output) = feed(machine, [Input::Ended, Input::Resumed, again()]);
+        assert!(names(&output).is_empty(), "a complete table is kept");
+    }
+}
+
+#[test]
+fn a_list_that_breaks_halfway_again_and_again_starts_over_once_it_was_said() {
+    let (mut machine, _) = machine(false, 500);
+    let page = || Input::Page {
+        items: vec![Bytes::from_static(b"a:1")],
+        resource_version: 9,
+        token: Some("t".to_owned()),
+    };
+    machine = machine.step(page()).0;
+    let (failures, machine, _) = until_said(machine, || overloaded("HTTP 500", None));
+    assert_eq!(failures, 5, "pages that came do not count as failures");
+    let (_, output) = machine.step(Input::Resumed);
+    let first = Action::ReadPage {
+        token: None,
+        limit: Some(500),
+    };
+    assert_eq!(output.action, first, "the store has given the rest up");
+}
+
+#[test]
+fn patience_ends_with_time_too() {
+    let slow = |seconds| {
+        until_said(machine(true, 500).0, || {
+            overloaded("HTTP 429", Some(seconds))
+        })
+        .0
+    };
+    assert_eq!((slow(1), slow(9), slow(300)), (5, 3, 1));
+    // Items that come are a sign of life.
+    let (machine, _) = machine(true, 500);
+    let (machine, _) = machine.at(Duration::from_secs(60)).step(present("a", 3));
+    let (machine, output) = machine.at(Duration::from_secs(70)).step(Input::Ended);
+    assert!(names(&output).is_empty());
+    let (machine, _) = machine.step(Input::Resumed);
+    let (_, output) = machine.at(Duration::from_secs(85)).step(transient());
+    assert_eq!(names(&output), ["fail"]);
+}
+
+#[test]
+fn a_table_that_is_complete_outlives_any_number_of_failures() {
+    let relisting = feed(watching(), [Input::Idle, Input::Idle]).0;
+    for mut machine in [watching(), relisting, start(true, 500, true).0] {
+        for hour in 0..50 {
+            let now = Duration::from_secs(3600 * hour);
+            let (next, output) = machine.at(now).step(transient());
+            assert!(names(&output).is_empty(), "{hour}");
+            assert!(
+                output
+                    .observations
+                    .contains(&Observation::Phase(Phase::Waiting))
+            );
+            machine = next.step(Input::Resumed).0;
+        }
+    }
 }
 
 #[test]
@@ -214,7 +364,7 @@ fn a_bookmark_that_goes_backwards_leads_to_a_list() {
 
 #[test]
 fn pages_shrink_until_they_fit_and_then_the_kind_fails() {
-    let (mut machine, _) = Machine::new(key(), false, 16);
+    let (mut machine, _) = machine(false, 16);
     for limit in [4, 1] {
         let too_large = Input::Failed(Failure::PageTooLarge("big".to_owned()));
         let (next, output) = machine.step(too_large);
@@ -233,7 +383,7 @@ fn pages_shrink_until_they_fit_and_then_the_kind_fails() {
 
 #[test]
 fn tokens_that_keep_expiring_lead_to_one_whole_list() {
-    let (machine, _) = Machine::new(key(), false, 500);
+    let (machine, _) = machine(false, 500);
     let page = || Input::Page {
         items: Vec::new(),
         resource_version: 9,
@@ -376,7 +526,7 @@ struct World {
 
 impl World {
     fn new(streaming: bool) -> World {
-        let (machine, action) = Machine::new(key(), true, 3);
+        let (machine, action) = machine(true, 3);
         World {
             streaming,
             objects: BTreeMap::new(),
@@ -580,7 +730,7 @@ proptest! {
     /// A machine that is only told of failures keeps waiting, longer and longer, and never spins.
     #[test]
     fn failures_alone_never_lead_to_a_busy_loop(kinds in prop::collection::vec(0_u8..5, 1..60)) {
-        let (mut machine, mut action) = Machine::new(key(), true, 500);
+        let (mut machine, mut action) = machine(true, 500);
         let mut requests = 0_u32;
         let mut waits = 0_u32;
         for kind in kinds {

@@ -3,7 +3,8 @@
 //! # Contract
 //! [`watch`] first sends `Define`, then whole lists (`ListBegin`, `Upsert`s, `ListEnd`) and the events
 //! after them, in the API server's order. A table is never left readable and wrong: what cannot be
-//! followed is sent as `Fail` with a reason that says what to do, and retried.
+//! followed is sent as `Fail` with a reason that says what to do, and retried. A table that was
+//! complete outlives transient failures, old but readable; see [`Patience`] for one that was not.
 //!
 //! # States
 //! See [`machine`]: *Listing* (streamed or in pages), *Watching*, *Waiting*. All decisions are made
@@ -24,6 +25,7 @@ mod machine;
 mod machine_tests;
 mod observe;
 mod protocol;
+mod state;
 
 use std::time::Duration;
 
@@ -63,6 +65,9 @@ pub struct WatchTarget {
     pub def: TableDef,
     /// The part of the kind that it holds.
     pub scope: Scope,
+    /// Whether the table is complete from an earlier watch. Then transient failures leave it as it
+    /// is, old but readable; otherwise it fails with their reason after a [`Patience`].
+    pub readable: bool,
 }
 
 impl WatchTarget {
@@ -72,6 +77,7 @@ impl WatchTarget {
         WatchTarget {
             def,
             scope: Scope::default(),
+            readable: false,
         }
     }
 }
@@ -83,6 +89,16 @@ pub struct Pace {
     pub first: Duration,
     /// The longest wait.
     pub last: Duration,
+}
+
+/// How long a table without a complete list may say that it is loading while its lists fail.
+/// Whatever of the two comes first ends it; the list is tried again all the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// Failures in a row, without a page or a whole list between them.
+    pub tries: u32,
+    /// Time in which nothing came.
+    pub time: Duration,
 }
 
 /// Bounds of a watch.
@@ -99,6 +115,8 @@ pub struct WatchConfig {
     pub retry: Pace,
     /// Pace after refusals that somebody must cure (not served, forbidden); 2 s to 60 s unless told.
     pub refused: Pace,
+    /// Until a list that goes on failing fails its table; 5 tries or 20 s unless told.
+    pub patience: Patience,
     /// Longest accepted line, in bytes; 3 MiB unless told.
     pub max_line_bytes: usize,
     /// Most changes in one batch; 512 unless told.
@@ -126,6 +144,10 @@ impl Default for WatchConfig {
             refused: Pace {
                 first: Duration::from_secs(2),
                 last: Duration::from_secs(60),
+            },
+            patience: Patience {
+                tries: 5,
+                time: Duration::from_secs(20),
             },
             max_line_bytes: 3 << 20,
             max_batch_changes: 512,
