@@ -52,6 +52,10 @@ pub struct Request {
     pub name: Option<String>,
     /// HTTP status, if it has been answered.
     pub code: Option<u16>,
+    /// The Pod whose service account token it carried.
+    pub pod: Option<String>,
+    /// When the server received it: RFC 3339, UTC, microseconds.
+    pub received: String,
 }
 
 impl Request {
@@ -72,7 +76,9 @@ pub struct Audit {
 }
 
 impl Audit {
-    pub(crate) fn new(path: PathBuf, client: Client) -> Self {
+    /// The log at `path`, of the server that `client` asks and that logs as the contract says.
+    #[must_use]
+    pub fn new(path: PathBuf, client: Client) -> Self {
         Self {
             path,
             client,
@@ -171,6 +177,10 @@ fn parse(lines: &str) -> Result<Vec<Request>> {
                 namespace: text("/objectRef/namespace").map(str::to_owned),
                 name: text("/objectRef/name").map(str::to_owned),
                 code: None,
+                pod: pod(&event),
+                received: text("/requestReceivedTimestamp")
+                    .unwrap_or_default()
+                    .to_owned(),
             });
         } else if let Some(request) = places.get(id).and_then(|&at| requests.get_mut(at)) {
             let code = event
@@ -184,6 +194,14 @@ fn parse(lines: &str) -> Result<Vec<Request>> {
         }
     }
     Ok(requests)
+}
+
+/// What TokenRequest binds a Pod's token to.
+fn pod(event: &Value) -> Option<String> {
+    let names = event
+        .pointer("/user/extra")?
+        .get("authentication.kubernetes.io/pod-name")?;
+    names.get(0)?.as_str().map(str::to_owned)
 }
 
 #[cfg(test)]
@@ -214,6 +232,21 @@ mod tests {
         assert!(requests[0].writes());
         assert_eq!(requests[1].code, None);
         assert!(!requests[1].writes());
+    }
+
+    #[test]
+    fn the_pod_and_the_time_of_a_request_are_known() {
+        let event = json!({
+            "auditID": "a", "stage": "RequestReceived", "verb": "get",
+            "requestReceivedTimestamp": "2026-01-02T03:04:05.678901Z",
+            "user": {
+                "username": "system:serviceaccount:n:s",
+                "extra": { "authentication.kubernetes.io/pod-name": ["s-1"] },
+            },
+        });
+        let requests = parse(&event.to_string()).unwrap();
+        assert_eq!(requests[0].pod.as_deref(), Some("s-1"));
+        assert_eq!(requests[0].received, "2026-01-02T03:04:05.678901Z");
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! A small blocking client of the API server: JSON in, JSON out.
 
 use crate::kinds::{Kinds, Resource, base};
+use crate::kubeconfig;
 use crate::object::Object;
 use crate::user::User;
 use crate::wait::{Progress, until};
 use serde_json::{Value, json};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use ureq::Agent;
@@ -116,6 +118,15 @@ impl Client {
             authorization: format!("Bearer {}", user.token()),
             kinds: Kinds::default(),
         })))
+    }
+
+    /// A client of the current user of a kubeconfig in JSON with a token.
+    ///
+    /// # Errors
+    /// The file cannot be read or holds something else.
+    pub fn of_kubeconfig(path: &Path) -> anyhow::Result<Self> {
+        let (url, authority, user) = kubeconfig::read(path)?;
+        Self::new(&url, &authority, &user)
     }
 
     /// The body of `GET path`, as text.
