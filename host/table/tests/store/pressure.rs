@@ -1,6 +1,8 @@
 //! Everything is bounded: dead rows, the log, the cache.
 
-use kybern_table::{Change, Column, Index, Origin, Sequence, StoreConfig, store};
+use std::ops::RangeInclusive;
+
+use kybern_table::{Change, Column, Index, Origin, Reader, Sequence, StoreConfig, Writer, store};
 
 use crate::object::{Object, apply, def, key, scan, small};
 
@@ -8,15 +10,30 @@ fn object(name: u64, version: u64) -> Object {
     Object::new(&format!("o{name}"), &format!("uid-{name}"), version)
 }
 
+/// A store with the table, still empty.
+fn empty(config: StoreConfig) -> (Writer, Reader) {
+    let (mut writer, reader) = store(config);
+    apply(&mut writer, vec![Change::Define(def())]);
+    (writer, reader)
+}
+
+/// One commit for each version, of `names` objects in turn.
+fn put(writer: &mut Writer, versions: RangeInclusive<u64>, names: u64) {
+    for version in versions {
+        apply(
+            writer,
+            vec![object(version % names, version).upsert(Origin::Watch)],
+        );
+    }
+}
+
 #[test]
 fn dead_rows_are_merged_away() {
-    let config = StoreConfig {
+    let (mut writer, reader) = empty(StoreConfig {
         chunk_rows: 50,
         chunk_bytes: 1 << 20,
         ..small()
-    };
-    let (mut writer, reader) = store(config);
-    apply(&mut writer, vec![Change::Define(def())]);
+    });
     let mut version = 0;
     for round in 0..40u64 {
         for name in 0..200 {
@@ -46,14 +63,8 @@ fn dead_rows_are_merged_away() {
 
 #[test]
 fn hot_rows_do_not_fill_the_table() {
-    let (mut writer, reader) = store(small());
-    apply(&mut writer, vec![Change::Define(def())]);
-    for version in 1..2_000 {
-        apply(
-            &mut writer,
-            vec![object(version % 2, version).upsert(Origin::Watch)],
-        );
-    }
+    let (mut writer, reader) = empty(small());
+    put(&mut writer, 1..=1_999, 2);
     let table = &reader.stats().tables[0];
     assert!(
         table.rows == 2 && table.chunks <= 3 && table.dead <= 12,
@@ -63,19 +74,12 @@ fn hot_rows_do_not_fill_the_table() {
 
 #[test]
 fn the_log_is_bounded_and_says_when_it_is_too_short() {
-    let config = StoreConfig {
+    let (mut writer, reader) = empty(StoreConfig {
         log_entries: 10,
         ..small()
-    };
-    let (mut writer, reader) = store(config);
-    apply(&mut writer, vec![Change::Define(def())]);
+    });
     let start = reader.snapshot();
-    for version in 1..=25 {
-        apply(
-            &mut writer,
-            vec![object(version, version).upsert(Origin::Watch)],
-        );
-    }
+    put(&mut writer, 1..=25, 100);
     let now = reader.snapshot();
     let stats = reader.stats();
     assert_eq!(stats.log_entries, 10);
@@ -100,17 +104,12 @@ fn the_log_is_bounded_and_says_when_it_is_too_short() {
 
 #[test]
 fn the_log_is_bounded_in_bytes_too() {
-    let config = StoreConfig {
+    let (mut writer, reader) = empty(StoreConfig {
         log_bytes: 20_000,
         ..small()
-    };
-    let (mut writer, reader) = store(config);
-    apply(&mut writer, vec![Change::Define(def())]);
+    });
     for version in 1..=200 {
-        apply(
-            &mut writer,
-            vec![object(version % 50, version).upsert(Origin::Watch)],
-        );
+        put(&mut writer, version..=version, 50);
         let stats = reader.stats();
         assert!(stats.log_bytes <= 20_000, "{stats:?}");
         assert!(stats.pinned_bytes <= 20_000, "{stats:?}");
@@ -120,18 +119,11 @@ fn the_log_is_bounded_in_bytes_too() {
 
 #[test]
 fn the_cache_is_bounded_and_freed_with_its_chunks() {
-    let config = StoreConfig {
+    let (mut writer, reader) = empty(StoreConfig {
         cache_bytes: 30_000,
         ..small()
-    };
-    let (mut writer, reader) = store(config);
-    apply(&mut writer, vec![Change::Define(def())]);
-    for version in 1..=200 {
-        apply(
-            &mut writer,
-            vec![object(version, version).upsert(Origin::Watch)],
-        );
-    }
+    });
+    put(&mut writer, 1..=200, 1_000);
     let mut most = 0;
     for round in 0..3 {
         for chunk in reader.snapshot().table(&key()).unwrap().scan() {
@@ -155,14 +147,8 @@ fn the_cache_is_bounded_and_freed_with_its_chunks() {
 
 #[test]
 fn no_index_finds_what_is_gone() {
-    let (mut writer, reader) = store(small());
-    apply(&mut writer, vec![Change::Define(def())]);
-    for version in 1..=300 {
-        apply(
-            &mut writer,
-            vec![object(version % 30, version).upsert(Origin::Watch)],
-        );
-    }
+    let (mut writer, reader) = empty(small());
+    put(&mut writer, 1..=300, 30);
     for name in 0..30 {
         apply(&mut writer, vec![object(name, 1_000).gone()]);
     }
