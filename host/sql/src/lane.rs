@@ -12,7 +12,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{Field, Schema};
-use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchemaRef, Result, ScalarValue, internal_datafusion_err};
 use datafusion::execution::context::ExecutionProps;
 use datafusion::logical_expr::expr::Placeholder;
@@ -25,7 +25,7 @@ use crate::bind::{Values, view};
 use crate::lookup::lookups;
 use crate::planner::kind_source;
 use crate::scan::RowScan;
-use crate::source::BoundSource;
+use crate::source::{BoundSource, is_free_of, needs_other_rows};
 
 /// How a statement is answered.
 #[derive(Debug)]
@@ -107,25 +107,13 @@ fn has_index(source: &crate::source::KindSource, index: &kybern_table::Index) ->
 }
 
 fn is_plain(expr: &Expr) -> bool {
-    let mut plain = true;
-    let walked = expr.apply(|expr| {
-        if matches!(
-            expr,
-            Expr::ScalarSubquery(_)
-                | Expr::Exists(_)
-                | Expr::InSubquery(_)
-                | Expr::SetComparison(_)
-                | Expr::OuterReferenceColumn(..)
-                | Expr::WindowFunction(_)
-                | Expr::AggregateFunction(_)
-                | Expr::Unnest(_)
-        ) {
-            plain = false;
-            return Ok(TreeNodeRecursion::Stop);
-        }
-        Ok(TreeNodeRecursion::Continue)
-    });
-    walked.is_ok() && plain
+    is_free_of(expr, |part| {
+        needs_other_rows(part)
+            || matches!(
+                part,
+                Expr::WindowFunction(_) | Expr::AggregateFunction(_) | Expr::Unnest(_)
+            )
+    })
 }
 
 /// The filter with some value for each parameter: enough to see its shape.

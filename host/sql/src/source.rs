@@ -10,7 +10,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
-use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::TreeNode;
 use datafusion::common::{Column as ColumnName, Result, ScalarValue, internal_err};
 use datafusion::logical_expr::{
     Expr, Operator, TableProviderFilterPushDown, TableType, binary_expr, lit,
@@ -209,22 +209,24 @@ fn declared(table: &Table, name: &str) -> Read {
 
 /// Whether the scan can evaluate the filter by itself.
 fn is_local(filter: &Expr) -> bool {
-    let mut local = true;
-    let walked = filter.apply(|expr| {
-        if matches!(
-            expr,
-            Expr::ScalarSubquery(_)
-                | Expr::Exists(_)
-                | Expr::InSubquery(_)
-                | Expr::SetComparison(_)
-                | Expr::OuterReferenceColumn(..)
-        ) {
-            local = false;
-            return Ok(TreeNodeRecursion::Stop);
-        }
-        Ok(TreeNodeRecursion::Continue)
-    });
-    walked.is_ok() && local
+    is_free_of(filter, needs_other_rows)
+}
+
+/// Whether the expression takes its value from elsewhere than its own row.
+pub(crate) fn needs_other_rows(expr: &Expr) -> bool {
+    matches!(
+        expr,
+        Expr::ScalarSubquery(_)
+            | Expr::Exists(_)
+            | Expr::InSubquery(_)
+            | Expr::SetComparison(_)
+            | Expr::OuterReferenceColumn(..)
+    )
+}
+
+/// Whether no part of the expression is one of these.
+pub(crate) fn is_free_of(expr: &Expr, is_one: impl Fn(&Expr) -> bool) -> bool {
+    matches!(expr.exists(|part| Ok(is_one(part))), Ok(false))
 }
 
 #[async_trait]
