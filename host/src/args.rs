@@ -122,12 +122,6 @@ pub(crate) struct RunArgs {
     /// Longest time without an event or bookmark before a watch is taken for dead.
     #[arg(long, default_value = "200s", value_parser = duration)]
     pub(crate) watch_idle: Duration,
-    /// Memory that the process may use, such as `512Mi`, beside its container's own limit; exit code 75 when used up.
-    #[arg(long, value_name = "QUANTITY", value_parser = bytes, env = "KYBERN_MEMORY_LIMIT")]
-    pub(crate) memory_limit: Option<u64>,
-    /// File for the last message when memory is used up; written only if it is there.
-    #[arg(long, value_name = "PATH", default_value = "/dev/termination-log", env = "KYBERN_TERMINATION_LOG")]
-    pub(crate) termination_log: PathBuf,
     /// Calls each `decide` twice and refuses plugins that are not pure.
     #[arg(long)]
     pub(crate) strict: bool,
@@ -203,9 +197,6 @@ pub(crate) struct RbacArgs {
     /// Name of the ClusterRole.
     #[arg(long, default_value = "kybern-plugins")]
     pub(crate) name: String,
-    /// Prints the rules as values of the Helm chart, for `helm upgrade -f`, instead of a ClusterRole.
-    #[arg(long, conflicts_with = "name")]
-    pub(crate) values: bool,
 }
 
 /// `kybern kinds`.
@@ -228,14 +219,6 @@ pub(crate) struct UninstallArgs {
     /// The class whose registrations go.
     #[arg(long, default_value = "")]
     pub(crate) class: String,
-    /// Only take the host's finalizers off: Plugins, custom resources and children stay, nothing
-    /// hangs when they are deleted, and a host that is installed later goes on with them.
-    #[arg(long)]
-    pub(crate) keep_plugins: bool,
-    /// Deployment of the host that is scaled to zero first; a running host would take its
-    /// finalizers again.
-    #[arg(long, value_name = "NAMESPACE/NAME")]
-    pub(crate) stop_deployment: Option<crate::commands::Deployment>,
     /// Really do it; without it only what would be done is printed.
     #[arg(long)]
     pub(crate) yes: bool,
@@ -255,15 +238,4 @@ pub(crate) enum PluginCommand {
 fn duration(text: &str) -> Result<Duration, String> {
     let signed: jiff::SignedDuration = text.parse().map_err(|error| format!("{error}"))?;
     Duration::try_from(signed).map_err(|_| "must not be negative".to_owned())
-}
-
-/// Parses `512Mi`, `1G`, `1048576`.
-fn bytes(text: &str) -> Result<u64, String> {
-    let quantity: kybern_statement::Quantity = text
-        .parse()
-        .map_err(|error| format!("{error}; write bytes, or such as 512Mi"))?;
-    u64::try_from(quantity.value())
-        .ok()
-        .filter(|bytes| *bytes > 0)
-        .ok_or_else(|| "must be more than nothing; write bytes, or such as 512Mi".to_owned())
 }

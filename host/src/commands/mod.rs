@@ -11,8 +11,6 @@ mod simulate;
 mod sql;
 mod uninstall;
 
-pub(crate) use uninstall::Deployment;
-
 use crate::args::{Args, Command, PluginCommand};
 use std::process::ExitCode;
 
