@@ -6,6 +6,7 @@ mod cluster;
 mod demo;
 mod docs;
 mod guests;
+mod node;
 mod programs;
 mod published;
 mod test;
@@ -42,6 +43,9 @@ enum Command {
     /// A throw-away control plane.
     #[command(subcommand)]
     Cluster(cluster::ClusterCommand),
+    /// A real single-node cluster on this machine (Linux, root), and the tests that need one.
+    #[command(subcommand)]
+    Node(node::NodeCommand),
     /// Builds the guests (plugins as wasm components) into the cache.
     Guests,
     /// Writes the published schemas and the Plugin CRD to wit/schema.
@@ -68,6 +72,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Ci(args) => return ci::run(&workspace, &args),
         Command::Bench => bench::run(&workspace)?,
         Command::Cluster(command) => return cluster::run(&workspace, &command),
+        Command::Node(command) => return node::run(&workspace, &command),
         Command::Guests => {
             programs::guests(&workspace)?;
         }

@@ -3,7 +3,6 @@
 //! Each test installs its own release, in its own namespace and class; only
 //! the definitions of Plugin and AppService are shared.
 #![expect(
-    clippy::unwrap_used,
     clippy::indexing_slicing,
     reason = "a test stops at what it did not expect, its helpers too"
 )]
