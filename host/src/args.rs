@@ -122,6 +122,12 @@ pub(crate) struct RunArgs {
     /// Longest time without an event or bookmark before a watch is taken for dead.
     #[arg(long, default_value = "200s", value_parser = duration)]
     pub(crate) watch_idle: Duration,
+    /// Memory that the process may use, such as `512Mi`, beside its container's own limit; exit code 75 when used up.
+    #[arg(long, value_name = "QUANTITY", value_parser = bytes, env = "KYBERN_MEMORY_LIMIT")]
+    pub(crate) memory_limit: Option<u64>,
+    /// File for the last message when memory is used up; written only if it is there.
+    #[arg(long, value_name = "PATH", default_value = "/dev/termination-log", env = "KYBERN_TERMINATION_LOG")]
+    pub(crate) termination_log: PathBuf,
     /// Calls each `decide` twice and refuses plugins that are not pure.
     #[arg(long)]
     pub(crate) strict: bool,
@@ -238,4 +244,15 @@ pub(crate) enum PluginCommand {
 fn duration(text: &str) -> Result<Duration, String> {
     let signed: jiff::SignedDuration = text.parse().map_err(|error| format!("{error}"))?;
     Duration::try_from(signed).map_err(|_| "must not be negative".to_owned())
+}
+
+/// Parses `512Mi`, `1G`, `1048576`.
+fn bytes(text: &str) -> Result<u64, String> {
+    let quantity: kybern_statement::Quantity = text
+        .parse()
+        .map_err(|error| format!("{error}; write bytes, or such as 512Mi"))?;
+    u64::try_from(quantity.value())
+        .ok()
+        .filter(|bytes| *bytes > 0)
+        .ok_or_else(|| "must be more than nothing; write bytes, or such as 512Mi".to_owned())
 }

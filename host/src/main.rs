@@ -7,6 +7,7 @@ mod commands;
 mod environment;
 mod kinds;
 mod logging;
+mod memory;
 mod metrics;
 mod offline;
 mod registration;

@@ -85,6 +85,17 @@ fn size(count: usize) -> f64 {
     number(u64::try_from(count).unwrap_or(u64::MAX))
 }
 
+/// Writes a gauge of one sample.
+pub(crate) fn put_gauge(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    count: u64,
+) -> fmt::Result {
+    let sample = (Vec::new(), number(count));
+    put(encoder, MetricType::Gauge, name, help, vec![sample])
+}
+
 impl Collector for Sources {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let encoder = &mut encoder;

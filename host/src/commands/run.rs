@@ -2,6 +2,7 @@
 
 use crate::args::RunArgs;
 use crate::kinds::{Kinds, crd_table, plugin_table};
+use crate::memory::{self, Guard, GuardConfig, Meter};
 use crate::metrics;
 use crate::registration::controller::{Controller, Role};
 use crate::server::{self, Health};
@@ -31,6 +32,8 @@ use tokio_util::task::TaskTracker;
 
 /// How long shutdown waits for passes under way: one write's time limit.
 const DRAIN: Duration = Duration::from_secs(5);
+/// The same where memory is used up: the passes are dropped, but the lease goes back.
+const DRAIN_EXHAUSTED: Duration = Duration::from_millis(500);
 /// How long a new leader waits for fresh lists before it goes on with the kinds that came.
 const REFRESH: Duration = Duration::from_secs(10);
 
@@ -54,6 +57,12 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     );
     let shutdown = CancellationToken::new();
     let (writer, reader) = kybern_table::store(StoreConfig::default());
+    let meter = Meter::new(std::path::Path::new("/"), args.memory_limit);
+    let guard = Guard::start(GuardConfig {
+        meter: meter.clone(),
+        termination_log: args.termination_log.clone(),
+        reader: reader.clone(),
+    })?;
     let (ingest, _ingest_thread) = Ingest::start(writer, reader.snapshot().sequence())?;
     let watches = Watches::new(
         cluster.clone(),
@@ -91,6 +100,7 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
             engine: Arc::clone(&engine_now),
         },
     );
+    memory::register(&mut registry, meter);
     let tasks = TaskTracker::new();
     let server = tasks.spawn(server::serve(
         args.listen,
@@ -150,25 +160,26 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
         shutdown: shutdown.clone(),
     });
     tokio::pin!(leading);
-    let code = tokio::select! {
+    let (code, drain) = tokio::select! {
         signal = stop_signal() => {
             tracing::info!(signal = signal?, "stopping");
-            ExitCode::SUCCESS
+            (ExitCode::SUCCESS, DRAIN)
         }
+        () = guard.exhausted() => (ExitCode::from(memory::EXHAUSTED), DRAIN_EXHAUSTED),
         served = server => {
             served.context("the server ended")??;
             bail!("the server ended by itself");
         }
-        () = &mut leading => ExitCode::SUCCESS,
+        () = &mut leading => (ExitCode::SUCCESS, DRAIN),
     };
     shutdown.cancel();
     // Passes under way end; then the lease goes back at once, for the next leader waits for it.
-    if tokio::time::timeout(DRAIN, leading).await.is_err() {
-        tracing::warn!("passes did not end within {DRAIN:?}; they are dropped");
+    if tokio::time::timeout(drain, leading).await.is_err() {
+        tracing::warn!("passes did not end within {drain:?}; they are dropped");
     }
     election.release().await;
-    let _ = tokio::time::timeout(DRAIN, controller).await;
-    let _ = tokio::time::timeout(DRAIN, watches.ended()).await;
+    let _ = tokio::time::timeout(drain, controller).await;
+    let _ = tokio::time::timeout(drain, watches.ended()).await;
     tracing::info!("stopped");
     Ok(code)
 }

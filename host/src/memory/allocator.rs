@@ -1,0 +1,52 @@
+//! What the allocator holds, and how it is made to give back.
+
+/// The allocator's figures, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Held {
+    /// What the program asked for and has not freed.
+    pub(crate) allocated: u64,
+    /// What the allocator keeps in memory for it.
+    pub(crate) resident: u64,
+}
+
+#[cfg(target_os = "linux")]
+mod jemalloc {
+    use super::Held;
+    use tikv_jemalloc_ctl::{Access, AsName, arenas, epoch, stats};
+
+    pub(super) fn held() -> Option<Held> {
+        epoch::advance().ok()?;
+        Some(Held {
+            allocated: u64::try_from(stats::allocated::read().ok()?).ok()?,
+            resident: u64::try_from(stats::resident::read().ok()?).ok()?,
+        })
+    }
+
+    pub(super) fn give_back() {
+        // Freed pages wait for a while to be used again. A waiting time of none drops them at once.
+        for arena in 0..arenas::narenas::read().unwrap_or(0) {
+            let key = format!("arena.{arena}.dirty_decay_ms\0");
+            // An arena that no thread has used yet refuses.
+            let Ok(before) = key.name().update(0_isize) else {
+                continue;
+            };
+            if let Err(error) = key.name().write(before) {
+                tracing::debug!(arena, %error, "an arena did not go back to its waiting time");
+            }
+        }
+    }
+}
+
+/// The figures; `None` where the allocator does not tell.
+pub(crate) fn held() -> Option<Held> {
+    #[cfg(target_os = "linux")]
+    return jemalloc::held();
+    #[cfg(not(target_os = "linux"))]
+    return None;
+}
+
+/// Gives freed pages back to the system at once.
+pub(crate) fn give_back() {
+    #[cfg(target_os = "linux")]
+    jemalloc::give_back();
+}
