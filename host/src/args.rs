@@ -203,6 +203,9 @@ pub(crate) struct RbacArgs {
     /// Name of the ClusterRole.
     #[arg(long, default_value = "kybern-plugins")]
     pub(crate) name: String,
+    /// Prints the rules as values of the Helm chart, for `helm upgrade -f`, instead of a ClusterRole.
+    #[arg(long, conflicts_with = "name")]
+    pub(crate) values: bool,
 }
 
 /// `kybern kinds`.
@@ -225,6 +228,14 @@ pub(crate) struct UninstallArgs {
     /// The class whose registrations go.
     #[arg(long, default_value = "")]
     pub(crate) class: String,
+    /// Only take the host's finalizers off: Plugins, custom resources and children stay, nothing
+    /// hangs when they are deleted, and a host that is installed later goes on with them.
+    #[arg(long)]
+    pub(crate) keep_plugins: bool,
+    /// Deployment of the host that is scaled to zero first; a running host would take its
+    /// finalizers again.
+    #[arg(long, value_name = "NAMESPACE/NAME")]
+    pub(crate) stop_deployment: Option<crate::commands::Deployment>,
     /// Really do it; without it only what would be done is printed.
     #[arg(long)]
     pub(crate) yes: bool,

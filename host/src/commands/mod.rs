@@ -11,6 +11,8 @@ mod simulate;
 mod sql;
 mod uninstall;
 
+pub(crate) use uninstall::Deployment;
+
 use crate::args::{Args, Command, PluginCommand};
 use std::process::ExitCode;
 

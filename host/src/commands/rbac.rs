@@ -1,4 +1,4 @@
-//! `kybern rbac`: exactly the rules that registrations need, as a ClusterRole.
+//! `kybern rbac`: exactly the rules that registrations need, as a ClusterRole or as values of the chart.
 
 use super::manifests;
 use crate::args::RbacArgs;
@@ -46,13 +46,18 @@ pub(crate) async fn run(args: RbacArgs) -> anyhow::Result<ExitCode> {
             serde_json::from_value(o).with_context(|| format!("Plugin {name}"))
         })
         .collect::<anyhow::Result<Vec<Registration>>>()?;
-    let role = json!({
-        "apiVersion": "rbac.authorization.k8s.io/v1",
-        "kind": "ClusterRole",
-        "metadata": { "name": args.name },
-        "rules": rules(&registrations, &kinds.served()),
-    });
-    terminal::write(&serde_saphyr::to_string(&role)?);
+    let rules = rules(&registrations, &kinds.served());
+    let printed = if args.values {
+        json!({ "rbac": { "pluginRules": rules } })
+    } else {
+        json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "ClusterRole",
+            "metadata": { "name": args.name },
+            "rules": rules,
+        })
+    };
+    terminal::write(&serde_saphyr::to_string(&printed)?);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -69,6 +74,10 @@ fn rules(registrations: &[Registration], served: &Served) -> Vec<Value> {
             .extend(verbs);
     };
     for registration in registrations {
+        if registration.spec.source.config_map.is_some() {
+            // Read when it is loaded, and watched for a new component.
+            need("", "configmaps".to_owned(), &["get", "list", "watch"]);
+        }
         for resource in &registration.spec.resources {
             let gvk = Gvk::new(&*resource.group, &*resource.version, &*resource.kind);
             let plural = plural(served.get(&gvk), &resource.kind);

@@ -1,4 +1,10 @@
-//! `kybern uninstall`: removes all registrations of a class, so that nothing stays behind.
+//! `kybern uninstall`: removes all registrations of a class, or only lets go of them, so that
+//! nothing waits for a host that is gone.
+
+mod keep;
+mod stop;
+
+pub(crate) use stop::Deployment;
 
 use crate::args::UninstallArgs;
 use crate::kinds::{Kinds, plugin_table};
@@ -38,17 +44,29 @@ pub(crate) async fn run(args: UninstallArgs) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     if !args.yes {
-        for registration in &all {
-            say!(
-                "would release and delete Plugin {} (onRemoval: {:?})",
-                registration.name(),
-                registration.spec.on_removal
-            );
-        }
-        say!("run again with --yes to do it");
+        foretell(&args, &all);
         return Ok(ExitCode::SUCCESS);
     }
     let writes = Writes::new(cluster.clone(), Arc::new(AlwaysLeader));
+    let mut host_time = HOST_TIME;
+    if let Some(deployment) = &args.stop_deployment {
+        stop::run(&writes, deployment).await?;
+        host_time = Duration::ZERO;
+    }
+    let all = registrations(&cluster, &args.class).await?;
+    if args.keep_plugins {
+        // Somebody asked for the deletion of these: they are released as their policy says.
+        let (going, staying): (Vec<_>, Vec<_>) = all.into_iter().partition(deleting);
+        for registration in going {
+            say!(
+                "Plugin {} is being deleted: releasing it",
+                registration.name()
+            );
+            release(&cluster, &writes, registration).await?;
+        }
+        keep::run(&writes, &staying).await?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let resource = Resource::from(&plugin_table());
     for registration in &all {
         let uid = registration
@@ -71,7 +89,7 @@ pub(crate) async fn run(args: UninstallArgs) -> anyhow::Result<ExitCode> {
             }
         }
     }
-    let deadline = crate::clock::monotonic().saturating_add(HOST_TIME);
+    let deadline = crate::clock::monotonic().saturating_add(host_time);
     loop {
         let left = registrations(&cluster, &args.class).await?;
         if left.is_empty() {
@@ -79,7 +97,9 @@ pub(crate) async fn run(args: UninstallArgs) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::SUCCESS);
         }
         if crate::clock::monotonic() >= deadline {
-            say!("no running host released {}; doing it here", names(&left));
+            if !host_time.is_zero() {
+                say!("no running host released {}; doing it here", names(&left));
+            }
             for registration in left {
                 release(&cluster, &writes, registration).await?;
             }
@@ -88,6 +108,35 @@ pub(crate) async fn run(args: UninstallArgs) -> anyhow::Result<ExitCode> {
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
+}
+
+/// Says what would be done.
+fn foretell(args: &UninstallArgs, all: &[Registration]) {
+    if let Some(deployment) = &args.stop_deployment {
+        say!("would scale Deployment {deployment} to zero and wait for its Pods to end");
+    }
+    for registration in all {
+        if args.keep_plugins {
+            say!(
+                "would take the host's finalizers off Plugin {} and its custom resources, and keep them",
+                registration.name()
+            );
+        } else {
+            say!(
+                "would release and delete Plugin {} (onRemoval: {:?})",
+                registration.name(),
+                registration.spec.on_removal
+            );
+        }
+    }
+    say!("run again with --yes to do it");
+}
+
+fn deleting(registration: &Registration) -> bool {
+    registration
+        .metadata
+        .get("deletionTimestamp")
+        .is_some_and(|t| !t.is_null())
 }
 
 fn names(registrations: &[Registration]) -> String {
