@@ -9,7 +9,7 @@ use crate::key::CrKey;
 use crate::metrics::Metrics;
 use crate::pass::Registered;
 use crate::queue::{Next, Priority, Why};
-use crate::release;
+use crate::release::{self, Finalizers};
 use crate::report::{DryPass, PassReport};
 use crate::shared::Shared;
 use crate::traits::{Apply, Clock, Decide, Entropy, Kinds, Sense};
@@ -126,8 +126,9 @@ impl Engine {
     /// tables have changed.
     pub async fn run(&self, mut commits: watch::Receiver<Sequence>, shutdown: CancellationToken) {
         let shared = &self.shared;
+        // Dropped after the passes, wherever this future ends.
+        let mut under_way = UnderWay::new(shared);
         let mut passes: JoinSet<(CrKey, Next)> = JoinSet::new();
-        let mut under_way: HashMap<tokio::task::Id, CrKey> = HashMap::new();
         let mut open = true;
         // What is there now is a start; what comes after is seen in the change log.
         let snapshot = shared.deps.reader.snapshot();
@@ -147,7 +148,7 @@ impl Engine {
                     let next = task.pass(&started, why).await;
                     (started, next)
                 });
-                under_way.insert(handle.id(), key);
+                under_way.passes.insert(handle.id(), key);
             }
             let due = shared.queue.lock().next_due();
             tokio::select! {
@@ -181,7 +182,7 @@ impl Engine {
     fn joined(
         &self,
         joined: Result<(tokio::task::Id, (CrKey, Next)), tokio::task::JoinError>,
-        under_way: &mut HashMap<tokio::task::Id, CrKey>,
+        under_way: &mut UnderWay,
     ) {
         let (id, next) = match joined {
             Ok((id, (_, next))) => (id, next),
@@ -196,10 +197,7 @@ impl Engine {
                 )
             }
         };
-        if let Some(key) = under_way.remove(&id) {
-            self.shared.queue.lock().done(&key, next, Instant::now());
-        }
-        self.shared.ended.notify_waiters();
+        under_way.end(id, next);
     }
 
     /// What a pass over this CR would do now. Writes nothing and leaves no trace.
@@ -232,7 +230,12 @@ impl Engine {
     /// and labels of their children, or the children themselves. Call after
     /// [`Engine::unregister`], again until it reports no failures.
     pub async fn release(&self, active: &Active, policy: RemovalPolicy) -> Released {
-        release::run(&self.shared.deps, active, policy).await
+        release::run(&self.shared.deps, active, policy, Finalizers::Remove).await
+    }
+
+    /// Lets go of the children alone: of kinds that a registration which goes on may no longer write.
+    pub async fn release_children(&self, active: &Active, policy: RemovalPolicy) -> Released {
+        release::run(&self.shared.deps, active, policy, Finalizers::Keep).await
     }
 
     /// Whether nothing is due, delayed resyncs and retries apart, and no pass is under way.
@@ -256,6 +259,38 @@ impl Engine {
             remembered: shared.memories.lock().len(),
             change_log_overruns: *shared.overruns.lock(),
         }
+    }
+}
+
+/// The passes that a run has begun. Those that it never saw end are over when it is.
+struct UnderWay {
+    shared: Arc<Shared>,
+    passes: HashMap<tokio::task::Id, CrKey>,
+}
+
+impl UnderWay {
+    fn new(shared: &Arc<Shared>) -> Self {
+        Self {
+            shared: Arc::clone(shared),
+            passes: HashMap::new(),
+        }
+    }
+
+    fn end(&mut self, id: tokio::task::Id, next: Next) {
+        if let Some(key) = self.passes.remove(&id) {
+            self.shared.queue.lock().done(&key, next, Instant::now());
+        }
+        self.shared.ended.notify_waiters();
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        for key in self.passes.values() {
+            let now = Instant::now();
+            self.shared.queue.lock().done(key, Next::Rest, now);
+        }
+        self.shared.ended.notify_waiters();
     }
 }
 

@@ -46,6 +46,7 @@ pub use engine::{Deps, Engine, Released};
 pub use error::{Cause, Crash, DecideError, EngineError, Refusal, SenseError, WriteError};
 pub use metrics::{Metrics, PluginMetrics};
 pub use plan::parse_plan;
+pub use queue::backoff;
 pub use report::{AnswerSummary, ApplyReason, DryPass, Ending, PassReport, Step, Verdict};
 pub use traits::{
     Answer, Apply, Clock, Decide, Entropy, EventRequest, Kinds, ObjectRef, Sense, SenseRequest,

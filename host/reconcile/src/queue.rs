@@ -374,7 +374,7 @@ impl<K: Keyed> Queue<K> {
 }
 
 /// Exponential backoff with jitter: `base * 2^failures`, at most `cap`, times 0.5 to 1.
-pub(crate) fn backoff(base: Duration, cap: Duration, failures: u32, unit: f64) -> Duration {
+pub fn backoff(base: Duration, cap: Duration, failures: u32, unit: f64) -> Duration {
     let factor = 2u32.saturating_pow(failures.min(30));
     let full = base.saturating_mul(factor).min(cap);
     full.mul_f64(0.5 + unit.clamp(0.0, 1.0) / 2.0)

@@ -10,8 +10,22 @@ use crate::prune::is_precious;
 use kybern_interface::RemovalPolicy;
 use kybern_table::{Row, TableState};
 
+/// What becomes of the CRs' finalizers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Finalizers {
+    /// Ours goes once the children are let go of.
+    Remove,
+    /// Passes go on and decide.
+    Keep,
+}
+
 /// Releases every CR of a registration, whether its selector still selects it or not.
-pub(crate) async fn run(deps: &Deps, active: &Active, policy: RemovalPolicy) -> Released {
+pub(crate) async fn run(
+    deps: &Deps,
+    active: &Active,
+    policy: RemovalPolicy,
+    finalizers: Finalizers,
+) -> Released {
     let mut released = Released::default();
     let snapshot = deps.reader.snapshot();
     for primary in &active.primaries {
@@ -30,62 +44,74 @@ pub(crate) async fn run(deps: &Deps, active: &Active, policy: RemovalPolicy) -> 
         }
         for chunk in view.scan() {
             for row in (0..chunk.len()).filter_map(|at| chunk.row(at)) {
-                cr(deps, active, primary, &row, policy, &mut released).await;
+                let cr = Cr {
+                    deps,
+                    active,
+                    primary,
+                    row: &row,
+                };
+                let before = released.failures.len();
+                let owner = cr.children(policy, &mut released).await;
+                if finalizers == Finalizers::Remove && released.failures.len() == before {
+                    cr.finalizer(&owner, &mut released).await;
+                }
             }
         }
     }
     released
 }
 
-/// Children first: a CR that is being deleted goes as soon as its finalizer does.
-async fn cr(
-    deps: &Deps,
-    active: &Active,
-    primary: &Primary,
-    row: &Row,
-    policy: RemovalPolicy,
-    released: &mut Released,
-) {
-    let plugin = active.name().into();
-    let key = CrKey::of(&plugin, &primary.table(), row);
-    let owner = Owner::of(active, primary, &key, row);
-    let actor = Actor::new(deps, active, &owner);
-    let snapshot = deps.reader.snapshot();
-    let mut stuck = false;
-    for child in inventory(&snapshot, active, &owner) {
-        if !provably_ours(&child.row, &owner) {
-            continue;
-        }
-        let target = child_ref(&snapshot, &child);
-        let delete = policy == RemovalPolicy::DeleteChildren && !is_precious(&child.table);
-        let result = if delete && child.row.deleting() {
-            continue;
-        } else if delete {
-            actor.prune(&target, &child).await
-        } else {
-            actor.orphan(&target, &child).await
-        };
-        match result {
-            Ok(()) => released.children += 1,
-            Err(error) => {
-                stuck = true;
-                released.failures.push(format!("{target}: {error}"));
+/// One CR that is let go of.
+struct Cr<'a> {
+    deps: &'a Deps,
+    active: &'a Active,
+    primary: &'a Primary,
+    row: &'a Row,
+}
+
+impl Cr<'_> {
+    /// Children first: a CR that is being deleted goes as soon as its finalizer does.
+    async fn children(&self, policy: RemovalPolicy, released: &mut Released) -> Owner {
+        let Self { deps, active, .. } = *self;
+        let plugin = active.name().into();
+        let key = CrKey::of(&plugin, &self.primary.table(), self.row);
+        let owner = Owner::of(active, self.primary, &key, self.row);
+        let actor = Actor::new(deps, active, &owner);
+        let snapshot = deps.reader.snapshot();
+        for child in inventory(&snapshot, active, &owner) {
+            if !provably_ours(&child.row, &owner) {
+                continue;
+            }
+            let target = child_ref(&snapshot, &child);
+            let delete = policy == RemovalPolicy::DeleteChildren && !is_precious(&child.table);
+            let result = if delete && child.row.deleting() {
+                continue;
+            } else if delete {
+                actor.prune(&target, &child).await
+            } else {
+                actor.orphan(&target, &child).await
+            };
+            match result {
+                Ok(()) => released.children += 1,
+                Err(error) => released.failures.push(format!("{target}: {error}")),
             }
         }
+        owner
     }
-    if stuck {
-        return;
-    }
-    let target = owner.object();
-    let current = crate::owner::find(&deps.reader.snapshot(), &target)
-        .filter(|current| current.uid() == row.uid());
-    let patch =
-        current.and_then(|current| finalizer::remove(&current.value(), &active.finalizer()));
-    if let Some(patch) = patch {
-        match actor.patch(&target, patch).await {
-            Ok(_) => released.crs += 1,
-            Err(error) if error.is_not_found() => released.crs += 1,
-            Err(error) => released.failures.push(format!("{target}: {error}")),
+
+    async fn finalizer(&self, owner: &Owner, released: &mut Released) {
+        let actor = Actor::new(self.deps, self.active, owner);
+        let target = owner.object();
+        let current = crate::owner::find(&self.deps.reader.snapshot(), &target)
+            .filter(|current| current.uid() == self.row.uid());
+        let finalizer = self.active.finalizer();
+        let patch = current.and_then(|current| finalizer::remove(&current.value(), &finalizer));
+        if let Some(patch) = patch {
+            match actor.patch(&target, patch).await {
+                Ok(_) => released.crs += 1,
+                Err(error) if error.is_not_found() => released.crs += 1,
+                Err(error) => released.failures.push(format!("{target}: {error}")),
+            }
         }
     }
 }

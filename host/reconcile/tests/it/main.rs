@@ -9,6 +9,7 @@
 
 mod api;
 mod deletion;
+mod ending;
 mod failures;
 mod faults;
 mod flat;

@@ -30,6 +30,8 @@ pub(crate) struct Hooks {
     pub(crate) meanwhile: Mutex<Option<Box<dyn FnOnce() + Send>>>,
     /// Whether queries fail.
     pub(crate) broken: Mutex<bool>,
+    /// How long queries take.
+    pub(crate) delay: Mutex<Duration>,
 }
 
 fn map_key() -> KindKey {
@@ -75,6 +77,10 @@ impl Hooks {
 impl Sense for Hooks {
     async fn sense(&self, request: SenseRequest<'_>) -> Result<Sensed, SenseError> {
         tokio::task::yield_now().await;
+        let delay = *self.delay.lock();
+        if !delay.is_zero() {
+            tokio::time::sleep(delay).await;
+        }
         let namespace = request.object["metadata"]["namespace"]
             .as_str()
             .unwrap_or_default();
@@ -267,6 +273,7 @@ impl World {
             reads: Mutex::new(None),
             skip: Mutex::new(false),
             broken: Mutex::new(false),
+            delay: Mutex::default(),
             meanwhile: Mutex::new(None),
         });
         let api = Arc::new(api);
@@ -312,6 +319,19 @@ impl World {
         self.engine = Self::engine(&self.api, &self.hooks, &self.reader);
         self.engine.register(active("reg"));
         self.start();
+    }
+
+    /// Asks the engine to end and waits until its run has.
+    pub(crate) async fn stop(&mut self) {
+        self.stop.cancel();
+        while let Some(done) = self.tasks.join_next().await {
+            done.unwrap();
+        }
+    }
+
+    /// Ends the run of the engine wherever it is.
+    pub(crate) async fn abort(&mut self) {
+        self.tasks.shutdown().await;
     }
 
     /// Ends the engine wherever it is.
