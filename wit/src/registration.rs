@@ -405,9 +405,14 @@ pub struct PluginStatus {
     /// The generation that this status speaks of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// The kinds that the plugin is in charge of now.
+    /// The kinds that the plugin is in charge of now, and those that it was in charge of and that
+    /// are not let go of yet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub resources: Vec<ResourceStatus>,
+    /// The kinds that it may write now, and those that it might write before and that are not let
+    /// go of yet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub written: Vec<ResourceStatus>,
 }
 
 /// A standard condition.

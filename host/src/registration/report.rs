@@ -130,6 +130,7 @@ fn status(registration: &Registration, outcome: &Outcome, now: jiff::Timestamp) 
         previous,
         observed_generation: Some(registration.generation()),
         resources: active_resources,
+        written: before.written.clone(),
     }
 }
 
