@@ -2,7 +2,8 @@
 //!
 //! | mode | what it does | what the host makes of it |
 //! |---|---|---|
-//! | `ok` | plans one ConfigMap | the plan |
+//! | `ok` | plans one ConfigMap, in `spec.namespace` if given | the plan |
+//! | `two` | plans a ServiceAccount beside it | the plan |
 //! | `read` | reads all rows in both forms, then past the end | the plan, with what it read in a status |
 //! | `slow` | works for `spec.rounds`, then as `ok` | the plan |
 //! | `loop` | never returns | out of time |

@@ -19,6 +19,7 @@ pub(crate) fn sense(trigger: &Value) -> Result<String, HookError> {
 pub(crate) fn decide(situation: &Value) -> Result<String, HookError> {
     match mode(situation) {
         "ok" | "sense-skip" | "sense-trap" | "sense-not-json" => Ok(plan(situation).to_string()),
+        "two" => Ok(two(situation).to_string()),
         "read" => read(situation),
         "slow" => {
             work(number(situation, "rounds", 100_000_000));
@@ -92,8 +93,12 @@ fn failure(retry_after_ms: Option<u64>) -> Failure {
     }
 }
 
-/// The plan of a plugin that behaves: one ConfigMap, and the status.
+/// The plan of a plugin that behaves: one ConfigMap, in `spec.namespace` if that is given, and the status.
 pub(crate) fn plan(situation: &Value) -> Value {
+    let mut metadata = json!({ "name": situation["object"]["metadata"]["name"] });
+    if let Some(namespace) = situation["object"]["spec"]["namespace"].as_str() {
+        metadata["namespace"] = json!(namespace);
+    }
     json!({
         "children": "complete",
         "actions": [
@@ -102,7 +107,7 @@ pub(crate) fn plan(situation: &Value) -> Value {
                 "object": {
                     "apiVersion": "v1",
                     "kind": "ConfigMap",
-                    "metadata": { "name": situation["object"]["metadata"]["name"] },
+                    "metadata": metadata,
                     "data": { "mode": mode(situation) },
                 },
             },
@@ -110,6 +115,19 @@ pub(crate) fn plan(situation: &Value) -> Value {
         ],
         "deletion": "notDeleting",
     })
+}
+
+/// As `ok`, and a ServiceAccount beside the ConfigMap.
+fn two(situation: &Value) -> Value {
+    let mut plan = plan(situation);
+    let mut account = plan["actions"][0].clone();
+    account["object"] = json!({
+        "apiVersion": "v1",
+        "kind": "ServiceAccount",
+        "metadata": plan["actions"][0]["object"]["metadata"],
+    });
+    plan["actions"] = json!([plan["actions"][0], account, plan["actions"][1]]);
+    plan
 }
 
 fn outside_grants(situation: &Value) -> Value {
