@@ -3,9 +3,9 @@
 //! The crate of the interface owns them and compares them in its tests.
 
 use crate::workspace::{Workspace, succeed};
-use anyhow::Result;
+use anyhow::{Context, Result};
 
-/// Writes `wit/schema`: the documents' JSON Schemas and the Plugin CRD.
+/// Writes `wit/schema`: the documents' JSON Schemas and the Plugin CRD; and the chart's copy of that.
 pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     succeed(
         workspace
@@ -14,9 +14,13 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
             .args(["--features", "schema", "--test", "golden"])
             .env("KYBERN_BLESS", "1"),
     )?;
+    // helm packs no files of other folders.
+    let published = workspace.root.join("wit/schema/plugin-crd.yaml");
+    let copy = workspace.root.join("charts/kybern/files/plugin-crd.yaml");
+    std::fs::copy(&published, &copy).with_context(|| format!("write {}", copy.display()))?;
     succeed(
         std::process::Command::new("git")
             .current_dir(&workspace.root)
-            .args(["status", "--short", "--", "wit/schema"]),
+            .args(["status", "--short", "--", "wit/schema", "charts"]),
     )
 }
