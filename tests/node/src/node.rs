@@ -4,6 +4,7 @@ use crate::command::run;
 use anyhow::{Context, Result, anyhow};
 use kybern_testcluster::{Audit, Client, Object};
 use serde_json::json;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -100,6 +101,19 @@ impl Node {
             .arg("--")
             .args(arguments))?
         .ok()
+    }
+
+    /// Notes a measured figure; `cargo xtask node test` shows them all at the end.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn figure(&self, text: &str) -> Result<()> {
+        let mut file = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.state.join("figures.txt"))
+            .context("open figures.txt")?;
+        writeln!(file, "{text}").context("write figures.txt")
     }
 
     /// containerd's socket, good inside the node and outside.

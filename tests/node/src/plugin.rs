@@ -77,6 +77,14 @@ impl Release {
     /// # Errors
     /// It does not become Ready; the message holds its conditions.
     pub fn register(&self) -> Result<Object> {
+        self.register_as(&self.registration())
+    }
+
+    /// The same with another registration of it.
+    ///
+    /// # Errors
+    /// As of [`Release::register`].
+    pub fn register_as(&self, registration: &Value) -> Result<Object> {
         let wasm = std::fs::read(guest("appservice")?).context("read the guest")?;
         let client = self.node().client();
         client.create(&json!({
@@ -84,9 +92,8 @@ impl Release {
             "metadata": { "namespace": self.name, "name": "appservice" },
             "binaryData": { "appservice.wasm": STANDARD.encode(wasm) },
         }))?;
-        let registration = self.registration();
-        client.create(&registration)?;
-        let object = Object::of(&registration)?;
+        client.create(registration)?;
+        let object = Object::of(registration)?;
         client.wait_for(&object, "Ready", SOON, |plugin| {
             has(plugin, "Ready", "True")
         })?;

@@ -126,7 +126,7 @@ impl Release {
                 let labels = pod.pointer("/metadata/labels");
                 let label = |name: &str| labels.and_then(|labels| labels.get(name)?.as_str());
                 label("app.kubernetes.io/instance") == Some(self.name.as_str())
-                    && label("app.kubernetes.io/name") == Some("kybern")
+                    && label("app.kubernetes.io/component") == Some("host")
                     && pod.pointer("/metadata/deletionTimestamp").is_none()
             })
             .filter_map(|pod| {
@@ -216,14 +216,27 @@ impl Release {
 }
 
 impl Drop for Release {
-    /// A failed test leaves no replicas that compete with the next test's for the machine.
+    /// No replicas stay that compete with the next test's for the machine.
     fn drop(&mut self) {
-        if std::thread::panicking() || std::env::var_os("KYBERN_NODE_KEEP").is_some() {
-            println!("{}: {}", self.name, self.describe());
-        }
+        // Shown only if the test has failed.
+        println!("{}: {}", self.name, self.describe());
         if std::env::var_os("KYBERN_NODE_KEEP").is_none() {
-            let _ = helm(["uninstall", &self.name, "--namespace", &self.name]);
-            let _ = kubectl(["delete", "namespace", &self.name, "--wait=false"]);
+            for done in [
+                helm(["uninstall", &self.name, "--namespace", &self.name]),
+                // Registrations stay after a helm uninstall.
+                kubectl([
+                    "delete",
+                    "plugin",
+                    &self.name,
+                    "--wait=false",
+                    "--ignore-not-found",
+                ]),
+                kubectl(["delete", "namespace", &self.name, "--wait=false"]),
+            ] {
+                if let Err(error) = done.and_then(Output::ok) {
+                    println!("{}: {error:#}", self.name);
+                }
+            }
         }
     }
 }

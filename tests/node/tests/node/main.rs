@@ -4,7 +4,10 @@
 //! the definitions of Plugin and AppService are shared.
 #![expect(
     clippy::indexing_slicing,
+    clippy::unwrap_used,
     reason = "a test stops at what it did not expect, its helpers too"
 )]
 
+mod failover;
+mod memory;
 mod smoke;
