@@ -6,6 +6,7 @@
 //! until `down`.
 
 mod machine;
+mod suite;
 mod supplies;
 
 use crate::programs;
@@ -156,12 +157,7 @@ pub(crate) fn test(workspace: &Workspace, args: &TestArgs) -> Result<ExitCode> {
         programs::guests(workspace)?;
     }
     let supplies = Supplies::gather(workspace)?;
-    // Compiled before the node starts: it needs no node, and an error of it none either.
-    succeed(
-        workspace
-            .cargo()
-            .args(["test", "--no-run", "--package", TESTS]),
-    )?;
+    let programs = suite::build(workspace)?;
 
     let watch = Stopwatch::start();
     let node = if args.here {
@@ -171,21 +167,37 @@ pub(crate) fn test(workspace: &Workspace, args: &TestArgs) -> Result<ExitCode> {
     };
     println!("node: up after {:.1} s", watch.elapsed().as_secs_f64());
     let watch = Stopwatch::start();
-    let status = tests(workspace, args, &places, &supplies).status();
+    let mut code = ExitCode::SUCCESS;
+    for program in &programs {
+        let status = tests(program, workspace, args, &places, &supplies).status();
+        let status = status.with_context(|| format!("start {}", program.display()))?;
+        if !status.success() {
+            code = exit_code(status);
+        }
+    }
     println!("node: tests took {:.1} s", watch.elapsed().as_secs_f64());
+    let figures = std::fs::read_to_string(places.state.join("figures.txt")).unwrap_or_default();
+    for figure in figures.lines() {
+        println!("node: {figure}");
+    }
     let watch = Stopwatch::start();
     if let Some(node) = node {
         node.end(workspace, &places)?;
         println!("node: down after {:.1} s", watch.elapsed().as_secs_f64());
     }
-    Ok(exit_code(status.context("start cargo test")?))
+    Ok(code)
 }
 
-/// The test program, with what it needs to know.
-fn tests(workspace: &Workspace, args: &TestArgs, places: &Places, supplies: &Supplies) -> Command {
-    let mut cargo = workspace.cargo();
-    cargo
-        .args(["test", "--package", TESTS, "--"])
+/// A test program, with what it needs to know.
+fn tests(
+    program: &Path,
+    workspace: &Workspace,
+    args: &TestArgs,
+    places: &Places,
+    supplies: &Supplies,
+) -> Command {
+    let mut command = Command::new(program);
+    command
         .args(&args.filter)
         // The tests measure times and starve memory: one after the other.
         .arg("--test-threads=1")
@@ -194,11 +206,12 @@ fn tests(workspace: &Workspace, args: &TestArgs, places: &Places, supplies: &Sup
         .env("KYBERN_NODE_STATE", &places.state)
         .env("KYBERN_GUESTS", programs::guests_folder(workspace))
         .env("KYBERN_CHART", workspace.root.join("charts").join("kybern"))
-        .env("PATH", search_path(&supplies.programs));
+        .env("PATH", search_path(&supplies.programs))
+        .current_dir(&places.scripts);
     if let Some(kybern) = &supplies.kybern {
-        cargo.env("KYBERN_BIN", kybern);
+        command.env("KYBERN_BIN", kybern);
     }
-    cargo
+    command
 }
 
 fn search_path(first: &Path) -> std::ffi::OsString {
