@@ -9,5 +9,10 @@
 )]
 
 mod failover;
+mod install;
 mod memory;
+mod rbac;
+mod scene;
 mod smoke;
+mod uninstall;
+mod upgrade;
