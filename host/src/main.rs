@@ -1,6 +1,7 @@
 //! The Kybern operator host: parse, run, exit code.
 
 mod args;
+mod bounds;
 mod clock;
 mod cluster;
 mod commands;

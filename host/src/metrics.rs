@@ -38,10 +38,10 @@ pub(crate) fn register(registry: &mut Registry, sources: Sources) {
 }
 
 /// One sample: labels and value.
-type Sample = (Vec<(&'static str, String)>, f64);
+pub(crate) type Sample = (Vec<(&'static str, String)>, f64);
 
 /// Writes one metric with all its samples; nothing if there are none.
-fn put(
+pub(crate) fn put(
     encoder: &mut DescriptorEncoder<'_>,
     kind: MetricType,
     name: &str,
@@ -77,11 +77,12 @@ fn one(metric: &mut MetricEncoder<'_>, kind: MetricType, value: f64) -> fmt::Res
     clippy::as_conversions,
     reason = "no lossless conversion to f64 exists; counts stay below 2^53"
 )]
-fn number(count: u64) -> f64 {
+pub(crate) fn number(count: u64) -> f64 {
     count as f64
 }
 
-fn size(count: usize) -> f64 {
+/// As [`number`].
+pub(crate) fn size(count: usize) -> f64 {
     number(u64::try_from(count).unwrap_or(u64::MAX))
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::array::RecordBatch;
 use datafusion::common::DataFusionError;
@@ -52,6 +53,7 @@ struct Inner {
     pool: Arc<dyn MemoryPool>,
     catalog: RwLock<(u64, Arc<Catalog>)>,
     cache: Mutex<PlanCache>,
+    limits_met: AtomicU64,
 }
 
 impl fmt::Debug for Engine {
@@ -87,6 +89,7 @@ impl Engine {
             pool,
             catalog,
             cache,
+            limits_met: AtomicU64::new(0),
         };
         Self {
             inner: Arc::new(inner),
@@ -128,6 +131,11 @@ impl Engine {
     /// Bytes that running statements hold for joins, sorts and groups.
     pub fn held_bytes(&self) -> usize {
         self.inner.pool.reserved()
+    }
+
+    /// How many statements were ended by a limit.
+    pub fn limits_met(&self) -> u64 {
+        self.inner.limits_met.load(Ordering::Relaxed)
     }
 
     /// The tables that a statement names, without planning it: their columns
@@ -177,6 +185,19 @@ impl Engine {
 
     /// Answers a statement at one snapshot. For an EXPLAIN, the answer is its text.
     pub async fn execute(
+        &self,
+        prepared: &Prepared,
+        params: &[Param],
+        snapshot: &Snapshot,
+    ) -> Result<Answer, SqlError> {
+        let answer = self.answer(prepared, params, snapshot).await;
+        if let Err(SqlError::Limit { .. }) = &answer {
+            self.inner.limits_met.fetch_add(1, Ordering::Relaxed);
+        }
+        answer
+    }
+
+    async fn answer(
         &self,
         prepared: &Prepared,
         params: &[Param],

@@ -1,6 +1,7 @@
 //! `kybern run`: watches the cluster and runs the registered plugins.
 
 use crate::args::RunArgs;
+use crate::bounds::{self, Bounds, Settings};
 use crate::kinds::{Kinds, crd_table, plugin_table};
 use crate::memory::{self, Guard, GuardConfig, Meter};
 use crate::metrics;
@@ -18,9 +19,8 @@ use kybern_kube::events::{self, RecorderConfig};
 use kybern_kube::lease::{self, LeaseConfig};
 use kybern_kube::{AlwaysLeader, Cluster, Fence, LeaderState, WatchConfig, Writes};
 use kybern_plugin::{Runtime, RuntimeConfig};
-use kybern_reconcile::{Deps, Engine, EngineConfig};
-use kybern_sql::SqlLimits;
-use kybern_table::{Reader, StoreConfig, TableState};
+use kybern_reconcile::{Deps, Engine};
+use kybern_table::{Reader, TableState};
 use parking_lot::RwLock;
 use prometheus_client::registry::Registry;
 use std::process::ExitCode;
@@ -56,7 +56,18 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
         "starting"
     );
     let shutdown = CancellationToken::new();
-    let (writer, reader) = kybern_table::store(StoreConfig::default());
+    let settings = Settings {
+        watch: WatchConfig {
+            idle: args.watch_idle,
+            ..WatchConfig::default()
+        },
+        runtime: RuntimeConfig {
+            cache_dir: Some(compiled_dir(&args)?),
+            ..RuntimeConfig::default()
+        },
+        ..Settings::default()
+    };
+    let (writer, reader) = kybern_table::store(settings.store.clone());
     let meter = Meter::new(std::path::Path::new("/"), args.memory_limit);
     let guard = Guard::start(GuardConfig {
         meter: meter.clone(),
@@ -67,10 +78,7 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     let watches = Watches::new(
         cluster.clone(),
         ingest.clone(),
-        WatchConfig {
-            idle: args.watch_idle,
-            ..WatchConfig::default()
-        },
+        settings.watch.clone(),
         args.namespaces.first().cloned(),
         shutdown.child_token(),
     );
@@ -79,15 +87,10 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     let election = Election::start(&args, &cluster, &namespace)?;
     let writes = Writes::new(cluster.clone(), Arc::clone(&election.fence));
     let guests = Guests::new(args.strict);
-    let sense = Arc::new(SqlSense::new(kybern_sql::Engine::new(
-        reader.clone(),
-        SqlLimits::default(),
-    )));
+    let sql = kybern_sql::Engine::new(reader.clone(), settings.sql.clone());
+    let sense = Arc::new(SqlSense::new(sql.clone()));
     let kinds = Kinds::default();
-    let runtime = Runtime::new(RuntimeConfig {
-        cache_dir: Some(compiled_dir(&args)?),
-        ..RuntimeConfig::default()
-    })?;
+    let runtime = Runtime::new(settings.runtime.clone())?;
 
     let engine_now: Arc<RwLock<Option<Engine>>> = Arc::default();
     let mut registry = Registry::default();
@@ -101,6 +104,17 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
         },
     );
     memory::register(&mut registry, meter);
+    bounds::register(
+        &mut registry,
+        Bounds {
+            settings: settings.clone(),
+            reader: reader.clone(),
+            watches: watches.clone(),
+            ingest: ingest.clone(),
+            sql,
+            guests: guests.clone(),
+        },
+    );
     let tasks = TaskTracker::new();
     let server = tasks.spawn(server::serve(
         args.listen,
@@ -146,7 +160,7 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
             kinds: Arc::new(kinds.clone()),
             clock: Arc::new(SystemClock),
             entropy: Arc::new(Jitter),
-            config: EngineConfig::default(),
+            config: settings.engine.clone(),
         })
     };
     let leading = lead(LeadParts {

@@ -5,8 +5,9 @@ use kybern_interface::{HookError, Plan, Sensing, Situation, Trigger};
 use kybern_plugin::{Call, CallError, CallLimits, NamedAnswer, Plugin, Usage};
 use kybern_reconcile::{Active, Answer, Crash, Decide, DecideError};
 use parking_lot::RwLock;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// One loaded plugin and what its calls may use.
 #[derive(Clone)]
@@ -26,6 +27,8 @@ pub(crate) struct CallTotals {
     pub(crate) cpu_nanos: u128,
     /// Largest memory of any call, bytes.
     pub(crate) peak_memory: usize,
+    /// Messages that were dropped.
+    pub(crate) log_dropped: u64,
 }
 
 /// The loaded plugins, by (registration, digest): old and new live side by side during a switch.
@@ -33,6 +36,7 @@ pub(crate) struct CallTotals {
 pub(crate) struct Guests {
     loaded: Arc<RwLock<HashMap<(String, String), Loaded>>>,
     totals: Arc<RwLock<HashMap<String, CallTotals>>>,
+    running: Arc<AtomicUsize>,
     strict: bool,
 }
 
@@ -66,6 +70,25 @@ impl Guests {
         self.totals.read().clone()
     }
 
+    /// How many components are loaded.
+    pub(crate) fn loaded(&self) -> usize {
+        self.loaded.read().len()
+    }
+
+    /// Calls under way, those that wait for an instance included.
+    pub(crate) fn running(&self) -> usize {
+        self.running.load(Ordering::Relaxed)
+    }
+
+    /// What a call of each registration may use.
+    pub(crate) fn limits(&self) -> BTreeMap<String, CallLimits> {
+        let loaded = self.loaded.read();
+        let limits = loaded
+            .iter()
+            .map(|((name, _), loaded)| (name.clone(), loaded.limits.clone()));
+        limits.collect()
+    }
+
     fn get(&self, active: &Active) -> Result<Loaded, DecideError> {
         let key = (active.name().to_owned(), active.digest.clone());
         self.loaded
@@ -88,6 +111,7 @@ impl Guests {
         total.crashes += u64::from(crashed);
         total.cpu_nanos += usage.time.as_nanos();
         total.peak_memory = total.peak_memory.max(usage.peak_memory);
+        total.log_dropped += u64::from(usage.log_dropped);
     }
 
     /// Runs one call on a blocking thread.
@@ -96,18 +120,38 @@ impl Guests {
         F: FnOnce(Loaded) -> Call<String> + Send + 'static,
     {
         let loaded = self.get(active)?;
-        let done = tokio::task::spawn_blocking(move || call(loaded))
-            .await
-            .map_err(|_| {
-                crashed(
-                    Crash::Trap,
-                    "the call was abandoned while the host shut down",
-                )
-            })?;
+        let running = Running::one_more(&self.running);
+        // It counts until it ends, also when nobody waits for it any more.
+        let work = move || {
+            let _running = running;
+            call(loaded)
+        };
+        let done = tokio::task::spawn_blocking(work).await.map_err(|_| {
+            crashed(
+                Crash::Trap,
+                "the call was abandoned while the host shut down",
+            )
+        })?;
         let result = done.result.map_err(failure);
         let crash = matches!(result, Err(DecideError::Crashed { kind, .. }) if kind != Crash::Busy);
         self.count(active.name(), &done.usage, crash);
         result
+    }
+}
+
+/// One call under way.
+struct Running(Arc<AtomicUsize>);
+
+impl Running {
+    fn one_more(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(count))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -30,6 +30,21 @@ pub(crate) struct Ingest {
 }
 
 impl Ingest {
+    /// How many batches and how many own writes may wait.
+    pub(crate) const BOUNDS: [usize; 2] = [WAITING_BATCHES, WAITING_WRITES];
+
+    /// How many batches and how many own writes wait.
+    pub(crate) fn waiting(&self) -> [usize; 2] {
+        [
+            self.batches
+                .max_capacity()
+                .saturating_sub(self.batches.capacity()),
+            self.writes
+                .max_capacity()
+                .saturating_sub(self.writes.capacity()),
+        ]
+    }
+
     /// Starts the task on a thread of its own, so that nothing on the I/O runtime waits for it.
     /// It ends when every handle is dropped.
     pub(crate) fn start(writer: Writer, at: Sequence) -> std::io::Result<(Self, JoinHandle<()>)> {

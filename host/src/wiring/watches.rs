@@ -11,6 +11,15 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+/// The most that one batch of a watch held.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Largest {
+    /// Changes.
+    pub(crate) changes: usize,
+    /// Bytes of objects.
+    pub(crate) bytes: usize,
+}
+
 /// How one watch is doing; gauges of it are exported.
 #[derive(Debug, Clone)]
 pub(crate) struct WatchHealth {
@@ -26,6 +35,8 @@ pub(crate) struct WatchHealth {
     pub(crate) interruptions: u64,
     /// Changes handed over.
     pub(crate) changes: u64,
+    /// The most that was handed over at once.
+    pub(crate) largest_batch: Largest,
     /// Why it was last interrupted.
     pub(crate) reason: String,
     /// When it last said anything, on the monotonic clock.
@@ -41,6 +52,7 @@ impl Default for WatchHealth {
             lists: 0,
             interruptions: 0,
             changes: 0,
+            largest_batch: Largest::default(),
             reason: String::new(),
             last: crate::clock::monotonic(),
         }
@@ -71,7 +83,10 @@ impl WatchObserver for Board {
                 health.listed = Some(resource_version);
                 health.lists += 1;
             }
-            Observation::Batch { changes, .. } => {
+            Observation::Batch { changes, bytes } => {
+                let largest = &mut health.largest_batch;
+                largest.changes = largest.changes.max(changes);
+                largest.bytes = largest.bytes.max(bytes);
                 health.changes += u64::try_from(changes).unwrap_or_default();
             }
             Observation::Interrupted { reason } => {

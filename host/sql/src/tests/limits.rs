@@ -25,9 +25,11 @@ async fn limited(cluster: &Cluster, limits: SqlLimits, sql: &str) -> Result<usiz
     let engine = Engine::new(cluster.reader.clone(), limits);
     engine.set_catalog(Catalog::new(catalog_tables()));
     let prepared = engine.prepare(sql, &AccessSet::all()).await?;
-    let answer = engine.execute(&prepared, &[], &cluster.snapshot()).await?;
+    let answer = engine.execute(&prepared, &[], &cluster.snapshot()).await;
     assert_eq!(engine.held_bytes(), 0, "memory is given back");
-    Ok(answer.rows)
+    let met = u64::from(matches!(answer, Err(SqlError::Limit { .. })));
+    assert_eq!(engine.limits_met(), met, "a limit that is met is counted");
+    Ok(answer?.rows)
 }
 
 fn message(result: Result<usize, SqlError>) -> String {
