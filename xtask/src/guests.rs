@@ -110,9 +110,9 @@ fn workspace_root() -> Result<PathBuf> {
     root.canonicalize().context("find the workspace")
 }
 
-/// Adds the wasm target to the toolchain if it is missing: rustup does it by itself only where
+/// Adds a target to the toolchain if it is missing: rustup does it by itself only where
 /// automatic installation is on. Without rustup the compiler says what is missing.
-fn ensure_target(root: &Path) -> Result<()> {
+pub(crate) fn ensure_target(root: &Path, target: &str) -> Result<()> {
     let rustup = |arguments: &[&str]| {
         let mut command = Command::new("rustup");
         command.current_dir(root).arg("target").args(arguments);
@@ -122,23 +122,23 @@ fn ensure_target(root: &Path) -> Result<()> {
         return Ok(());
     };
     let listed = String::from_utf8_lossy(&installed.stdout);
-    if !installed.status.success() || listed.lines().any(|line| line.trim() == TARGET) {
+    if !installed.status.success() || listed.lines().any(|line| line.trim() == target) {
         return Ok(());
     }
-    eprintln!("rustup target add {TARGET}");
-    let status = rustup(&["add", TARGET])
+    eprintln!("rustup target add {target}");
+    let status = rustup(&["add", target])
         .status()
         .context("run rustup target add")?;
     ensure!(
         status.success(),
-        "`rustup target add {TARGET}` failed ({status}): install the target, then try again"
+        "`rustup target add {target}` failed ({status}): install the target, then try again"
     );
     Ok(())
 }
 
 /// `cargo build` for one guest alone, so that the features of two guests are not merged.
 fn compile(root: &Path, target: &Path, name: &str) -> Result<()> {
-    ensure_target(root)?;
+    ensure_target(root, TARGET)?;
     let home = std::env::home_dir().unwrap_or_default();
     // The last that matches wins, and the workspace may lie in the home directory.
     let remaps = [(home, "home"), (root.to_owned(), "kybern")]
@@ -159,6 +159,8 @@ fn compile(root: &Path, target: &Path, name: &str) -> Result<()> {
         .env_remove("RUSTFLAGS")
         .env_remove("CARGO_ENCODED_RUSTFLAGS")
         .env_remove("CARGO_BUILD_TARGET")
+        // Arrow's hash maps take a seed while compiling: the same one each time.
+        .env("CONST_RANDOM_SEED", "kybern")
         .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "s")
         .env("CARGO_PROFILE_RELEASE_LTO", "true")
         .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "1")

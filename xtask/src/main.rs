@@ -6,6 +6,7 @@ mod cluster;
 mod demo;
 mod docs;
 mod guests;
+mod image;
 mod node;
 mod programs;
 mod published;
@@ -48,6 +49,8 @@ enum Command {
     Node(node::NodeCommand),
     /// Builds the guests (plugins as wasm components) into the cache.
     Guests,
+    /// Builds the host's image, FROM scratch, as an OCI archive.
+    Image(image::ImageArgs),
     /// Writes the published schemas and the Plugin CRD to wit/schema.
     Crd,
     /// Builds the documentation.
@@ -76,6 +79,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Guests => {
             programs::guests(&workspace)?;
         }
+        Command::Image(args) => image::run(&workspace, &args)?,
         Command::Crd => published::run(&workspace)?,
         Command::Docs(args) => docs::run(&workspace, &args)?,
     }

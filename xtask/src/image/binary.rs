@@ -1,0 +1,74 @@
+//! The host as one static program.
+
+use crate::guests::ensure_target;
+use crate::workspace::{Workspace, succeed};
+use anyhow::{Result, bail};
+use std::path::PathBuf;
+use std::process::Command;
+
+/// This machine's architecture, with a C library that is linked in.
+fn target() -> String {
+    format!("{}-unknown-linux-musl", std::env::consts::ARCH)
+}
+
+/// Builds the program, optimised, for the image.
+pub(super) fn build(workspace: &Workspace) -> Result<PathBuf> {
+    let target = target();
+    need("musl-gcc", "musl-tools")?;
+    ensure_target(&workspace.root, &target)?;
+    let mut cargo = workspace.cargo();
+    cargo
+        .args([
+            "build",
+            "--locked",
+            "--profile",
+            "dist",
+            "--target",
+            &target,
+        ])
+        .args(["--package", "kybern", "--bin", "kybern"])
+        // Hash maps of dependencies take a seed while compiling: the same one each time.
+        .env("CONST_RANDOM_SEED", "kybern")
+        // Flags of the developer's would make another program.
+        .env_remove("RUSTFLAGS")
+        .env_remove("CARGO_ENCODED_RUSTFLAGS");
+    if std::env::consts::ARCH == "aarch64" {
+        // There are kernels with pages of 64 KiB; jemalloc must be told the largest.
+        cargo.env("JEMALLOC_SYS_WITH_LG_PAGE", "16");
+    }
+    succeed(&mut cargo)?;
+    let folder = workspace.target().join(target).join("dist");
+    Ok(folder.join("kybern"))
+}
+
+/// Makes sure that a program is there: installed with apt by root, else named with its package.
+pub(super) fn need(program: &str, package: &str) -> Result<()> {
+    if is_there(program) {
+        return Ok(());
+    }
+    if is_there("apt-get") && is_root() {
+        println!("image: {program} is missing, installing {package}");
+        let apt = || {
+            let mut command = Command::new("apt-get");
+            command.env("DEBIAN_FRONTEND", "noninteractive");
+            command
+        };
+        succeed(apt().args(["update", "-qq"]))?;
+        let install = ["install", "-y", "-qq", "--no-install-recommends", package];
+        succeed(apt().args(install))?;
+        if is_there(program) {
+            return Ok(());
+        }
+    }
+    bail!("{program} is missing: install {package} (Debian's name for it)")
+}
+
+fn is_there(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+}
+
+fn is_root() -> bool {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
+}
