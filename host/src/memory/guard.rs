@@ -107,13 +107,12 @@ impl Watch {
     /// Reads, warns, and makes the allocator give back; what is still full then is full.
     fn look(&mut self) -> Option<Reading> {
         let glance = self.config.meter.glance()?;
-        if level::relaxed(glance) {
-            self.warned = false;
-        }
         if Level::of(glance) == Level::Roomy {
+            self.warned &= !level::relaxed(glance);
             return Some(glance);
         }
         let mut reading = self.config.meter.read()?;
+        self.warned &= !level::relaxed(reading);
         if Level::of(reading) == Level::Full {
             allocator::give_back();
             reading = self.config.meter.read()?;
