@@ -170,7 +170,7 @@ pub(crate) fn member<'o>(
 }
 
 /// Sets one text under `metadata`, in a map such as `labels`.
-fn set_metadata(object: &mut Value, map: &str, key: &str, value: &str) {
+pub(crate) fn set_metadata(object: &mut Value, map: &str, key: &str, value: &str) {
     if let Some(inner) = object
         .as_object_mut()
         .and_then(|top| member(top, "metadata"))
@@ -270,7 +270,7 @@ pub(crate) fn get_path<'v>(object: &'v Value, path: &[String]) -> Option<&'v Val
 }
 
 /// RFC 8785, then SHA-256, shortened to 128 bits.
-fn hash_of(object: &Value, ignored: &[Vec<String>]) -> String {
+pub(crate) fn hash_of(object: &Value, ignored: &[Vec<String>]) -> String {
     let mut rest = object.clone();
     for path in ignored {
         remove_path(&mut rest, path);

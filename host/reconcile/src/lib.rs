@@ -22,6 +22,7 @@ mod finish;
 mod follow;
 mod grant;
 mod intent;
+mod kept;
 mod key;
 mod memory;
 mod metrics;
@@ -44,6 +45,7 @@ pub use active::{Active, KindFacts, MaxPrune, PassLimits, Primary, kind_of, tabl
 pub use config::{EngineConfig, PlanLimits};
 pub use engine::{Deps, Engine, Released};
 pub use error::{Cause, Crash, DecideError, EngineError, Refusal, SenseError, WriteError};
+pub use kept::Kept;
 pub use metrics::{Metrics, PluginMetrics};
 pub use plan::parse_plan;
 pub use queue::backoff;

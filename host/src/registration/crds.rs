@@ -4,6 +4,7 @@ use super::problem::Problem;
 use bytes::Bytes;
 use kybern_interface::CrdPolicy;
 use kybern_kube::{ApplyOptions, RequestError, Resource, Target, WriteOptions, Writes};
+use kybern_reconcile::Kept;
 use serde_json::Value;
 
 /// What was done with the CRDs.
@@ -46,9 +47,9 @@ pub(crate) async fn install(
         };
         match live {
             None => {
-                let body = body(crd)?;
+                let first = body(&first(crd))?;
                 match writes
-                    .create(&resource, None, body, &WriteOptions::by(manager))
+                    .create(&resource, None, first, &WriteOptions::by(manager))
                     .await
                 {
                     Ok(_) => {
@@ -61,25 +62,46 @@ pub(crate) async fn install(
             }
             Some(live) if policy == CrdPolicy::CreateReplace => {
                 keeps_stored_versions(name, &live, crd)?;
-                let mut intent = crd.clone();
-                // Conversion belongs to whoever runs the webhook: never claimed by us.
-                if let Some(spec) = intent.get_mut("spec").and_then(Value::as_object_mut) {
-                    spec.remove("conversion");
+                let wanted = wanted(crd);
+                if wanted.holds(&live, manager) {
+                    continue;
                 }
-                let raw = writes
-                    .apply(&target, body(&intent)?, &ApplyOptions::force(manager))
+                writes
+                    .apply(
+                        &target,
+                        body(wanted.object())?,
+                        &ApplyOptions::force(manager),
+                    )
                     .await
                     .map_err(|error| failed(name, "updated", &error))?;
-                let version = |object: &Value| object.pointer("/metadata/resourceVersion").cloned();
-                if version(&parse(&raw, name)?) != version(&live) {
-                    tracing::info!(crd = name, "updated CustomResourceDefinition");
-                    installed = Installed::Changed;
-                }
+                tracing::info!(crd = name, "updated CustomResourceDefinition");
+                installed = Installed::Changed;
             }
             Some(_) => {}
         }
     }
     Ok(installed)
+}
+
+/// The CRD as it is sent. Conversion belongs to whoever runs the webhook: never claimed by us.
+fn wanted(crd: &Value) -> Kept {
+    let mut crd = crd.clone();
+    if let Some(spec) = crd.get_mut("spec").and_then(Value::as_object_mut) {
+        spec.remove("conversion");
+    }
+    Kept::new(crd)
+}
+
+/// The CRD as it is created: with the conversion that it came with.
+fn first(crd: &Value) -> Value {
+    let mut object = wanted(crd).object().clone();
+    if let (Some(conversion), Some(spec)) = (
+        crd.pointer("/spec/conversion"),
+        object.get_mut("spec").and_then(Value::as_object_mut),
+    ) {
+        spec.insert("conversion".to_owned(), conversion.clone());
+    }
+    object
 }
 
 /// Refuses a CRD that no longer has a version in which objects are stored.
@@ -142,6 +164,15 @@ fn failed(name: &str, what: &str, error: &RequestError) -> Problem {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn conversion_comes_with_the_first_write_and_is_never_claimed_again() {
+        let crd = json!({ "metadata": { "name": "x" }, "spec": { "group": "g", "conversion": { "strategy": "None" } } });
+        assert_eq!(first(&crd)["spec"], crd["spec"]);
+        assert_eq!(wanted(&crd).object()["spec"], json!({ "group": "g" }));
+        let hash = |object: &Value| object["metadata"]["annotations"]["kybern.dev/intent"].clone();
+        assert_eq!(hash(&first(&crd)), hash(wanted(&crd).object()));
+    }
 
     #[test]
     fn a_stored_version_must_stay() {
