@@ -9,7 +9,8 @@ pub(crate) use stop::Deployment;
 use crate::args::UninstallArgs;
 use crate::kinds::{Kinds, plugin_table};
 use crate::offline::Offline;
-use crate::registration::removal;
+use crate::registration::releases::Tried;
+use crate::registration::{hold, removal};
 use crate::terminal::say;
 use crate::wiring::apply::ClusterApply;
 use crate::wiring::decide::Guests;
@@ -208,16 +209,15 @@ async fn release(
         config: EngineConfig::default(),
     });
     for _ in 0..10 {
-        let (active, problem) = removal::active(&registration, &served, &reader.snapshot());
-        if let Some(problem) = problem {
-            bail!("{}: {}", registration.name(), problem.message);
+        match removal::release(&engine, &registration, &served, &reader).await {
+            Tried::Released => {
+                hold::let_go(writes, &registration).await?;
+                return Ok(());
+            }
+            Tried::Unseen(Some(problem)) => bail!("{}: {}", registration.name(), problem.message),
+            Tried::Unseen(None) => bail!("{}: a list did not come", registration.name()),
+            Tried::Refused(problem) => tracing::warn!("{}", problem.message),
         }
-        let released = engine.release(&active, registration.spec.on_removal).await;
-        if released.failures.is_empty() {
-            removal::let_go(writes, &registration).await?;
-            return Ok(());
-        }
-        tracing::warn!(failures = %released.failures.join("; "), "not released yet; tried again");
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
     bail!(

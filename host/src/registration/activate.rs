@@ -1,27 +1,31 @@
 //! From a prepared plugin to one that the engine runs, once its kinds and tables are there.
 
+use super::check::{Use, used_kinds};
 use super::controller::{Controller, Role};
+use super::dropped::Dropped;
 use super::known::{Known, identity};
 use super::prepared::unready;
 use super::problem::Problem;
 use super::report::Outcome;
-use super::{access, check};
+use super::{access, check, hold};
 use kybern_interface::Registration;
+use kybern_reconcile::{Active, Engine};
 use kybern_table::Snapshot;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 impl Controller {
-    /// Hands the registration to the engine once everything that it needs is there.
+    /// What comes of the registration, and what the engine runs once everything is there.
     pub(super) async fn activate(
         &self,
         registration: &Arc<Registration>,
         known: &mut BTreeMap<String, Known>,
         role: &Role,
         snapshot: &Snapshot,
-    ) -> Outcome {
+    ) -> (Outcome, Option<Active>) {
+        let broken = |problem| (Outcome::Broken(problem), None);
         let Some(entry) = known.get_mut(registration.name()) else {
-            return Outcome::Broken(Problem::passing("Loading", "not looked at yet"));
+            return broken(Problem::passing("Loading", "not looked at yet"));
         };
         let prepared = match &entry.prepared {
             Ok(prepared) => prepared,
@@ -32,12 +36,12 @@ impl Controller {
                 {
                     engine.unregister(registration.name()).await;
                 }
-                return Outcome::Broken(problem.clone());
+                return broken(problem.clone());
             }
         };
         let served = self.kinds.served();
         if !served.complete() {
-            return Outcome::Broken(Problem::passing(
+            return broken(Problem::passing(
                 "Loading",
                 "the API server has not said yet what it serves",
             ));
@@ -69,7 +73,7 @@ impl Controller {
                 {
                     engine.unregister(registration.name()).await;
                 }
-                return Outcome::Broken(problem);
+                return broken(problem);
             }
         };
         self.guests.insert(
@@ -77,34 +81,56 @@ impl Controller {
             prepared.plugin.clone(),
             prepared.limits.clone(),
         );
-        if let Role::Leader(engine) = role {
-            if let Err(error) = super::removal::hold(&self.writes, registration).await {
-                return Outcome::Broken(Problem::passing(
-                    "FinalizerFailed",
-                    format!("the finalizer could not be added: {error}"),
-                ));
-            }
-            let fingerprint = format!(
-                "{:?} {} {:?}",
-                identity(registration),
-                active.digest,
-                active.primaries
-            );
-            if entry.running.as_deref() != Some(&fingerprint) {
-                tracing::info!(plugin = registration.name(), digest = %active.digest, "registration is active");
-                engine.register(active.clone());
-                entry.running = Some(fingerprint);
-            }
+        if let Role::Leader(_) = role
+            && let Err(error) = hold::hold(&self.writes, registration).await
+        {
+            return broken(Problem::passing(
+                "FinalizerFailed",
+                format!("the finalizer could not be added: {error}"),
+            ));
         }
-        self.guests
-            .retain(registration.name(), Some(&active.digest));
-        Outcome::Active {
-            digest: active.digest,
+        let outcome = Outcome::Active {
+            digest: active.digest.clone(),
             version: prepared.manifest.version.clone(),
             world: prepared.manifest.world.clone(),
+            resources: active.primaries.iter().map(|p| p.gvk.clone()).collect(),
+            written: used_kinds(&registration.spec, &prepared.manifest)
+                .into_iter()
+                .filter(|(_, used)| *used == Use::Write)
+                .map(|(gvk, _)| gvk)
+                .collect(),
             degraded: entry.degraded.clone(),
             ungranted: check::ungranted(&registration.spec, &prepared.manifest),
+            releasing: None,
+        };
+        (outcome, Some(active))
+    }
+
+    /// Hands the registration to the engine, unless it has it already.
+    pub(super) async fn hand_over(
+        &self,
+        engine: &Engine,
+        active: Active,
+        entry: &mut Known,
+        dropped: &Dropped,
+    ) {
+        let name = active.name().to_owned();
+        let fingerprint = format!(
+            "{:?} {} {:?}",
+            identity(&active.registration),
+            active.digest,
+            active.primaries
+        );
+        if entry.running.as_deref() == Some(&fingerprint) {
+            return;
         }
+        if entry.running.is_some() && !dropped.is_empty() {
+            // A pass of before could still write to what is about to be let go of.
+            engine.unregister(&name).await;
+        }
+        tracing::info!(plugin = name, digest = %active.digest, "registration is active");
+        engine.register(active);
+        entry.running = Some(fingerprint);
     }
 
     /// A registration that this one depends on and that is not Ready.

@@ -4,16 +4,23 @@
 //! nothing does nothing. It runs when a `Plugin`, a CRD or the state of a wanted table changed,
 //! when the lead changed, and when a passing problem is to be looked at again.
 
+use super::dropped::Dropped;
+use super::hold;
 use super::known::{Known, deleting, identity};
+use super::latest::Latest;
 use super::news::{Changes, Seen, states};
 use super::next::{Next, Schemas};
 use super::problem::{Again, Problem};
 use super::rediscover::Rediscover;
-use super::report::{self, Outcome};
+use super::releases::{Key, Progress, Releases};
+use super::removal::Means;
+use super::report::{self, Outcome, Reported};
 use crate::kinds::{Kinds, plugin_table};
 use crate::wiring::decide::Guests;
 use crate::wiring::sense::SqlSense;
+use crate::wiring::time::Jitter;
 use crate::wiring::watches::Watches;
+use futures::FutureExt;
 use kybern_interface::Registration;
 use kybern_kube::{Cluster, Writes};
 use kybern_plugin::Runtime;
@@ -72,7 +79,8 @@ impl Controller {
         let mut seen = Seen::default();
         let mut due = true;
         let mut discovery = Rediscover::now();
-        let mut role = Arc::clone(&roles.borrow_and_update());
+        let mut role = Latest::of(&mut roles);
+        let mut releases = Releases::new(Arc::new(Jitter));
         loop {
             let snapshot = self.reader.snapshot();
             let changes = Changes::between(at, &snapshot);
@@ -108,8 +116,9 @@ impl Controller {
                         .is_none_or(|all| all.contains(source))
                 });
                 // What a CRD's state stood in the way of is tried again when a CRD changes.
+                let problem = k.prepared.as_ref().err().or(k.degraded.as_ref());
                 let crd_changed =
-                    changes.crds && matches!(&k.prepared, Err(p) if p.reason.starts_with("CRD"));
+                    changes.crds && problem.is_some_and(|p| p.reason.starts_with("CRD"));
                 if source_changed || crd_changed {
                     k.again = Some(Duration::ZERO);
                 }
@@ -118,17 +127,17 @@ impl Controller {
             due |= known.values().any(|k| k.again.is_some_and(|t| t <= now));
             let mut wait = discovery.wait();
             if due {
-                // By identity, not by the news of it: two changes in a row are one piece of news.
-                let now_role = Arc::clone(&roles.borrow_and_update());
-                if !Arc::ptr_eq(&role, &now_role) {
-                    role = now_role;
+                if role.changed(&mut roles) {
+                    releases.retain(|_| false);
                     for k in known.values_mut() {
                         k.running = None;
                         // A standby prepares less than a leader: no CRDs, only promoted digests.
                         k.again = Some(Duration::ZERO);
                     }
                 }
-                let next = self.sync(&snapshot, &mut known, &role).await;
+                let next = self
+                    .sync(&snapshot, &mut known, &mut releases, role.get())
+                    .await;
                 due = matches!(next, Next::Soon | Next::Later);
                 match next {
                     Next::Later => wait = wait.min(Duration::from_secs(5)),
@@ -152,6 +161,7 @@ impl Controller {
                     if changed.is_err() { return }
                     due = true;
                 }
+                () = releases.changed() => due = true,
                 () = tokio::time::sleep(wait) => {}
             }
         }
@@ -162,6 +172,7 @@ impl Controller {
         &self,
         snapshot: &Snapshot,
         known: &mut BTreeMap<String, Known>,
+        releases: &mut Releases,
         role: &Role,
     ) -> Next {
         let mut next = Next::OnChange;
@@ -200,9 +211,9 @@ impl Controller {
                 let made_for = identity(registration);
                 let before = known.remove(registration.name());
                 let running = before.as_ref().and_then(|k| k.running.clone());
-                // A source that cannot be read for a while does not stop what it gave before.
+                // A source that went bad does not stop what it gave before.
                 let last_good = before
-                    .filter(|k| k.made_for == made_for && again.is_some())
+                    .filter(|k| k.made_for == made_for)
                     .and_then(|k| k.prepared.ok());
                 let (prepared, degraded) = match (prepared, last_good) {
                     (Err(problem), Some(good)) => (Ok(good), Some(problem)),
@@ -226,42 +237,69 @@ impl Controller {
             next = Next::Unserved;
         }
         let snapshot = self.reader.snapshot();
+        releases.retain(|name| registrations.iter().any(|r| r.name() == name));
         for registration in &registrations {
-            let outcome = if deleting(registration) {
-                match self.remove(registration, known, role).await {
-                    Some(outcome) => {
+            if deleting(registration) {
+                if let Some(outcome) = self.remove(registration, releases, role) {
+                    next = next.or(&outcome);
+                    if self.report(registration, &outcome).await == Reported::Failed {
                         next = Next::Soon;
-                        outcome
                     }
-                    None => continue,
                 }
-            } else {
-                self.activate(registration, known, role, &snapshot).await
+                continue;
+            }
+            let (mut outcome, active) = self.activate(registration, known, role, &snapshot).await;
+            if let Some(active) = &active {
+                self.guests
+                    .retain(registration.name(), Some(&active.digest));
+            }
+            let Role::Leader(engine) = role else {
+                next = next.or(&outcome);
+                continue;
             };
-            if let Outcome::Broken(Problem {
-                reason: "KindNotServed" | "InstallingCRD",
-                ..
-            }) = outcome
-                && next == Next::OnChange
+            let dropped = Dropped::of(registration);
+            // A release of before must not go on beside passes over what is named again.
+            let key = (!dropped.is_empty()).then(|| release_key(registration));
+            releases.keep(registration.name(), key.as_ref());
+            if let Some(key) = &key
+                && let Outcome::Active { releasing, .. } = &mut outcome
             {
-                next = Next::Unserved;
+                *releasing = match releases.progress(registration.name(), key) {
+                    Some(Progress::Released) => None,
+                    Some(Progress::Failing(problem)) => Some((dropped.clone(), Some(problem))),
+                    Some(Progress::Running) | None => Some((dropped.clone(), None)),
+                };
             }
-            if let Outcome::Broken(Problem {
-                again: Again::After(_),
-                ..
-            }) = outcome
-                && next == Next::OnChange
-            {
-                next = Next::Later;
-            }
-            if let Role::Leader(_) = role
-                && let Err(error) = report::write(&self.writes, registration, &outcome).await
-            {
-                tracing::warn!(plugin = registration.name(), %error, "status of the registration could not be written; tried again");
+            next = next.or(&outcome);
+            let reported = self.report(registration, &outcome).await;
+            if reported == Reported::Failed {
                 next = Next::Soon;
+            }
+            let (Some(active), Some(entry)) = (active, known.get_mut(registration.name())) else {
+                continue;
+            };
+            // What a pass may leave something on is in the status before the pass.
+            if reported == Reported::Failed && !outcome.recorded(registration) {
+                continue;
+            }
+            self.hand_over(engine, active, entry, &dropped).await;
+            // Only a registration that is accepted as it is now shows what was dropped on purpose.
+            if key.is_some() {
+                self.follow(registration, releases, engine);
             }
         }
         next
+    }
+
+    /// Writes the status if it is not as this outcome has it.
+    async fn report(&self, registration: &Registration, outcome: &Outcome) -> Reported {
+        match report::write(&self.writes, registration, outcome).await {
+            Ok(()) => Reported::Done,
+            Err(error) => {
+                tracing::warn!(plugin = registration.name(), %error, "status of the registration could not be written; tried again");
+                Reported::Failed
+            }
+        }
     }
 
     /// The registrations of this class, and those that cannot be read.
@@ -293,52 +331,53 @@ impl Controller {
         (good, broken)
     }
 
-    /// Lets go of everything, then lets the object go. None: it is gone.
-    async fn remove(
+    /// Lets go of everything, then lets the object go. None: nothing stands in the way so far.
+    fn remove(
         &self,
         registration: &Arc<Registration>,
-        known: &mut BTreeMap<String, Known>,
+        releases: &mut Releases,
         role: &Role,
     ) -> Option<Outcome> {
         let Role::Leader(engine) = role else {
             return None;
         };
-        if !super::removal::held(registration) {
+        if !hold::held(registration) {
             return None;
         }
-        engine.unregister(registration.name()).await;
-        let served = self.kinds.served();
-        let (active, unreadable) =
-            super::removal::active(registration, &served, &self.reader.snapshot());
-        if let Some(problem) = unreadable {
-            return Some(Outcome::Broken(problem));
+        match self.follow(registration, releases, engine) {
+            Progress::Failing(problem) => Some(Outcome::Releasing(problem)),
+            Progress::Running | Progress::Released => None,
         }
-        let released = engine.release(&active, registration.spec.on_removal).await;
-        tracing::info!(
-            plugin = registration.name(),
-            crs = released.crs,
-            children = released.children,
-            failures = released.failures.len(),
-            "released"
-        );
-        if !released.failures.is_empty() {
-            return Some(Outcome::Broken(Problem::passing(
-                "Releasing",
-                format!("not released yet: {}", released.failures.join("; ")),
-            )));
-        }
-        match super::removal::let_go(&self.writes, registration).await {
-            Ok(()) => {
-                known.remove(registration.name());
-                self.guests.retain(registration.name(), None);
-                self.sense.forget(registration.name());
-                None
-            }
-            Err(error) => Some(Outcome::Broken(Problem::passing(
-                "Releasing",
-                format!("the finalizer could not be removed: {error}"),
-            ))),
-        }
+    }
+
+    /// Begins a release unless it was begun, and says how far it is.
+    fn follow(
+        &self,
+        registration: &Registration,
+        releases: &mut Releases,
+        engine: &Engine,
+    ) -> Progress {
+        let key = release_key(registration);
+        let means = Means {
+            engine: engine.clone(),
+            reader: self.reader.clone(),
+            kinds: self.kinds.clone(),
+            writes: self.writes.clone(),
+            name: registration.name().to_owned(),
+            uid: key.uid.clone(),
+        };
+        releases.follow(registration.name(), key, || {
+            Box::new(move || means.clone().attempt().boxed())
+        })
+    }
+}
+
+fn release_key(registration: &Registration) -> Key {
+    let (uid, generation) = identity(registration);
+    Key {
+        uid,
+        generation,
+        whole: deleting(registration),
     }
 }
 

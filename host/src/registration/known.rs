@@ -18,7 +18,7 @@ pub(super) struct Known {
     pub(super) running: Option<String>,
     /// The ConfigMap that the component comes from.
     pub(super) source: Option<(String, String)>,
-    /// Why the source could not be read again, while the last good version goes on.
+    /// What is wrong with the source now, while the last good version goes on.
     pub(super) degraded: Option<Problem>,
 }
 

@@ -1,5 +1,8 @@
 //! When the controller syncs again.
 
+use super::problem::{Again, Problem};
+use super::report::Outcome;
+
 /// Whether the schemas of all wanted kinds are known.
 #[derive(PartialEq)]
 pub(super) enum Schemas {
@@ -20,4 +23,40 @@ pub(super) enum Next {
     Later,
     /// When more kinds are served.
     Unserved,
+}
+
+impl Next {
+    /// The same, or what this outcome asks for if nothing did before.
+    pub(super) fn or(self, outcome: &Outcome) -> Self {
+        if self != Self::OnChange {
+            return self;
+        }
+        let (Outcome::Broken(problem)
+        | Outcome::Releasing(problem)
+        | Outcome::Active {
+            releasing: Some((_, Some(problem))),
+            ..
+        }) = outcome
+        else {
+            return self;
+        };
+        match (problem, outcome) {
+            (
+                Problem {
+                    reason: "KindNotServed" | "InstallingCRD" | "KindUnknown",
+                    ..
+                },
+                _,
+            ) => Self::Unserved,
+            (
+                Problem {
+                    again: Again::After(_),
+                    ..
+                },
+                Outcome::Broken(_),
+            ) => Self::Later,
+            // A release is a task of its own.
+            _ => self,
+        }
+    }
 }

@@ -1,210 +1,362 @@
-//! Removal of a registration: its finalizer, and what is released before it goes.
+//! What of a registration has to be let go of: all of it when it goes, dropped kinds when it stays.
 
-use super::controller::plugin_resource;
+use super::dropped::Dropped;
+use super::hold;
+use super::known::{deleting, identity};
 use super::problem::Problem;
-use super::report::MANAGER;
-use crate::kinds::Served;
-use bytes::Bytes;
-use kybern_interface::names::PLUGIN_FINALIZER;
-use kybern_interface::{Gvk, Manifest, Registration, StatusShape, WORLD, WriteAsk};
-use kybern_kube::{PatchOptions, RequestError, Target, WriteOptions, Writes};
-use kybern_reconcile::{Active, KindFacts, PassLimits, Primary};
-use kybern_table::{Snapshot, TableDef, TableState};
-use serde_json::{Value, json};
+use super::releases::Tried;
+use crate::kinds::{Kinds, Served, plugin_table};
+use kybern_interface::{
+    GrantVerb, Gvk, Manifest, Registration, Scope, StatusShape, WORLD, WriteAsk, WriteGrant,
+};
+use kybern_kube::Writes;
+use kybern_reconcile::{Active, Engine, KindFacts, PassLimits, Primary, Released};
+use kybern_table::{Reader, Snapshot, TableDef, TableState};
+use serde_json::Value;
 use std::sync::Arc;
 
-/// Whether our finalizer is on the object.
-pub(crate) fn held(registration: &Registration) -> bool {
-    finalizers(registration)
+/// One step of letting go: children of these kinds, of all CRs of those.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Step {
+    crs: Vec<Gvk>,
+    children: Vec<Gvk>,
+    /// Whether the CRs lose the finalizer too.
+    finalizers: bool,
+}
+
+/// The steps, in this order; none = nothing has to be let go of.
+fn steps(registration: &Registration) -> Vec<Step> {
+    let dropped = Dropped::of(registration);
+    let own: Vec<Gvk> = registration
+        .spec
+        .resources
         .iter()
-        .any(|f| f == PLUGIN_FINALIZER)
-}
-
-fn finalizers(registration: &Registration) -> Vec<String> {
-    registration
-        .metadata
-        .get("finalizers")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-        .filter_map(|f| f.as_str().map(str::to_owned))
-        .collect()
-}
-
-/// Adds our finalizer, so that nothing is left behind when the object goes.
-pub(crate) async fn hold(writes: &Writes, registration: &Registration) -> Result<(), RequestError> {
-    if held(registration) {
-        return Ok(());
-    }
-    let mut list = finalizers(registration);
-    list.push(PLUGIN_FINALIZER.to_owned());
-    set(writes, registration, list).await
-}
-
-/// Takes our finalizer away.
-pub(crate) async fn let_go(
-    writes: &Writes,
-    registration: &Registration,
-) -> Result<(), RequestError> {
-    let mut list = finalizers(registration);
-    list.retain(|f| f != PLUGIN_FINALIZER);
-    match set(writes, registration, list).await {
-        Err(RequestError::Api(refused)) if refused.is_not_found() => Ok(()),
-        other => other,
-    }
-}
-
-/// Writes the list, guarded by the resourceVersion that it was made from.
-async fn set(
-    writes: &Writes,
-    registration: &Registration,
-    list: Vec<String>,
-) -> Result<(), RequestError> {
-    let patch = json!({
-        "metadata": {
-            "uid": registration.metadata.get("uid"),
-            "resourceVersion": registration.metadata.get("resourceVersion"),
-            "finalizers": list,
-        },
-    });
-    let resource = plugin_resource();
-    let target = Target::new(&resource, None, registration.name());
-    let options = PatchOptions {
-        write: WriteOptions::by(MANAGER),
-        subresource: None,
-    };
-    writes
-        .merge_patch(&target, Bytes::from(patch.to_string()), &options)
-        .await
-        .map(|_| ())
-}
-
-/// Kinds that a registration may have written, by its grants, in the preferred version: what has
-/// to be seen to release it, whether or not its plugin can be loaded.
-fn written(registration: &Registration, served: &Served) -> Vec<Gvk> {
-    registration
+        .map(|r| Gvk::new(&*r.group, &*r.version, &*r.kind))
+        .collect();
+    let mut written: Vec<Gvk> = registration
         .spec
         .grants
         .write
         .iter()
-        .flat_map(|grant| {
-            grant
-                .kinds
-                .iter()
-                .map(|kind| (grant.group.as_str(), kind.as_str()))
-        })
-        .filter_map(|(group, kind)| served.preferred(group, kind))
-        .map(|found| Gvk::new(&*found.group, &*found.version, &*found.kind))
-        .collect()
-}
-
-/// Tables that a release reads; only of registrations that are going.
-pub(crate) fn tables(registration: &Registration, served: &Served) -> Vec<TableDef> {
-    let going = registration
-        .metadata
-        .get("deletionTimestamp")
-        .is_some_and(|t| !t.is_null());
-    if !going {
-        return Vec::new();
+        .flat_map(|grant| grant.kinds.iter().map(|kind| (&grant.group, kind)))
+        // A grant names no version: whichever is served.
+        .map(|(group, kind)| Gvk::new(&**group, "", &**kind))
+        .collect();
+    written.extend(dropped.written.iter().cloned());
+    if deleting(registration) {
+        return vec![Step {
+            crs: own.into_iter().chain(dropped.resources).collect(),
+            children: written,
+            finalizers: true,
+        }];
     }
-    let own = registration
-        .spec
-        .resources
+    let mut steps = Vec::new();
+    if !dropped.resources.is_empty() {
+        steps.push(Step {
+            crs: dropped.resources,
+            children: written,
+            finalizers: true,
+        });
+    }
+    if !dropped.written.is_empty() {
+        // Passes go on over these CRs, and decide about their finalizers.
+        steps.push(Step {
+            crs: own,
+            children: dropped.written,
+            finalizers: false,
+        });
+    }
+    steps
+}
+
+/// The kind in this version, else in the one that the API server prefers.
+fn found<'s>(served: &'s Served, gvk: &Gvk) -> Option<&'s kybern_kube::ApiResource> {
+    served
+        .get(gvk)
+        .or_else(|| served.preferred(&gvk.group, &gvk.kind))
+}
+
+/// Tables that a release reads; none if nothing has to be let go of. What has to be seen does not
+/// depend on whether the plugin can be loaded.
+pub(crate) fn tables(registration: &Registration, served: &Served) -> Vec<TableDef> {
+    steps(registration)
         .iter()
-        .map(|r| Gvk::new(&*r.group, &*r.version, &*r.kind));
-    written(registration, served)
-        .into_iter()
-        .chain(own)
-        .filter_map(|gvk| served.get(&gvk).map(crate::kinds::table))
+        .flat_map(|step| step.tables(served))
         .collect()
 }
 
-/// The registration as the engine can release it, made from its grants alone, and why it cannot be
-/// released yet. Kinds that are no longer served have no objects to release.
-pub(crate) fn active(
+impl Step {
+    fn tables(&self, served: &Served) -> Vec<TableDef> {
+        self.crs
+            .iter()
+            .chain(&self.children)
+            .filter_map(|gvk| found(served, gvk).map(crate::kinds::table))
+            .collect()
+    }
+
+    /// Why it is not known yet what is held: nothing is let go of on a guess.
+    fn unseen(&self, served: &Served, snapshot: &Snapshot) -> Option<Tried> {
+        // A kind that is absent only because it could not be discovered may have objects.
+        if let Some(reason) = self
+            .crs
+            .iter()
+            .chain(&self.children)
+            .find_map(|gvk| served.unknown(&gvk.group))
+        {
+            let problem = Problem::passing("KindUnknown", reason);
+            return Some(Tried::Unseen(Some(problem)));
+        }
+        self.tables(served).iter().find_map(|def| {
+            match snapshot.table(&def.key).map(|table| table.state()) {
+                Some(TableState::Ready { .. }) => None,
+                Some(TableState::Failed(reason)) => Some(Tried::Unseen(Some(Problem::passing(
+                    "KindUnreadable",
+                    format!(
+                        "{} cannot be read, so that what is held there is not known: {reason}",
+                        def.plural
+                    ),
+                )))),
+                Some(TableState::Loading) | None => Some(Tried::Unseen(None)),
+            }
+        })
+    }
+
+    /// The registration as the engine can release it. Kinds that are no longer served have no
+    /// objects to release.
+    fn active(&self, registration: &Arc<Registration>, served: &Served) -> Active {
+        let primaries = self
+            .crs
+            .iter()
+            .filter_map(|gvk| {
+                let found = found(served, gvk)?;
+                Some(Primary {
+                    facts: KindFacts {
+                        plural: found.plural.clone(),
+                        namespaced: found.namespaced,
+                        has_status: found.subresources.contains_key("status"),
+                    },
+                    // Whether it still selects them or not.
+                    selector: None,
+                    gvk: Gvk::new(&*found.group, &*found.version, &*found.kind),
+                })
+            })
+            .collect();
+        let children: Vec<Gvk> = self
+            .children
+            .iter()
+            .filter_map(|gvk| found(served, gvk))
+            .map(|found| Gvk::new(&*found.group, &*found.version, &*found.kind))
+            .collect();
+        let mut registration = Registration::clone(registration);
+        registration.spec.grants.write = children.iter().map(grant).collect();
+        Active {
+            manifest: Arc::new(Manifest {
+                name: registration.name().to_owned(),
+                version: String::new(),
+                world: WORLD.to_owned(),
+                resources: Vec::new(),
+                queries: Vec::new(),
+                reads: Vec::new(),
+                writes: children.into_iter().map(ask).collect(),
+                capabilities: Vec::new(),
+                effects: Vec::new(),
+                crds: Vec::new(),
+                settings_schema: Value::Null,
+                status: StatusShape::default(),
+                delegates: Vec::new(),
+            }),
+            registration: Arc::new(registration),
+            digest: String::new(),
+            primaries,
+            settings: Value::Null,
+            limits: PassLimits::default(),
+            has_sense: false,
+        }
+    }
+}
+
+fn grant(gvk: &Gvk) -> WriteGrant {
+    WriteGrant {
+        group: gvk.group.clone(),
+        kinds: vec![gvk.kind.clone()],
+        verbs: vec![GrantVerb::Apply],
+        subresources: Vec::new(),
+        scope: Scope::Cluster,
+        adopt: false,
+    }
+}
+
+fn ask(gvk: Gvk) -> WriteAsk {
+    WriteAsk {
+        group: gvk.group,
+        version: gvk.version,
+        kind: gvk.kind,
+        verbs: Vec::new(),
+        subresources: Vec::new(),
+    }
+}
+
+/// Does all steps; the first that does not succeed ends the try.
+pub(crate) async fn release(
+    engine: &Engine,
     registration: &Arc<Registration>,
     served: &Served,
-    snapshot: &Snapshot,
-) -> (Active, Option<Problem>) {
-    let primaries = registration
-        .spec
-        .resources
-        .iter()
-        .filter_map(|resource| {
-            let gvk = Gvk::new(&*resource.group, &*resource.version, &*resource.kind);
-            let found = served.get(&gvk)?;
-            Some(Primary {
-                facts: KindFacts {
-                    plural: found.plural.clone(),
-                    namespaced: found.namespaced,
-                    has_status: found.subresources.contains_key("status"),
-                },
-                selector: resource.selector.clone(),
-                gvk,
-            })
-        })
-        .collect();
-    let writes = written(registration, served)
-        .into_iter()
-        .map(|gvk| WriteAsk {
-            group: gvk.group,
-            version: gvk.version,
-            kind: gvk.kind,
-            verbs: Vec::new(),
-            subresources: Vec::new(),
-        })
-        .collect();
-    // A kind that is absent only because it could not be discovered may have objects to release.
-    let groups = registration.spec.resources.iter().map(|r| r.group.as_str());
-    let unknown = groups
-        .chain(
-            registration
-                .spec
-                .grants
-                .write
-                .iter()
-                .map(|g| g.group.as_str()),
-        )
-        .find_map(|group| served.unknown(group))
-        .map(|reason| Problem::passing("Releasing", reason));
-    let unreadable = tables(registration, served).iter().find_map(|def| {
-        match snapshot.table(&def.key).map(|table| table.state()) {
-            Some(TableState::Ready { .. }) => None,
-            Some(TableState::Failed(reason)) => Some(Problem::passing(
-                "Releasing",
+    reader: &Reader,
+) -> Tried {
+    for step in steps(registration) {
+        if let Some(unseen) = step.unseen(served, &reader.snapshot()) {
+            return unseen;
+        }
+        let active = step.active(registration, served);
+        let policy = registration.spec.on_removal;
+        let Released {
+            crs,
+            children,
+            failures,
+        } = if step.finalizers {
+            engine.release(&active, policy).await
+        } else {
+            engine.release_children(&active, policy).await
+        };
+        let plugin = registration.name();
+        tracing::info!(plugin, crs, children, failures = failures.len(), "released");
+        if !failures.is_empty() {
+            return Tried::Refused(refused(&failures));
+        }
+    }
+    Tried::Released
+}
+
+/// What was refused, as far as a condition can show it.
+fn refused(failures: &[String]) -> Problem {
+    const SHOWN: usize = 10;
+    let shown: Vec<&str> = failures.iter().take(SHOWN).map(String::as_str).collect();
+    let mut message = format!("not released yet, tried again: {}", shown.join("; "));
+    let more = failures.len().saturating_sub(SHOWN);
+    if more > 0 {
+        message.push_str(&format!("; and {more} more"));
+    }
+    Problem::passing("WriteRefused", message)
+}
+
+/// What a release works with, whenever it is tried.
+#[derive(Clone)]
+pub(super) struct Means {
+    /// Of this term.
+    pub(super) engine: Engine,
+    pub(super) reader: Reader,
+    pub(super) kinds: Kinds,
+    pub(super) writes: Writes,
+    pub(super) name: String,
+    pub(super) uid: String,
+}
+
+impl Means {
+    /// One try, on what the tables say now.
+    pub(super) async fn attempt(self) -> Tried {
+        let Some(registration) = self.registration() else {
+            // The object is gone: nothing says any more what it held.
+            return Tried::Released;
+        };
+        let going = deleting(&registration);
+        if going {
+            self.engine.unregister(&self.name).await;
+        }
+        let served = self.kinds.served();
+        let tried = release(&self.engine, &registration, &served, &self.reader).await;
+        if !going || !matches!(tried, Tried::Released) {
+            return tried;
+        }
+        match hold::let_go(&self.writes, &registration).await {
+            Ok(()) => Tried::Released,
+            Err(error) => Tried::Refused(Problem::passing(
+                "FinalizerKept",
                 format!(
-                    "{} cannot be read, so that children of it cannot be released: {reason}",
-                    def.plural
+                    "everything is released, but the finalizer could not be removed, tried again: {error}"
                 ),
             )),
-            Some(TableState::Loading) | None => Some(Problem::passing(
-                "Releasing",
-                format!("{} is being listed", def.plural),
-            )),
         }
-    });
-    let active = Active {
-        registration: Arc::clone(registration),
-        digest: String::new(),
-        manifest: Arc::new(Manifest {
-            name: registration.name().to_owned(),
-            version: String::new(),
-            world: WORLD.to_owned(),
-            resources: Vec::new(),
-            queries: Vec::new(),
-            reads: Vec::new(),
-            writes,
-            capabilities: Vec::new(),
-            effects: Vec::new(),
-            crds: Vec::new(),
-            settings_schema: Value::Null,
-            status: StatusShape::default(),
-            delegates: Vec::new(),
-        }),
-        primaries,
-        settings: Value::Null,
-        limits: PassLimits::default(),
-        has_sense: false,
-    };
-    (active, unknown.or(unreadable))
+    }
+
+    /// The object as it is now.
+    fn registration(&self) -> Option<Arc<Registration>> {
+        let row = crate::tables::row(&self.reader.snapshot(), &plugin_table().key, "", &self.name)?;
+        let registration: Registration = serde_json::from_value(row.value()).ok()?;
+        (identity(&registration).0 == self.uid).then(|| Arc::new(registration))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kybern_table::StoreConfig;
+    use serde_json::json;
+
+    fn registration(metadata: Value) -> Registration {
+        let mut value = json!({
+            "apiVersion": "kybern.dev/v1alpha1", "kind": "Plugin", "metadata": { "name": "a" },
+            "spec": {
+                "source": { "file": "x" },
+                "resources": [{ "group": "g", "version": "v1", "kind": "Kept" }],
+                "grants": { "write": [{ "group": "", "kinds": ["ConfigMap"], "verbs": ["apply"] }] },
+            },
+            "status": {
+                "resources": [
+                    { "group": "g", "version": "v1", "kind": "Kept" },
+                    { "group": "g", "version": "v1", "kind": "Lost" },
+                ],
+                "written": [
+                    { "group": "", "version": "v1", "kind": "ConfigMap" },
+                    { "group": "", "version": "v1", "kind": "Service" },
+                ],
+            },
+        });
+        if let (Some(all), Some(more)) = (value["metadata"].as_object_mut(), metadata.as_object()) {
+            all.extend(more.clone());
+        }
+        serde_json::from_value(value).unwrap()
+    }
+
+    fn names(kinds: &[Gvk]) -> Vec<&str> {
+        kinds.iter().map(|gvk| gvk.kind.as_str()).collect()
+    }
+
+    #[test]
+    fn dropped_kinds_go_whole_and_dropped_grants_only_with_their_children() {
+        let steps = steps(&registration(json!({})));
+        assert_eq!(steps.len(), 2);
+        assert_eq!(names(&steps[0].crs), ["Lost"]);
+        assert_eq!(names(&steps[0].children), ["ConfigMap", "Service"]);
+        assert!(steps[0].finalizers);
+        assert_eq!(names(&steps[1].crs), ["Kept"]);
+        assert_eq!(names(&steps[1].children), ["Service"]);
+        assert!(!steps[1].finalizers, "its passes decide");
+    }
+
+    #[test]
+    fn a_registration_that_goes_lets_go_of_what_it_names_and_of_what_it_named() {
+        let going = json!({ "deletionTimestamp": "2026-01-01T00:00:00Z" });
+        let steps = steps(&registration(going));
+        assert_eq!(steps.len(), 1);
+        assert_eq!(names(&steps[0].crs), ["Kept", "Lost"]);
+        assert_eq!(names(&steps[0].children), ["ConfigMap", "Service"]);
+    }
+
+    #[test]
+    fn nothing_is_let_go_of_while_it_is_unknown_what_is_served() {
+        let (_writer, reader) = kybern_table::store(StoreConfig::default());
+        let going = json!({ "deletionTimestamp": "2026-01-01T00:00:00Z" });
+        for step in steps(&registration(going)) {
+            let unseen = step.unseen(&Served::default(), &reader.snapshot());
+            let Some(Tried::Unseen(Some(problem))) = unseen else {
+                panic!("discovery has not succeeded yet");
+            };
+            assert_eq!(problem.reason, "KindUnknown");
+            // It has, and there is no such kind: nothing can be held.
+            assert!(
+                step.unseen(&Served::new(vec![]), &reader.snapshot())
+                    .is_none()
+            );
+        }
+    }
 }

@@ -2,11 +2,10 @@
 
 use super::condition::{Says, merge};
 use super::controller::plugin_resource;
+use super::dropped::{self, Dropped};
 use super::problem::Problem;
 use bytes::Bytes;
-use kybern_interface::{
-    ActiveVersion, Gvk, PluginStatus, PreviousVersion, Registration, ResourceStatus,
-};
+use kybern_interface::{ActiveVersion, Gvk, PluginStatus, PreviousVersion, Registration};
 use kybern_kube::{ApplyOptions, RequestError, Target, Writes};
 use serde_json::json;
 
@@ -26,27 +25,42 @@ pub(crate) enum Outcome {
         version: String,
         /// The manifest's world.
         world: String,
+        /// The kinds that it is in charge of.
+        resources: Vec<Gvk>,
+        /// The kinds that it may write.
+        written: Vec<Gvk>,
         /// What the manifest asks for and nobody granted.
         ungranted: Vec<String>,
-        /// Why the source could not be read again, while the last good version goes on.
+        /// What is wrong with the source now, while the last good version goes on.
         degraded: Option<Problem>,
+        /// Kinds of before that are still to be let go of, and what is in the way.
+        releasing: Option<(Dropped, Option<Problem>)>,
     },
+    /// It is being deleted, and something is in the way.
+    Releasing(Problem),
     /// It cannot run.
     Broken(Problem),
 }
 
-/// The kinds that the registration is in charge of.
-fn resources(registration: &Registration) -> Vec<ResourceStatus> {
-    registration
-        .spec
-        .resources
-        .iter()
-        .map(|resource| ResourceStatus {
-            group: resource.group.clone(),
-            version: resource.version.clone(),
-            kind: resource.kind.clone(),
-        })
-        .collect()
+impl Outcome {
+    /// Whether the status names every kind that a pass may leave something on.
+    pub(crate) fn recorded(&self, registration: &Registration) -> bool {
+        match self {
+            Self::Active {
+                resources, written, ..
+            } => dropped::recorded(&registration.status, resources, written),
+            Self::Broken(_) | Self::Releasing(_) => true,
+        }
+    }
+}
+
+/// Whether the status is as it should be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reported {
+    /// It is.
+    Done,
+    /// The write did not succeed; it was logged.
+    Failed,
 }
 
 /// The status that an outcome makes of the one before.
@@ -55,7 +69,8 @@ fn status(registration: &Registration, outcome: &Outcome, now: jiff::Timestamp) 
     let mut says = Vec::new();
     let mut active = before.active.clone();
     let mut previous = before.previous.clone();
-    let mut active_resources = before.resources.clone();
+    let mut resources = before.resources.clone();
+    let mut written = before.written.clone();
     match outcome {
         Outcome::Broken(problem) => {
             says.push(Says::new(
@@ -65,12 +80,29 @@ fn status(registration: &Registration, outcome: &Outcome, now: jiff::Timestamp) 
                 problem.message.clone(),
             ));
         }
+        Outcome::Releasing(problem) => {
+            says.push(Says::new(
+                "Ready",
+                false,
+                "Releasing",
+                problem.message.clone(),
+            ));
+            says.push(Says::new(
+                "Releasing",
+                true,
+                problem.reason,
+                problem.message.clone(),
+            ));
+        }
         Outcome::Active {
             digest,
             version,
             world,
+            resources: in_charge,
+            written: may_write,
             ungranted,
             degraded,
+            releasing,
         } => {
             if let Some(problem) = degraded {
                 let message = format!("the last good version goes on: {}", problem.message);
@@ -121,7 +153,27 @@ fn status(registration: &Registration, outcome: &Outcome, now: jiff::Timestamp) 
                 version: version.clone(),
                 world: world.clone(),
             });
-            active_resources = resources(registration);
+            resources = in_charge.iter().map(dropped::entry).collect();
+            written = may_write.iter().map(dropped::entry).collect();
+            if let Some((left, problem)) = releasing {
+                resources.extend(left.resources.iter().map(dropped::entry));
+                written.extend(left.written.iter().map(dropped::entry));
+                let names = left.names();
+                says.push(match problem {
+                    None => Says::new(
+                        "Releasing",
+                        true,
+                        "InProgress",
+                        format!("letting go of what was made under kinds that spec no longer names: {names}"),
+                    ),
+                    Some(problem) => Says::new(
+                        "Releasing",
+                        true,
+                        problem.reason,
+                        format!("kinds that spec no longer names ({names}) are still held: {}", problem.message),
+                    ),
+                });
+            }
         }
     }
     PluginStatus {
@@ -129,8 +181,8 @@ fn status(registration: &Registration, outcome: &Outcome, now: jiff::Timestamp) 
         active,
         previous,
         observed_generation: Some(registration.generation()),
-        resources: active_resources,
-        written: before.written.clone(),
+        resources,
+        written,
     }
 }
 
@@ -162,7 +214,7 @@ pub(crate) async fn write(
     if status == registration.status {
         return Ok(());
     }
-    if let Outcome::Broken(problem) = outcome {
+    if let Outcome::Broken(problem) | Outcome::Releasing(problem) = outcome {
         tracing::warn!(plugin = registration.name(), reason = problem.reason, message = %problem.message, "registration is not ready");
     }
     let gvk = Gvk::new(
@@ -207,9 +259,41 @@ mod tests {
             digest: digest.into(),
             version: "1".into(),
             world: "w".into(),
+            resources: vec![Gvk::new("g", "v1", "K")],
+            written: vec![Gvk::new("", "v1", "Pod")],
             ungranted: vec![],
             degraded: None,
+            releasing: None,
         }
+    }
+
+    #[test]
+    fn a_dropped_kind_stays_in_the_status_until_it_is_let_go_of() {
+        let now = "2026-01-01T00:00:00Z".parse().unwrap();
+        let mut outcome = active("sha256:a");
+        let lost = Gvk::new("g", "v1", "Lost");
+        if let Outcome::Active { releasing, .. } = &mut outcome {
+            let left = Dropped {
+                resources: vec![lost.clone()],
+                written: vec![],
+            };
+            *releasing = Some((left, Some(Problem::new("WriteRefused", "no"))));
+        }
+        let held = status(&registration(json!({})), &outcome, now);
+        assert_eq!(held.resources.last(), Some(&dropped::entry(&lost)));
+        let says = held.conditions.last().unwrap();
+        assert_eq!(
+            (&*says.kind, &*says.status, &*says.reason),
+            ("Releasing", "True", "WriteRefused")
+        );
+        assert!(says.message.contains("Lost"), "{}", says.message);
+        let again = registration(serde_json::to_value(&held).unwrap());
+        let free = status(&again, &active("sha256:a"), now);
+        assert_eq!(free.resources, [dropped::entry(&Gvk::new("g", "v1", "K"))]);
+        assert!(free.conditions.iter().all(|c| c.kind != "Releasing"));
+        // What is broken says nothing new about what it holds.
+        let broken = Outcome::Broken(Problem::new("InvalidSpec", "no"));
+        assert_eq!(status(&again, &broken, now).resources, held.resources);
     }
 
     #[test]

@@ -7,7 +7,7 @@
 
 use crate::kinds::{Kinds, Served};
 use crate::registration::problem::Problem;
-use crate::registration::{removal, report};
+use crate::registration::{hold, report};
 use crate::terminal::say;
 use anyhow::{Context, bail};
 use bytes::Bytes;
@@ -166,7 +166,7 @@ fn by_host() -> PatchOptions {
 
 /// Takes our finalizer off the registration and says in its status that nobody runs it.
 async fn plugin(writes: &Writes, registration: &Registration) -> anyhow::Result<()> {
-    removal::let_go(writes, registration)
+    hold::let_go(writes, registration)
         .await
         .with_context(|| format!("Plugin {} cannot be let go of", registration.name()))?;
     let stopped = report::Outcome::Broken(Problem::passing(
