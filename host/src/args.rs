@@ -126,7 +126,12 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "QUANTITY", value_parser = bytes, env = "KYBERN_MEMORY_LIMIT")]
     pub(crate) memory_limit: Option<u64>,
     /// File for the last message when memory is used up; written only if it is there.
-    #[arg(long, value_name = "PATH", default_value = "/dev/termination-log", env = "KYBERN_TERMINATION_LOG")]
+    #[arg(
+        long,
+        value_name = "PATH",
+        default_value = "/dev/termination-log",
+        env = "KYBERN_TERMINATION_LOG"
+    )]
     pub(crate) termination_log: PathBuf,
     /// Calls each `decide` twice and refuses plugins that are not pure.
     #[arg(long)]
@@ -228,6 +233,9 @@ pub(crate) struct UninstallArgs {
     /// The class whose registrations go.
     #[arg(long, default_value = "")]
     pub(crate) class: String,
+    /// Only objects of this namespace, as `kybern run --namespaces`; without it all.
+    #[arg(long, value_delimiter = ',', env = "KYBERN_NAMESPACES")]
+    pub(crate) namespaces: Vec<String>,
     /// Only take the host's finalizers off: Plugins, custom resources and children stay, nothing
     /// hangs when they are deleted, and a host that is installed later goes on with them.
     #[arg(long)]
@@ -249,6 +257,17 @@ pub(crate) enum PluginCommand {
         /// The component.
         wasm: PathBuf,
     },
+}
+
+/// The one namespace that a host watches; none for all of them.
+pub(crate) fn one_namespace(namespaces: &[String]) -> anyhow::Result<Option<&str>> {
+    match namespaces {
+        [] => Ok(None),
+        [one] => Ok(Some(one)),
+        _ => anyhow::bail!(
+            "--namespaces: this version watches one namespace or all; name one, or run a host for each"
+        ),
+    }
 }
 
 /// Parses `10s`, `500ms`, `2m`.

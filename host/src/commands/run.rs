@@ -39,11 +39,7 @@ const REFRESH: Duration = Duration::from_secs(10);
 
 /// Runs until SIGTERM or SIGINT.
 pub(crate) async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
-    if args.namespaces.len() > 1 {
-        bail!(
-            "--namespaces: this version watches one namespace or all; name one, or run a host for each"
-        );
-    }
+    let watched = crate::args::one_namespace(&args.namespaces)?.map(str::to_owned);
     let cluster = crate::cluster::connect(&args.cluster).await?;
     let namespace = args
         .lease_namespace
@@ -79,7 +75,7 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
         cluster.clone(),
         ingest.clone(),
         settings.watch.clone(),
-        args.namespaces.first().cloned(),
+        watched,
         shutdown.child_token(),
     );
     watches.set(vec![plugin_table(), crd_table()]).await;

@@ -38,6 +38,7 @@ const HOST_TIME: Duration = Duration::from_secs(15);
 
 /// Deletes each registration; a running host releases it, else this command does.
 pub(crate) async fn run(args: UninstallArgs) -> anyhow::Result<ExitCode> {
+    let namespace = crate::args::one_namespace(&args.namespaces)?;
     let cluster = crate::cluster::connect(&args.cluster).await?;
     let all = registrations(&cluster, &args.class).await?;
     if all.is_empty() {
@@ -63,9 +64,9 @@ pub(crate) async fn run(args: UninstallArgs) -> anyhow::Result<ExitCode> {
                 "Plugin {} is being deleted: releasing it",
                 registration.name()
             );
-            release(&cluster, &writes, registration).await?;
+            release(&cluster, &writes, registration, namespace).await?;
         }
-        keep::run(&writes, &staying).await?;
+        keep::run(&writes, &staying, namespace).await?;
         return Ok(ExitCode::SUCCESS);
     }
     let resource = Resource::from(&plugin_table());
@@ -102,7 +103,7 @@ pub(crate) async fn run(args: UninstallArgs) -> anyhow::Result<ExitCode> {
                 say!("no running host released {}; doing it here", names(&left));
             }
             for registration in left {
-                release(&cluster, &writes, registration).await?;
+                release(&cluster, &writes, registration, namespace).await?;
             }
             say!("released and deleted: {}", names(&all));
             return Ok(ExitCode::SUCCESS);
@@ -179,6 +180,7 @@ async fn release(
     cluster: &Cluster,
     writes: &Writes,
     registration: Registration,
+    namespace: Option<&str>,
 ) -> anyhow::Result<()> {
     let registration = Arc::new(registration);
     let kinds = Kinds::default();
@@ -186,7 +188,7 @@ async fn release(
     let served = kinds.served();
     let wanted = removal::tables(&registration, &served);
     let mut tables = Offline::new();
-    tables.list(cluster, &wanted, None).await?;
+    tables.list(cluster, &wanted, namespace).await?;
     let (writer, reader) = tables.into_parts();
     let (ingest, _thread) = Ingest::start(writer, reader.snapshot().sequence())?;
     // Releasing needs no Events; the worker is not run, and what is recorded is dropped.

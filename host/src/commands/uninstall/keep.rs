@@ -16,6 +16,7 @@ use kybern_kube::{
     ListOptions, PatchOptions, RequestError, Resource, Target, WriteOptions, Writes,
 };
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 
 /// Most objects of one kind that are read.
 const MAX_OBJECTS: usize = 1_000_000;
@@ -23,15 +24,18 @@ const MAX_OBJECTS: usize = 1_000_000;
 const TRIES: u32 = 5;
 
 /// Lets go of every custom resource of these registrations, then of the registrations.
-pub(super) async fn run(writes: &Writes, registrations: &[Registration]) -> anyhow::Result<()> {
+pub(super) async fn run(
+    writes: &Writes,
+    registrations: &[Registration],
+    namespace: Option<&str>,
+) -> anyhow::Result<()> {
     let kinds = Kinds::default();
     kinds.discover(writes.cluster()).await?;
     let served = kinds.served();
     for registration in registrations {
         let mut released = 0_usize;
-        for resource in &registration.spec.resources {
-            let gvk = Gvk::new(&*resource.group, &*resource.version, &*resource.kind);
-            released += custom_resources(writes, &served, registration, &gvk).await?;
+        for gvk in in_charge_of(registration) {
+            released += custom_resources(writes, &served, registration, &gvk, namespace).await?;
         }
         plugin(writes, registration).await?;
         say!(
@@ -42,12 +46,22 @@ pub(super) async fn run(writes: &Writes, registrations: &[Registration]) -> anyh
     Ok(())
 }
 
+/// The kinds that it is in charge of, and those that it was and that are not let go of yet.
+fn in_charge_of(registration: &Registration) -> BTreeSet<Gvk> {
+    let asked = registration.spec.resources.iter();
+    let asked = asked.map(|r| Gvk::new(&*r.group, &*r.version, &*r.kind));
+    let held = registration.status.resources.iter();
+    let held = held.map(|r| Gvk::new(&*r.group, &*r.version, &*r.kind));
+    asked.chain(held).collect()
+}
+
 /// Takes the registration's finalizer off every object of a kind; how many had it.
 async fn custom_resources(
     writes: &Writes,
     served: &Served,
     registration: &Registration,
     gvk: &Gvk,
+    namespace: Option<&str>,
 ) -> anyhow::Result<usize> {
     let Some(found) = served.get(gvk) else {
         // A kind that is not served has no objects; one that could not be discovered may have some.
@@ -62,7 +76,7 @@ async fn custom_resources(
         .cluster()
         .list_all(
             &resource,
-            None,
+            namespace.filter(|_| resource.namespaced),
             &ListOptions {
                 metadata_only: true,
                 ..ListOptions::default()
