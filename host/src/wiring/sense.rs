@@ -10,19 +10,28 @@ use parking_lot::RwLock;
 use serde_json::Value;
 use std::collections::HashMap;
 use std::sync::Arc;
+use tokio::runtime::Handle;
 use tokio_util::task::AbortOnDropHandle;
 
 /// Answers the queries of registrations.
 pub(crate) struct SqlSense {
     engine: Engine,
+    /// Where queries are answered: never on the threads of whoever asks.
+    pool: Handle,
     admitted: RwLock<HashMap<String, Arc<AccessSet>>>,
 }
 
 impl SqlSense {
     /// Nobody is admitted yet.
     pub(crate) fn new(engine: Engine) -> Self {
+        Self::on(engine, super::work::pool())
+    }
+
+    /// With a pool of the caller's.
+    fn on(engine: Engine, pool: Handle) -> Self {
         Self {
             engine,
+            pool,
             admitted: RwLock::default(),
         }
     }
@@ -99,7 +108,8 @@ impl Sense for SqlSense {
         let engine = self.engine.clone();
         let queries = request.queries.to_vec();
         let snapshot = request.snapshot.clone();
-        let work = super::work::pool()
+        let work = self
+            .pool
             .spawn(async move { answer(&engine, &access, &queries, &snapshot).await });
         // A pass that is dropped takes its statements along.
         AbortOnDropHandle::new(work)
@@ -171,5 +181,86 @@ fn failure(query: &str, error: &SqlError) -> SenseError {
         SqlError::Limit { .. } => SenseError::Limit { query, message },
         SqlError::Internal { .. } => SenseError::Internal(message),
         _ => SenseError::Query { query, message },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kybern_interface::{Gvk, Registration};
+    use kybern_reconcile::{KindFacts, PassLimits, Primary};
+    use kybern_sql::SqlLimits;
+    use kybern_table::StoreConfig;
+    use serde_json::json;
+    use tokio::runtime::Builder;
+
+    fn active() -> Active {
+        let registration: Registration = serde_json::from_value(json!({
+            "apiVersion": "kybern.dev/v1alpha1", "kind": "Plugin", "metadata": { "name": "a" },
+            "spec": { "source": { "file": "x" } },
+        }))
+        .unwrap();
+        let manifest: Manifest = serde_json::from_value(json!({
+            "name": "a", "version": "1", "world": kybern_interface::WORLD,
+        }))
+        .unwrap();
+        Active {
+            registration: Arc::new(registration),
+            digest: String::new(),
+            manifest: Arc::new(manifest),
+            primaries: vec![Primary {
+                gvk: Gvk::new("g", "v1", "K"),
+                facts: KindFacts {
+                    plural: "ks".into(),
+                    namespaced: true,
+                    has_status: true,
+                },
+                selector: None,
+            }],
+            settings: Value::Null,
+            limits: PassLimits::default(),
+            has_sense: false,
+        }
+    }
+
+    #[test]
+    fn queries_are_answered_on_the_work_pool_and_nowhere_else() {
+        let io = Builder::new_current_thread().enable_all().build().unwrap();
+        let work = Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_time()
+            .build()
+            .unwrap();
+        let (_writer, reader) = kybern_table::store(StoreConfig::default());
+        let engine = Engine::new(reader.clone(), SqlLimits::default());
+        let sense = SqlSense::on(engine, work.handle().clone());
+        let active = active();
+        let query = Query {
+            name: "one".into(),
+            sql: "SELECT 1 AS one".into(),
+            params: vec![],
+        };
+        let (object, snapshot) = (json!({}), reader.snapshot());
+        let ask = || {
+            io.block_on(sense.sense(SenseRequest {
+                active: &active,
+                object: &object,
+                queries: std::slice::from_ref(&query),
+                snapshot: &snapshot,
+            }))
+        };
+        io.block_on(sense.admit("a", AccessSet::of(vec![]), &active.manifest))
+            .unwrap();
+        assert_eq!(ask().unwrap().answers[0].rows, 1);
+        // Without its threads there is no answer: whoever asks does not compute it.
+        work.shutdown_background();
+        let error = ask().unwrap_err();
+        assert!(matches!(error, SenseError::Internal(_)), "{error}");
+        // And the host's own pool has threads of its own.
+        let name = io.block_on(
+            super::super::work::pool()
+                .spawn(async { std::thread::current().name().map(str::to_owned) }),
+        );
+        assert_eq!(name.unwrap().as_deref(), Some("kybern-work"));
     }
 }

@@ -302,3 +302,7 @@ impl Watches {
         Running { def, stop }
     }
 }
+
+#[cfg(test)]
+#[path = "watches_tests.rs"]
+mod tests;
