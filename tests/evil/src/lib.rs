@@ -5,6 +5,7 @@
 //! | `ok` | plans one ConfigMap, in `spec.namespace` if given | the plan |
 //! | `two` | plans a ServiceAccount beside it | the plan |
 //! | `read` | reads all rows in both forms, then past the end | the plan, with what it read in a status |
+//! | `compare` | asks `spec.queries` and compares the answers | the plan, or the hook's error where they differ |
 //! | `slow` | works for `spec.rounds`, then as `ok` | the plan |
 //! | `loop` | never returns | out of time |
 //! | `trap` | panics | trap, with the panic's message |
@@ -27,6 +28,7 @@
     reason = "misbehaving is what this guest is for"
 )]
 
+mod compare;
 mod impure;
 mod modes;
 

@@ -3,7 +3,7 @@
 use crate::bindings::kybern::operator::log::{self, Level};
 use crate::bindings::kybern::operator::rows;
 use crate::bindings::kybern::operator::types::{Failure, HookError};
-use crate::impure;
+use crate::{compare, impure};
 use serde_json::{Value, json};
 use std::hint::black_box;
 
@@ -12,6 +12,7 @@ pub(crate) fn sense(trigger: &Value) -> Result<String, HookError> {
         "sense-skip" => Ok("\"skip\"".to_owned()),
         "sense-trap" => panic!("sense was told to trap"),
         "sense-not-json" => Ok("skip".to_owned()),
+        "compare" => Ok(compare::sense(trigger)),
         _ => Ok(json!({ "queries": [] }).to_string()),
     }
 }
@@ -21,6 +22,7 @@ pub(crate) fn decide(situation: &Value) -> Result<String, HookError> {
         "ok" | "sense-skip" | "sense-trap" | "sense-not-json" => Ok(plan(situation).to_string()),
         "two" => Ok(two(situation).to_string()),
         "read" => read(situation),
+        "compare" => compare::decide(situation),
         "slow" => {
             work(number(situation, "rounds", 100_000_000));
             Ok(plan(situation).to_string())

@@ -12,6 +12,7 @@ mod architecture;
 mod cluster;
 
 mod bad_input;
+mod bounds;
 mod children;
 mod cli;
 mod lag;
@@ -22,3 +23,4 @@ mod quiet;
 mod revision;
 mod sandbox;
 mod scene;
+mod snapshot;
