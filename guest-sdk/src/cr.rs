@@ -1,6 +1,6 @@
 //! The custom resource, typed.
 
-use crate::{Gvk, HookError, Value, decode};
+use crate::{Child, Gvk, HookError, Value, decode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
@@ -47,6 +47,11 @@ impl<Spec, Status> Cr<Spec, Status> {
     /// Whether it is being deleted.
     pub fn deleting(&self) -> bool {
         self.metadata.deletion_timestamp.is_some()
+    }
+
+    /// A child of this kind, like `apps/v1/Deployment`, with the CR's own name.
+    pub fn child(&self, kind: &str) -> Child {
+        Child::named(kind, &self.metadata.name)
     }
 }
 

@@ -3,8 +3,8 @@
 //! Each hook is a world of its own, so that a plugin exports exactly the hooks
 //! that it has; the encoder unites the worlds.
 
+use crate::cursor::{ReadAnswer, ReadRows};
 use crate::log::Level;
-use crate::rows::{Cursor, ReadRows};
 use crate::{HookError, Plugin, dispatch};
 
 #[doc(hidden)]
@@ -116,25 +116,41 @@ fn wire(error: HookError) -> types::HookError {
 struct Host;
 
 impl ReadRows for Host {
-    fn open(&self, query: &str) -> Result<Box<dyn Cursor>, HookError> {
+    fn open(&self, query: &str) -> Result<Box<dyn ReadAnswer>, HookError> {
         let cursor = rows::open(query).map_err(|error| unreadable(query, error))?;
-        Ok(Box::new(HostCursor {
+        Ok(Box::new(HostAnswer {
             query: query.to_owned(),
             cursor,
         }))
     }
 }
 
-struct HostCursor {
+struct HostAnswer {
     query: String,
     cursor: rows::Cursor,
 }
 
-impl Cursor for HostCursor {
-    fn page(&mut self, max: u32) -> Result<Option<String>, HookError> {
+impl ReadAnswer for HostAnswer {
+    fn row_count(&self) -> u64 {
+        self.cursor.row_count()
+    }
+
+    fn json(&mut self, max_rows: u32) -> Result<Option<String>, HookError> {
         self.cursor
-            .json(max)
+            .json(max_rows)
             .map_err(|error| unreadable(&self.query, error))
+    }
+
+    #[cfg(feature = "arrow")]
+    fn ipc(&mut self, max_bytes: u32) -> Result<Option<Vec<u8>>, HookError> {
+        let next = match self.cursor.ipc(max_bytes) {
+            // One row is the least that can be read.
+            Err(rows::ReadError::RowTooLarge(bytes)) => {
+                self.cursor.ipc(u32::try_from(bytes).unwrap_or(u32::MAX))
+            }
+            next => next,
+        };
+        next.map_err(|error| unreadable(&self.query, error))
     }
 }
 

@@ -52,39 +52,54 @@
 //!   the path of the field; `decide` is not called.
 //! - A panic is logged with its place and ends the pass as a trap.
 
-// The generated exports name this crate by its name.
-#[cfg(target_arch = "wasm32")]
+// What the macros write names this crate by its name, here too.
 extern crate self as kybern_sdk;
 
+#[cfg(feature = "arrow")]
+mod batches;
 mod child;
 mod cr;
+mod cursor;
 mod decode;
+mod deployment;
 mod dispatch;
 #[cfg(target_arch = "wasm32")]
 #[doc(hidden)]
 pub mod guest;
+#[cfg(feature = "arrow")]
+mod ipc;
 pub mod log;
 mod plan;
 mod plugin;
 mod row;
 mod rows;
+pub mod schema;
 mod situation;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
 mod trigger;
 
+#[cfg(feature = "arrow")]
+pub use arrow_array;
+#[cfg(feature = "arrow")]
+pub use arrow_schema;
+#[cfg(feature = "arrow")]
+pub use batches::Batches;
 pub use child::Child;
 pub use cr::{Cr, Metadata};
+pub use cursor::Cursor;
 pub use decode::decode;
+pub use deployment::DeploymentStatus;
 pub use kybern_interface::{
     Action, DeleteObject, Effect, EffectPhase, Failure, Gvk, HookError, Manifest, Outcome,
     OutcomeResult, PatchKind, PatchObject, Propagation, Query, RunEffect, Sensing, Subresource,
     SubresourceKind, Target,
 };
-pub use kybern_sdk_macros::plugin;
+pub use kybern_sdk_macros::{Schema, plugin};
 pub use plan::Plan;
 pub use plugin::{Embedded, Plugin};
 pub use rows::Rows;
+pub use schema::Schema;
 pub use serde_json::{Value, json};
 pub use situation::Situation;
 pub use trigger::Trigger;

@@ -45,4 +45,12 @@ pub trait Plugin: Embedded {
 pub trait Embedded {
     /// The manifest, JSON.
     const MANIFEST: &'static str;
+
+    /// Whether a custom resource is what its schema says; only where the types
+    /// give the schema.
+    #[doc(hidden)]
+    fn check(object: &Value) -> Result<(), HookError> {
+        let _ = object;
+        Ok(())
+    }
 }

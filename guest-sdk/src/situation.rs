@@ -1,7 +1,8 @@
 //! Everything that `decide` may depend on besides the CR.
 
-use crate::rows::{ReadRows, Rows};
-use crate::{HookError, Outcome, decode};
+use crate::cursor::{Cursor, ReadRows};
+use crate::rows::Rows;
+use crate::{DeploymentStatus, HookError, Outcome, decode};
 use serde::de::DeserializeOwned;
 
 /// Everything that `decide` may depend on besides the CR: rows, outcomes, state, settings, time.
@@ -38,7 +39,29 @@ impl<'a> Situation<'a> {
 
     /// The rows of the query `query` one after another; only a page of them is in memory.
     pub fn stream<T: DeserializeOwned>(&self, query: &str) -> Result<Rows<T>, HookError> {
-        Ok(Rows::new(query, self.rows.open(query)?))
+        Ok(Rows::new(self.open(query)?))
+    }
+
+    /// The rows of the query `query` as Arrow record batches, one after another;
+    /// an answer without rows gives none. Needs the feature `arrow`.
+    ///
+    /// Columns are Boolean, Int64, UInt64, Float64, Utf8, Timestamp(us, UTC) or
+    /// Binary, without dictionaries or views; each may hold nulls.
+    #[cfg(feature = "arrow")]
+    pub fn batches(&self, query: &str) -> Result<crate::Batches, HookError> {
+        Ok(crate::Batches::new(self.open(query)?))
+    }
+
+    /// The status of the Deployment that the attribute's `mirror` names; all
+    /// zeros while there is none.
+    pub fn deployment(&self) -> Result<DeploymentStatus, HookError> {
+        Ok(self.row("deployment")?.unwrap_or_default())
+    }
+
+    /// A position at the first row of the query `query`, for who reads rows in
+    /// steps, or some in one form and some in another.
+    pub fn open(&self, query: &str) -> Result<Cursor, HookError> {
+        Ok(Cursor::new(query, self.rows.open(query)?))
     }
 
     /// Results of the effects that the last plan named.

@@ -2,26 +2,28 @@
 //!
 //! # Contract
 //! The hooks get the same documents as in the sandbox, and rows are written as
-//! the host writes them (integers as text, nested JSON as text, in pages).
+//! the host writes them (integers as text, nested JSON as text, in pages; with
+//! the feature `arrow` also as record batches, whichever way they were given).
 //! Beyond that the harness refuses what a host would: rows of a query that
 //! nobody named, a kind that the manifest does not name, an action that the
 //! manifest does not ask for, and a `decide` that gives two plans for one
 //! situation.
 
-use crate::rows::{Cursor, ReadRows};
+mod answers;
+#[cfg(feature = "arrow")]
+mod arrow;
+
 use crate::{
     Action, Effect, Gvk, HookError, Manifest, Outcome, Plugin, Sensing, Value, dispatch, json,
 };
+use answers::{Answer, Answers, Rows};
 use kybern_interface::{GrantVerb, Plan};
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::collections::VecDeque;
 use std::ops::Deref;
 
 /// The time of a situation that does not say another.
 const NOW: &str = "2026-01-01T00:00:00Z";
-/// Rows per page, whatever is asked for: few, so that tests meet page ends.
-const PAGE: usize = 2;
 
 /// A situation for a test.
 #[derive(Debug, Clone)]
@@ -35,9 +37,6 @@ pub struct Situation {
     /// Why a builder method could not take its input; told by `decide`.
     defect: Option<String>,
 }
-
-/// The answer of a query: its rows, or why it failed.
-type Answer = Result<Vec<Value>, String>;
 
 impl Situation {
     /// A situation with this CR and no rows. What an API server fills in
@@ -68,11 +67,25 @@ impl Situation {
 
     /// The rows of a query. A query without rows here has an empty answer.
     #[must_use]
-    pub fn rows<R: Serialize>(mut self, query: &str, rows: impl IntoIterator<Item = R>) -> Self {
-        let rows: Result<Vec<Value>, _> = rows
-            .into_iter()
-            .map(|row| serde_json::to_value(row).map(as_the_host_writes))
-            .collect();
+    pub fn rows<R: Serialize>(self, query: &str, rows: impl IntoIterator<Item = R>) -> Self {
+        let rows: Result<Vec<Value>, _> = rows.into_iter().map(serde_json::to_value).collect();
+        self.answer(query, rows.map(Rows::of))
+    }
+
+    /// The rows of a query as record batches, with the types that the host hands
+    /// over. A plugin that reads JSON gets them as JSON. Needs the feature `arrow`.
+    #[cfg(feature = "arrow")]
+    #[must_use]
+    pub fn batches(
+        self,
+        query: &str,
+        batches: impl IntoIterator<Item = arrow_array::RecordBatch>,
+    ) -> Self {
+        let batches: Vec<_> = batches.into_iter().collect();
+        self.answer(query, Rows::of_batches(&batches))
+    }
+
+    fn answer(mut self, query: &str, rows: Result<Rows, impl std::fmt::Display>) -> Self {
         match rows {
             Ok(rows) => {
                 self.answers.insert(query.to_owned(), Ok(rows));
@@ -197,7 +210,7 @@ impl Situation {
                 .into_iter()
                 .map(|name| {
                     let answer = self.answers.get(&name).cloned();
-                    (name, answer.unwrap_or_else(|| Ok(Vec::new())))
+                    (name, answer.unwrap_or_else(|| Ok(Rows::of(Vec::new()))))
                 })
                 .collect(),
         ))
@@ -314,20 +327,6 @@ fn type_of(object: &Value) -> Gvk {
     Gvk::from_api_version(text("apiVersion"), text("kind"))
 }
 
-/// A row as it crosses the sandbox: 64-bit integers and nested JSON are text.
-fn as_the_host_writes(row: Value) -> Value {
-    let Value::Object(row) = row else { return row };
-    let columns = row.into_iter().map(|(column, value)| {
-        let value = match value {
-            Value::Number(number) if !number.is_f64() => Value::String(number.to_string()),
-            Value::Array(_) | Value::Object(_) => Value::String(value.to_string()),
-            value => value,
-        };
-        (column, value)
-    });
-    Value::Object(columns.collect())
-}
-
 fn refusal(what: impl std::fmt::Display) -> HookError {
     HookError::Internal(format!("test harness: {what}"))
 }
@@ -338,34 +337,4 @@ fn text<T: Serialize>(document: &T) -> Result<String, HookError> {
 
 fn parse<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, HookError> {
     serde_json::from_str(text).map_err(refusal)
-}
-
-/// Answers in memory, read as from the host.
-struct Answers(BTreeMap<String, Answer>);
-
-impl ReadRows for Answers {
-    fn open(&self, query: &str) -> Result<Box<dyn Cursor>, HookError> {
-        match self.0.get(query) {
-            Some(Ok(rows)) => Ok(Box::new(Pages(rows.clone().into()))),
-            Some(Err(reason)) => Err(HookError::retry(format!(
-                "query `{query}` failed: {reason}"
-            ))),
-            None => Err(HookError::Internal(format!(
-                "no query `{query}`: neither the manifest nor sense names it"
-            ))),
-        }
-    }
-}
-
-struct Pages(VecDeque<Value>);
-
-impl Cursor for Pages {
-    fn page(&mut self, max: u32) -> Result<Option<String>, HookError> {
-        let max = usize::try_from(max).unwrap_or(usize::MAX).min(PAGE);
-        let page: Vec<Value> = self.0.drain(..max.min(self.0.len())).collect();
-        if page.is_empty() {
-            return Ok(None);
-        }
-        text(&page).map(Some)
-    }
 }

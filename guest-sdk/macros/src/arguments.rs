@@ -11,6 +11,8 @@ pub(crate) struct Arguments {
     pub(crate) name: Option<LitStr>,
     pub(crate) version: Option<LitStr>,
     pub(crate) crds: Vec<LitStr>,
+    pub(crate) definition: Option<CrdArgument>,
+    pub(crate) mirrors: Vec<LitStr>,
     pub(crate) resources: Vec<LitStr>,
     pub(crate) queries: Vec<QueryArgument>,
     pub(crate) reads: Vec<ReadArgument>,
@@ -19,6 +21,19 @@ pub(crate) struct Arguments {
     pub(crate) capabilities: Vec<CapabilityArgument>,
     pub(crate) delegates: Vec<DelegateArgument>,
     pub(crate) settings: Option<LitStr>,
+}
+
+/// A definition whose schema comes from the types.
+pub(crate) struct CrdArgument {
+    pub(crate) kind: LitStr,
+    pub(crate) plural: Option<LitStr>,
+    pub(crate) scope: Option<LitStr>,
+    /// How the objects' names must look.
+    pub(crate) names: Option<LitStr>,
+    pub(crate) short_names: Vec<LitStr>,
+    pub(crate) categories: Vec<LitStr>,
+    /// Paths of the wanted and of the present number.
+    pub(crate) scale: Vec<LitStr>,
 }
 
 pub(crate) struct QueryArgument {
@@ -72,6 +87,35 @@ impl Arguments {
             "name" => set(&mut self.name, meta.value()?.parse()?),
             "version" => set(&mut self.version, meta.value()?.parse()?),
             "settings" => set(&mut self.settings, meta.value()?.parse()?),
+            "crd" if meta.input.peek(syn::token::Paren) => {
+                let known = [
+                    "kind",
+                    "plural",
+                    "scope",
+                    "names",
+                    "short_names",
+                    "categories",
+                    "scale",
+                ];
+                let mut fields = Fields::of(meta, &known)?;
+                let definition = CrdArgument {
+                    kind: fields.required("kind")?,
+                    plural: fields.text("plural"),
+                    scope: fields.text("scope"),
+                    names: fields.text("names"),
+                    short_names: fields.list("short_names"),
+                    categories: fields.list("categories"),
+                    scale: fields.list("scale"),
+                };
+                match self.definition.replace(definition) {
+                    None => Ok(()),
+                    Some(_) => Err(meta.error("given twice: the types describe one kind")),
+                }
+            }
+            "mirror" => {
+                self.mirrors.push(meta.value()?.parse()?);
+                Ok(())
+            }
             "crd" => {
                 self.crds.push(meta.value()?.parse()?);
                 Ok(())
@@ -151,8 +195,8 @@ impl Arguments {
                 Ok(())
             }
             _ => Err(meta.error(
-                "unknown argument; there are: name, version, crd, resource, query, reads, read, \
-                 writes, write, effect, capability, delegate, settings",
+                "unknown argument; there are: name, version, crd, resource, query, mirror, reads, \
+                 read, writes, write, effect, capability, delegate, settings",
             )),
         }
     }
@@ -253,4 +297,13 @@ impl Fields {
 }
 
 /// Fields that hold a list.
-const LISTS: [&str; 5] = ["params", "verbs", "subresources", "api_groups", "resources"];
+const LISTS: [&str; 8] = [
+    "params",
+    "verbs",
+    "subresources",
+    "api_groups",
+    "resources",
+    "short_names",
+    "categories",
+    "scale",
+];

@@ -1,8 +1,9 @@
 //! The code that the attribute adds to an `impl` block.
 
 use crate::arguments::Arguments;
+use crate::definition::{self, Code};
 use crate::manifest::{self, Crate};
-use proc_macro2::{Literal, Span, TokenStream};
+use proc_macro2::{Span, TokenStream};
 use quote::quote;
 use syn::{Error, Ident, ImplItem, ItemImpl, Result, Type};
 
@@ -38,27 +39,33 @@ pub(crate) fn plugin(arguments: TokenStream, item: TokenStream) -> Result<TokenS
     }
 
     let section = kybern_interface::names::MANIFEST_SECTION;
-    let bytes = Literal::byte_string(json.as_bytes());
-    let length = json.len();
+    let Code { parts, check } = definition::code(&json, arguments.definition.as_ref(), &plugin)?;
     // Cargo builds again when one of these changes.
     let files = built.files.iter().map(|file| file.display().to_string());
     Ok(quote! {
         #block
 
-        impl ::kybern_sdk::Embedded for #plugin {
-            const MANIFEST: &'static str = #json;
-        }
-
         const _: () = {
+            use ::kybern_sdk::schema;
+            const PARTS: &[schema::Part] = &[#parts];
+            const LENGTH: usize = schema::length(PARTS);
+            const BYTES: [u8; LENGTH] = schema::bytes(PARTS);
+
+            impl ::kybern_sdk::Embedded for #plugin {
+                const MANIFEST: &'static str = schema::text(&BYTES);
+                #check
+            }
+
             #( const _: &[u8] = ::core::include_bytes!(#files); )*
+
+            #[cfg(target_arch = "wasm32")]
+            #[unsafe(link_section = #section)]
+            #[used]
+            static MANIFEST: [u8; LENGTH] = BYTES;
         };
 
         #[cfg(target_arch = "wasm32")]
         const _: () = {
-            #[unsafe(link_section = #section)]
-            #[used]
-            static MANIFEST: [u8; #length] = *#bytes;
-
             #( ::kybern_sdk::guest::#exports::export!(#plugin with_types_in ::kybern_sdk::guest::#exports); )*
         };
     })

@@ -1,6 +1,7 @@
 //! From the attribute's arguments to the manifest; mistakes point at the argument.
 
 use crate::arguments::{Arguments, QueryArgument, ReadArgument, WriteArgument};
+use crate::{definition, mirror};
 use kybern_interface::{
     Capability, CapabilityAsk, ConditionsShape, Delegation, EffectAsk, GrantVerb, Gvk, Manifest,
     ManifestQuery, ReadAsk, ResourceAsk, ResourceRole, StatusShape, WORLD, WriteAsk,
@@ -43,6 +44,16 @@ pub(crate) fn build(arguments: &Arguments, krate: &Crate) -> Result<Built> {
         }
         shapes.push(described.status);
     }
+    let mut documents: Vec<Value> = crds.into_iter().map(|(_, crd)| crd).collect();
+    if let Some(argument) = &arguments.definition {
+        let kind = gvk(&argument.kind)?;
+        documents.push(definition::definition(argument, &kind)?);
+        if arguments.resources.is_empty() {
+            resources.push(in_charge_of(kind));
+        }
+        shapes.push(definition::STATUS);
+    }
+    let (mirrored, mirrored_kinds) = mirror::queries(&arguments.mirrors)?;
     let settings_schema = match &arguments.settings {
         Some(file) => read_document(file, &krate.folder, &mut files)?,
         None => Value::Null,
@@ -55,8 +66,12 @@ pub(crate) fn build(arguments: &Arguments, krate: &Crate) -> Result<Built> {
             .map_or_else(|| krate.version.clone(), LitStr::value),
         world: WORLD.to_owned(),
         resources,
-        queries: queries(&arguments.queries)?,
-        reads: arguments.reads.iter().map(read).collect::<Result<_>>()?,
+        queries: queries(&arguments.queries, mirrored)?,
+        reads: mirrored_kinds
+            .into_iter()
+            .map(Ok)
+            .chain(arguments.reads.iter().map(read))
+            .collect::<Result<_>>()?,
         writes: arguments.writes.iter().map(write).collect::<Result<_>>()?,
         capabilities: arguments
             .capabilities
@@ -80,7 +95,7 @@ pub(crate) fn build(arguments: &Arguments, krate: &Crate) -> Result<Built> {
                 description: optional(ask.description.as_ref()),
             })
             .collect(),
-        crds: crds.into_iter().map(|(_, crd)| crd).collect(),
+        crds: documents,
         settings_schema,
         status: common(&shapes),
         delegates: arguments
@@ -195,39 +210,40 @@ fn write(ask: &WriteArgument) -> Result<WriteAsk> {
     })
 }
 
-fn queries(arguments: &[QueryArgument]) -> Result<Vec<ManifestQuery>> {
-    let mut names = BTreeSet::new();
-    arguments
-        .iter()
-        .map(|query| {
-            let (name, sql) = (query.name.value(), query.sql.value());
-            if name.is_empty() || !names.insert(name.clone()) {
-                return Err(Error::new(
-                    query.name.span(),
-                    "each query needs a name of its own",
-                ));
-            }
-            let used = highest_placeholder(&sql);
-            let given = query.params.len();
-            if used != given {
-                return Err(Error::new(
-                    query.sql.span(),
-                    format!("the statement uses {used} parameters, `params` gives {given}"),
-                ));
-            }
-            if let Some(param) = query.params.iter().find(|param| !is_path(&param.value())) {
-                return Err(Error::new(
-                    param.span(),
-                    "expected a dotted path into the custom resource, like \"metadata.namespace\"",
-                ));
-            }
-            Ok(ManifestQuery {
-                name,
-                sql: sql.trim().to_owned(),
-                params: query.params.iter().map(LitStr::value).collect(),
-            })
+fn queries(
+    arguments: &[QueryArgument],
+    mirrored: Vec<ManifestQuery>,
+) -> Result<Vec<ManifestQuery>> {
+    let mut names: BTreeSet<String> = mirrored.iter().map(|query| query.name.clone()).collect();
+    let written = arguments.iter().map(|query| {
+        let (name, sql) = (query.name.value(), query.sql.value());
+        if name.is_empty() || !names.insert(name.clone()) {
+            return Err(Error::new(
+                query.name.span(),
+                "each query needs a name of its own",
+            ));
+        }
+        let used = highest_placeholder(&sql);
+        let given = query.params.len();
+        if used != given {
+            return Err(Error::new(
+                query.sql.span(),
+                format!("the statement uses {used} parameters, `params` gives {given}"),
+            ));
+        }
+        if let Some(param) = query.params.iter().find(|param| !is_path(&param.value())) {
+            return Err(Error::new(
+                param.span(),
+                "expected a dotted path into the custom resource, like \"metadata.namespace\"",
+            ));
+        }
+        Ok(ManifestQuery {
+            name,
+            sql: sql.trim().to_owned(),
+            params: query.params.iter().map(LitStr::value).collect(),
         })
-        .collect()
+    });
+    mirrored.into_iter().map(Ok).chain(written).collect()
 }
 
 /// `3` for a statement with `$1` and `$3`; text in quotes does not count.

@@ -1,66 +1,66 @@
 //! AppService, app.example.com/v1: equal pods behind a Service with node ports.
 
-use kybern_sdk::{Cr, HookError, Plan, Plugin, Situation, Value, json};
+use kybern_sdk::{
+    Child, DeploymentStatus, HookError, Plan, Plugin, Schema, Situation, Value, json,
+};
 use serde::Deserialize;
 use std::collections::BTreeSet;
 
-/// What the author of an AppService wants; `crd.yaml` describes each field.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
+/// A number of equal pods behind one Service with node ports.
+#[derive(Debug, Deserialize, Schema)]
 pub struct AppServiceSpec {
+    /// How many pods.
+    #[schema(column = "Size")]
     size: u32,
+    /// The container image, like nginx:1.7.9.
+    #[schema(trimmed, column = "Image")]
     image: String,
+    /// What the Service offers; without ports there is no Service.
     #[serde(default)]
+    #[schema(unique = ["port", "nodePort"], max_items = 32)]
     ports: Vec<Port>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Schema)]
 #[serde(rename_all = "camelCase")]
 struct Port {
+    /// The Service's port.
+    #[schema(min = 1)]
     port: u16,
+    /// The container's port; the same as port if it is left out.
+    #[schema(min = 1)]
     target_port: Option<u16>,
+    /// The port on every node, from the cluster's node port range (30000-32767
+    /// unless changed); chosen by the cluster if it is left out.
+    #[schema(min = 1)]
     node_port: Option<u16>,
-}
-
-/// The row of the Deployment; what is zero is null, as in its status.
-#[derive(Debug, Default, Deserialize)]
-struct Counts {
-    replicas: Option<u32>,
-    ready: Option<u32>,
-    available: Option<u32>,
-    updated: Option<u32>,
-    unavailable: Option<u32>,
 }
 
 /// The plugin.
 pub struct AppService;
 
+type Cr = kybern_sdk::Cr<AppServiceSpec, DeploymentStatus>;
+
 #[kybern_sdk::plugin(
-    crd = "crd.yaml",
-    query(
-        name = "deployment",
-        sql = "SELECT status.replicas AS replicas, status.readyReplicas AS ready, \
-               status.availableReplicas AS available, status.updatedReplicas AS updated, \
-               status.unavailableReplicas AS unavailable \
-               FROM apps.deployments WHERE namespace = $1 AND name = $2",
-        params = ["metadata.namespace", "metadata.name"],
+    crd(
+        kind = "app.example.com/v1/AppService",
+        // A Service is named like it.
+        names = "dns-1035-label",
+        short_names = ["appsvc"],
+        categories = ["all"],
+        scale = ["spec.size", "status.replicas"],
     ),
-    reads = ["apps/v1/Deployment"],
+    mirror = "apps/v1/Deployment",
     writes = ["apps/v1/Deployment", "v1/Service"],
 )]
 impl Plugin for AppService {
     type Spec = AppServiceSpec;
+    type Status = DeploymentStatus;
 
-    fn decide(cr: &Cr<AppServiceSpec>, situation: &Situation<'_>) -> Result<Plan, HookError> {
-        check(cr)?;
-        let counts: Counts = situation.row("deployment")?.unwrap_or_default();
-        let plan = Plan::new().apply(deployment(cr)).status(json!({
-            "replicas": counts.replicas.unwrap_or(0),
-            "readyReplicas": counts.ready.unwrap_or(0),
-            "availableReplicas": counts.available.unwrap_or(0),
-            "updatedReplicas": counts.updated.unwrap_or(0),
-            "unavailableReplicas": counts.unavailable.unwrap_or(0),
-        }));
+    fn decide(cr: &Cr, situation: &Situation<'_>) -> Result<Plan, HookError> {
+        let plan = Plan::new()
+            .apply(deployment(cr))
+            .status(situation.deployment()?);
         // The API server refuses a Service without ports.
         Ok(if cr.spec.ports.is_empty() {
             plan
@@ -70,110 +70,47 @@ impl Plugin for AppService {
     }
 }
 
-/// What the schema lets through but no child can be made of.
-fn check(cr: &Cr<AppServiceSpec>) -> Result<(), HookError> {
-    let name = &cr.metadata.name;
-    let starts_well = name.starts_with(|c: char| c.is_ascii_lowercase());
-    if name.len() > 63 || name.contains('.') || !starts_well {
-        return Err(HookError::invalid(
-            "metadata.name",
-            format!(
-                "`{name}` cannot name a Service: at most 63 small letters, digits and dashes, \
-                 the first a letter; create the AppService under another name"
-            ),
-        ));
-    }
-    if cr.spec.image.trim() != cr.spec.image || cr.spec.image.is_empty() {
-        return Err(HookError::invalid(
-            "spec.image",
-            "is empty or has spaces around it",
-        ));
-    }
-    let (mut ports, mut node_ports) = (BTreeSet::new(), BTreeSet::new());
-    for (at, port) in cr.spec.ports.iter().enumerate() {
-        let field = |name: &str| format!("spec.ports[{at}].{name}");
-        let zero = [
-            ("port", Some(port.port)),
-            ("targetPort", port.target_port),
-            ("nodePort", port.node_port),
-        ];
-        if let Some((name, _)) = zero.iter().find(|(_, number)| *number == Some(0)) {
-            return Err(HookError::invalid(&field(name), "0 is no port: 1 to 65535"));
-        }
-        if !ports.insert(port.port) {
-            return Err(HookError::invalid(
-                &field("port"),
-                format!("{} is named twice", port.port),
-            ));
-        }
-        if let Some(node_port) = port.node_port
-            && !node_ports.insert(node_port)
-        {
-            return Err(HookError::invalid(
-                &field("nodePort"),
-                format!("{node_port} is named twice"),
-            ));
-        }
-    }
-    Ok(())
-}
-
-fn deployment(cr: &Cr<AppServiceSpec>) -> Value {
-    let name = &cr.metadata.name;
+fn deployment(cr: &Cr) -> Child {
+    let app = json!({ "app": cr.metadata.name });
     // Two Service ports may lead to one container port.
     let targets: BTreeSet<u16> = cr.spec.ports.iter().map(Port::target).collect();
     let ports = targets
         .iter()
         .map(|target| json!({ "containerPort": target, "protocol": "TCP" }));
-    json!({
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": { "name": name, "labels": { "app": name } },
-        "spec": {
-            "replicas": cr.spec.size,
-            "selector": { "matchLabels": { "app": name } },
-            "template": {
-                "metadata": { "labels": { "app": name } },
-                "spec": { "containers": [{
-                    "name": "app",
-                    "image": cr.spec.image,
-                    "ports": ports.collect::<Vec<_>>(),
-                }] },
-            },
-        },
-    })
+    let container = json!({
+        "name": "app",
+        "image": cr.spec.image,
+        "ports": ports.collect::<Value>(),
+    });
+    let child = cr.child("apps/v1/Deployment");
+    child.label("app", &cr.metadata.name).spec(json!({
+        "replicas": cr.spec.size,
+        "selector": { "matchLabels": app },
+        "template": { "metadata": { "labels": app }, "spec": { "containers": [container] } },
+    }))
 }
 
-fn service(cr: &Cr<AppServiceSpec>) -> Value {
-    let name = &cr.metadata.name;
-    json!({
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": { "name": name, "labels": { "app": name } },
-        "spec": {
-            "type": "NodePort",
-            "selector": { "app": name },
-            "ports": cr.spec.ports.iter().map(Port::service_port).collect::<Vec<_>>(),
-        },
-    })
+fn service(cr: &Cr) -> Child {
+    let ports = cr.spec.ports.iter().map(|port| {
+        json!({
+            "name": format!("port-{}", port.port),
+            "port": port.port,
+            "targetPort": port.target(),
+            "nodePort": port.node_port,
+            "protocol": "TCP",
+        })
+    });
+    let child = cr.child("v1/Service");
+    child.label("app", &cr.metadata.name).spec(json!({
+        "type": "NodePort",
+        "selector": { "app": cr.metadata.name },
+        "ports": ports.collect::<Value>(),
+    }))
 }
 
 impl Port {
     fn target(&self) -> u16 {
         self.target_port.unwrap_or(self.port)
-    }
-
-    fn service_port(&self) -> Value {
-        let mut port = json!({
-            "name": format!("port-{}", self.port),
-            "port": self.port,
-            "targetPort": self.target(),
-            "protocol": "TCP",
-        });
-        if let (Some(node_port), Value::Object(port)) = (self.node_port, &mut port) {
-            port.insert("nodePort".to_owned(), json!(node_port));
-        }
-        port
     }
 }
 

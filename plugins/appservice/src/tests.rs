@@ -60,7 +60,10 @@ fn status_has_the_counts_of_the_observed_deployment() {
         zeros,
         json!({"replicas": 0, "readyReplicas": 0, "availableReplicas": 0, "updatedReplicas": 0, "unavailableReplicas": 0})
     );
-    let row = json!({"replicas": 2, "ready": 1, "available": 1, "updated": 2, "unavailable": null});
+    let row = json!({
+        "replicas": 2, "readyReplicas": 1, "availableReplicas": 1, "updatedReplicas": 2,
+        "unavailableReplicas": null, "generation": 1, "seen": 1, "wanted": 2, "reported": [],
+    });
     let plan = Situation::new(fixture())
         .rows("deployment", [row])
         .decide::<AppService>()
@@ -102,7 +105,7 @@ fn what_cannot_work_is_invalid_and_names_the_field() {
         (
             "/metadata/name",
             json!("nginx.app"),
-            "metadata.name: `nginx.app` cannot name a Service",
+            "metadata.name: `nginx.app` is no DNS-1035 label: at most 63 small letters",
         ),
         ("/metadata/name", json!("1app"), "metadata.name: "),
         ("/metadata/name", json!("a".repeat(64)), "metadata.name: "),
@@ -124,9 +127,29 @@ fn what_cannot_work_is_invalid_and_names_the_field() {
             "spec.ports[0].port: invalid value: integer `70000`",
         ),
         (
+            "/spec/ports/0/port",
+            json!(0),
+            "spec.ports[0].port: 0 is out of range: 1 to 65535",
+        ),
+        (
             "/spec/ports/0/targetPort",
             json!(0),
-            "spec.ports[0].targetPort: 0 is no port",
+            "spec.ports[0].targetPort: 0 is out of range: 1 to 65535",
+        ),
+        (
+            "/spec/ports/0/nodePort",
+            json!(0),
+            "spec.ports[0].nodePort: 0 is out of range: 1 to 65535",
+        ),
+        (
+            "/spec/ports",
+            (1..=33).map(|port| json!({ "port": port })).collect(),
+            "spec.ports: has 33 items: at most 32",
+        ),
+        (
+            "/spec/size",
+            json!(3_000_000_000_u32),
+            "spec.size: 3000000000 is out of range: 0 to 2147483647",
         ),
         (
             "/spec/ports",
@@ -191,5 +214,10 @@ fn the_manifest_says_what_the_plugin_is_and_asks_for() {
         .collect();
     assert_eq!(asked, ["Deployment", "Service"]);
     let crd: Value = serde_saphyr::from_str(include_str!("../crd.yaml")).unwrap();
-    assert_eq!(manifest.crds, [crd]);
+    let now = &manifest.crds[0];
+    let text = serde_saphyr::to_string(now).unwrap();
+    assert_eq!(
+        now, &crd,
+        "crd.yaml, which is there to be read, should be:\n{text}"
+    );
 }

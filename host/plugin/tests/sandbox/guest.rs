@@ -1,4 +1,4 @@
-//! Builds the hostile guest once and calls it.
+//! Builds guests, and calls the hostile one.
 
 use arrow::array::RecordBatch;
 use kybern_plugin::{Call, CallLimits, NamedAnswer, Plugin, Runtime, RuntimeConfig};
@@ -19,23 +19,26 @@ pub(crate) fn runtime() -> &'static Runtime {
 /// The hostile guest's component, its manifest left in the core module.
 pub(crate) fn wasm() -> &'static [u8] {
     static WASM: OnceLock<Vec<u8>> = OnceLock::new();
-    WASM.get_or_init(|| {
-        ComponentEncoder::default()
-            .validate(true)
-            .module(&std::fs::read(build()).unwrap())
-            .unwrap()
-            .encode()
-            .unwrap()
-    })
+    WASM.get_or_init(|| component("kybern-evil"))
 }
 
-fn build() -> PathBuf {
+/// A guest of this workspace, built as a component, its manifest left in the core module.
+pub(crate) fn component(package: &str) -> Vec<u8> {
+    ComponentEncoder::default()
+        .validate(true)
+        .module(&std::fs::read(build(package)).unwrap())
+        .unwrap()
+        .encode()
+        .unwrap()
+}
+
+fn build(package: &str) -> PathBuf {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("guests");
     let status = Command::new(env!("CARGO"))
         .current_dir(workspace)
         .args(["build", "--quiet", "--release", "--lib"])
-        .args(["--package", "kybern-evil", "--target", TARGET])
+        .args(["--package", package, "--target", TARGET])
         .arg("--target-dir")
         .arg(&target)
         // Flags for the host's linker are no flags for a guest.
@@ -45,8 +48,9 @@ fn build() -> PathBuf {
         .env("CARGO_PROFILE_RELEASE_PANIC", "abort")
         .status()
         .unwrap();
-    assert!(status.success(), "building the hostile guest: {status}");
-    target.join(TARGET).join("release/kybern_evil.wasm")
+    assert!(status.success(), "building {package}: {status}");
+    let file = format!("{}.wasm", package.replace('-', "_"));
+    target.join(TARGET).join("release").join(file)
 }
 
 /// The hostile guest, loaded once.

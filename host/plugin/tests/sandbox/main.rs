@@ -6,6 +6,7 @@
     reason = "tests"
 )]
 
+mod arrow;
 mod cache;
 mod evil;
 mod guest;

@@ -23,4 +23,5 @@ mod quiet;
 mod revision;
 mod sandbox;
 mod scene;
+mod schema;
 mod snapshot;
