@@ -4,6 +4,7 @@ use crate::scene::{SOON, Scene};
 use anyhow::{Result, ensure};
 use kybern_testcluster::{Host, Object, Progress, Stopwatch, until};
 use serde_json::json;
+use std::process::Command;
 use std::time::Duration;
 
 fn leads(host: &Host) -> Result<bool> {
@@ -92,5 +93,46 @@ fn a_clean_shutdown_hands_over_before_the_lease_ends() -> Result<()> {
         took <= Duration::from_secs(5),
         "the next leader's first write came after {took:?}"
     );
+    Ok(())
+}
+
+/// Stops a process from running, or lets it run again.
+fn signal(host: &mut Host, name: &str) -> Result<()> {
+    let status = Command::new("kill")
+        .args([name, &host.process().id().to_string()])
+        .status()?;
+    ensure!(status.success(), "kill {name}: {status}");
+    Ok(())
+}
+
+#[test]
+fn a_replica_that_loses_the_lead_and_gets_it_back_works_in_its_second_term() -> Result<()> {
+    let mut pair = Pair::start("again")?;
+    // The first hears nothing for longer than its lease.
+    signal(&mut pair.first, "-STOP")?;
+    pair.take_over()?;
+    signal(&mut pair.first, "-CONT")?;
+    until("the first replica to know", SOON, || {
+        Ok(if leads(&pair.first)? {
+            Progress::Waiting("it still thinks that it leads".into())
+        } else {
+            Progress::Done(())
+        })
+    })?;
+    pair.second.process().kill()?;
+    until("the first replica to lead again", SOON, || {
+        Ok(if leads(&pair.first)? {
+            Progress::Done(())
+        } else {
+            Progress::Waiting("standby".into())
+        })
+    })?;
+    // Its engine is another one than before, and has the registration.
+    pair.scene
+        .client()
+        .merge_patch(&pair.app, &json!({ "spec": { "size": 5 } }))?;
+    pair.scene
+        .wait(&pair.deployment, |d| d["spec"]["replicas"] == 5)?;
+    pair.scene.create_app("later", 1)?;
     Ok(())
 }

@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 /// A control plane of its own, for tests that break it for everybody else.
-fn own_plane() -> Result<&'static ControlPlane> {
+pub(crate) fn own_plane() -> Result<&'static ControlPlane> {
     Ok(Box::leak(Box::new(ControlPlane::start(Options::new())?)))
 }
 

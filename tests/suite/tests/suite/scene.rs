@@ -125,9 +125,21 @@ impl Scene {
         Ok(())
     }
 
+    /// Starts a host that sees all namespaces: its registrations must select what is theirs.
+    pub(crate) fn start_host_everywhere(&mut self) -> Result<()> {
+        let mut host = self.launch_with(Vec::new(), &[])?;
+        host.wait_ready()?;
+        self.host = Some(host);
+        Ok(())
+    }
+
     /// Starts one more host of this corner; the caller keeps it.
     pub(crate) fn launch(&self, arguments: &[&str]) -> Result<Host> {
-        let mut all = vec!["--namespaces".to_owned(), self.namespace.clone()];
+        let own = vec!["--namespaces".to_owned(), self.namespace.clone()];
+        self.launch_with(own, arguments)
+    }
+
+    fn launch_with(&self, mut all: Vec<String>, arguments: &[&str]) -> Result<Host> {
         all.extend(["--lease-namespace".to_owned(), self.namespace.clone()]);
         if !arguments.iter().any(|a| a.starts_with("--leader-elect")) {
             all.push("--leader-elect=false".into());
