@@ -12,6 +12,7 @@ mod architecture;
 mod cluster;
 
 mod bad_input;
+mod bounds;
 mod children;
 mod cli;
 mod lag;
@@ -24,4 +25,7 @@ mod reload;
 mod revision;
 mod sandbox;
 mod scene;
+mod schema;
 mod shutdown;
+mod snapshot;
+mod uninstall;
