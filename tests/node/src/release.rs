@@ -192,15 +192,22 @@ impl Release {
         })
     }
 
-    /// Requests of its service accounts since `mark`.
+    /// Its replicas as the API server knows them.
+    #[must_use]
+    pub fn user(&self) -> String {
+        // As the chart makes the name of its ServiceAccount.
+        format!("system:serviceaccount:{0}:{0}-kybern", self.name)
+    }
+
+    /// Requests of its replicas since `mark`.
     ///
     /// # Errors
     /// As of [`Audit::since`].
     pub fn requests(&self, mark: Mark) -> Result<Vec<Request>> {
         let audit: &Audit = self.node.audit();
-        let group = format!("system:serviceaccount:{}:", self.name);
+        let user = self.user();
         let mut requests = audit.since(mark)?;
-        requests.retain(|request| request.user.starts_with(&group));
+        requests.retain(|request| request.user == user);
         Ok(requests)
     }
 
@@ -222,14 +229,21 @@ impl Drop for Release {
         println!("{}: {}", self.name, self.describe());
         if std::env::var_os("KYBERN_NODE_KEEP").is_none() {
             for done in [
-                helm(["uninstall", &self.name, "--namespace", &self.name]),
-                // Registrations stay after a helm uninstall.
+                // First, while the host is there to let go of what it has made.
                 kubectl([
                     "delete",
                     "plugin",
                     &self.name,
-                    "--wait=false",
                     "--ignore-not-found",
+                    "--timeout=20s",
+                ]),
+                helm([
+                    "uninstall",
+                    &self.name,
+                    "--namespace",
+                    &self.name,
+                    "--ignore-not-found",
+                    "--no-hooks",
                 ]),
                 kubectl(["delete", "namespace", &self.name, "--wait=false"]),
             ] {

@@ -103,7 +103,7 @@ fn a_limit_that_is_too_low_is_named_and_costs_no_data() -> Result<()> {
         for part in [
             "out of memory: ",
             "of 128 MiB are used",
-            "configmaps ",
+            "v1/ConfigMap ",
             "Raise resources.limits.memory",
             "Nothing is lost",
         ] {

@@ -1,10 +1,11 @@
 //! The node itself, with images of its own: what the other tests take for granted.
 
 use anyhow::{Result, ensure};
-use kybern_node_tests::{Answer, Container, Node, SOON, get, helm, kubectl, node};
+use kybern_node_tests::{Answer, Container, Node, SOON, get, helm, kubectl, node, run};
 use kybern_testcluster::{Object, Progress, until};
 use serde_json::{Value, json};
 use std::path::Path;
+use std::process::Command;
 
 /// Waits until an address answers 200; a Service's rules come a moment after its Pods are ready.
 fn answers(url: &str) -> Result<Answer> {
@@ -148,5 +149,22 @@ fn a_container_over_its_memory_limit_is_ended_by_the_kernel() -> Result<()> {
     };
     node.client()
         .wait_for(&Object::of(&manifest)?, "OOMKilled", SOON, ended)?;
+    Ok(())
+}
+
+#[test]
+fn a_second_node_is_refused_and_told_who_has_the_first() -> Result<()> {
+    let node = node()?;
+    let up = Path::new(env!("CARGO_MANIFEST_DIR")).join("up.sh");
+    let said = run(Command::new("bash").arg(up))?.refused()?;
+    let pid = std::fs::read_to_string(node.state().join("init.pid"))?;
+    for part in [
+        "there is a node on this machine already",
+        &format!("pid {} of ", pid.trim()),
+        "cargo xtask node down",
+    ] {
+        ensure!(said.contains(part), "no `{part}` in {said}");
+    }
+    node.client().text("/readyz")?;
     Ok(())
 }
