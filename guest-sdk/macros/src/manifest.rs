@@ -111,7 +111,7 @@ pub(crate) fn build(arguments: &Arguments, krate: &Crate) -> Result<Built> {
     if manifest.resources.is_empty() {
         return Err(Error::new(
             Span::call_site(),
-            "in charge of nothing: give `crd = \"crd.yaml\"` or `resource = \"group/version/Kind\"`",
+            "in charge of nothing: give `crd(kind = \"group/version/Kind\")`, `crd = \"crd.yaml\"` or `resource = \"group/version/Kind\"`",
         ));
     }
     Ok(Built { manifest, files })

@@ -295,3 +295,6 @@ fn in_cel(name: &str, span: proc_macro2::Span) -> Result<()> {
         ),
     ))
 }
+
+#[cfg(test)]
+mod tests;

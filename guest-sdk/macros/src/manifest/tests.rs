@@ -96,6 +96,34 @@ fn mistakes_are_explained() {
             &format!(r#"{thing} read(kind = "v1/Pod", optional = "yes")"#),
             "expected true or false",
         ),
+        (r#"crd(names = "dns-1035-label")"#, "`kind` is missing"),
+        (r#"crd(kind = "Thing")"#, "expected a kind like"),
+        (
+            r#"crd(kind = "example.com/v1/Thing", names = "short")"#,
+            "there are: dns-1035-label",
+        ),
+        (
+            r#"crd(kind = "example.com/v1/Thing", scope = "Global")"#,
+            "there are: Namespaced, Cluster",
+        ),
+        (
+            r#"crd(kind = "example.com/v1/Thing", scale = ["spec.size"])"#,
+            "expected two paths",
+        ),
+        (
+            r#"crd(kind = "example.com/v1/A"), crd(kind = "example.com/v1/B")"#,
+            "given twice: the types describe one kind",
+        ),
+        (
+            &format!(r#"{thing} mirror = "v1/Pod""#),
+            "there is: apps/v1/Deployment",
+        ),
+        (
+            &format!(
+                r#"{thing} mirror = "apps/v1/Deployment", query(name = "deployment", sql = "x")"#
+            ),
+            "a name of its own",
+        ),
         (
             &format!(r#"{thing} capability(name = "disk")"#),
             "there are: http, secrets",
@@ -194,5 +222,24 @@ fn a_crd_that_is_none_is_refused() {
             Err(error) => error.to_string(),
         };
         assert!(error.contains(expected), "{name}: {error}");
+    }
+}
+
+#[test]
+fn a_definition_from_types_is_guessed_as_kubernetes_does() {
+    for (kind, plural) in [
+        ("Thing", "things"),
+        ("Policy", "policies"),
+        ("Gateway", "gateways"),
+        ("Ingress", "ingresses"),
+        ("Batch", "batches"),
+    ] {
+        let attribute = format!(r#"crd(kind = "example.com/v1/{kind}")"#);
+        let built = build_in(Path::new("."), &attribute).unwrap();
+        let names = &built.manifest.crds[0]["spec"]["names"];
+        assert_eq!(names["plural"], plural);
+        assert_eq!(names["listKind"], format!("{kind}List"));
+        assert_eq!(built.manifest.resources[0].kind, kind);
+        assert_eq!(built.manifest.status, crate::definition::STATUS);
     }
 }
