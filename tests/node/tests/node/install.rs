@@ -90,12 +90,12 @@ fn helm_installs_two_hosts_of_which_one_leads_and_an_appservice_answers() -> Res
         .collect();
     assert_eq!(
         rows[0],
-        ["NAME", "SIZE", "READY", "IMAGE", "AGE"],
+        ["NAME", "SIZE", "IMAGE", "READY", "AGE"],
         "{shown}"
     );
     assert_eq!(
         rows[1][..4],
-        ["web", "2", "2", "localhost/probe:1"],
+        ["web", "2", "localhost/probe:1", "2"],
         "{shown}"
     );
 
