@@ -29,6 +29,9 @@ pub(crate) struct ImageArgs {
     /// `image/kybern-TAG.tar` with a tag.
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Takes the program as it was last built.
+    #[arg(long)]
+    no_build: bool,
     /// Only puts the image's files into this folder, for another builder.
     #[arg(long, value_name = "DIR", conflicts_with_all = ["tag", "output"])]
     stage: Option<PathBuf>,
@@ -67,16 +70,36 @@ const VERSION: &str = "org.opencontainers.image.version";
 
 /// Builds what is asked for and says what is in it.
 pub(crate) fn run(workspace: &Workspace, args: &ImageArgs) -> Result<()> {
+    let program = if args.no_build {
+        binary::as_built(workspace)?
+    } else {
+        binary::build(workspace)?
+    };
     if let Some(folder) = &args.stage {
-        return stage(&binary::build(workspace)?, folder);
+        return stage(&program, folder);
     }
-    let archive = build(workspace, args.tag.as_deref(), args.output.as_deref())?;
-    archive::describe(&archive)
+    let (tag, output) = (args.tag.as_deref(), args.output.as_deref());
+    archive::describe(&pack(workspace, &program, tag, output)?)
+}
+
+/// Builds the program and packs it under the workspace's version, and once more under each of these
+/// tags; the archives.
+pub(crate) fn build(workspace: &Workspace, tags: &[&str]) -> Result<Vec<PathBuf>> {
+    let program = binary::build(workspace)?;
+    let tags = std::iter::once(None).chain(tags.iter().copied().map(Some));
+    tags.map(|tag| pack(workspace, &program, tag, None))
+        .collect()
+}
+
+/// The program as it was last built for the image.
+pub(crate) fn program(workspace: &Workspace) -> Result<PathBuf> {
+    binary::as_built(workspace)
 }
 
 /// The image's archive under this tag, made if it is not there or not of this program.
-pub(crate) fn build(
+fn pack(
     workspace: &Workspace,
+    program: &Path,
     tag: Option<&str>,
     output: Option<&Path>,
 ) -> Result<PathBuf> {
@@ -89,8 +112,7 @@ pub(crate) fn build(
         Path::to_owned,
     );
     let tag = tag.unwrap_or(env!("CARGO_PKG_VERSION"));
-    let program = binary::build(workspace)?;
-    let inputs = inputs(&program, tag)?;
+    let inputs = inputs(program, tag)?;
     let noted = output.with_extension("inputs");
     if output.is_file() && fs::read_to_string(&noted).is_ok_and(|before| before == inputs) {
         println!("image: {} is up to date", output.display());
@@ -99,7 +121,7 @@ pub(crate) fn build(
     binary::need("buildah", "buildah")?;
     fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
     let work = folder.join(format!("work.{}", std::process::id()));
-    let packed = pack(&program, tag, &work);
+    let packed = commit(program, tag, &work);
     let kept = packed.and_then(|archive| {
         let _ = fs::remove_file(&noted);
         fs::rename(&archive, &output)
@@ -164,8 +186,8 @@ fn steps(stage: &Path, tag: &str) -> Vec<Vec<String>> {
     ]
 }
 
-/// Makes the archive in `work`, buildah's own files included.
-fn pack(program: &Path, tag: &str, work: &Path) -> Result<PathBuf> {
+/// Makes the archive in `work`, where buildah's own files are too.
+fn commit(program: &Path, tag: &str, work: &Path) -> Result<PathBuf> {
     let staged = work.join("stage");
     stage(program, &staged)?;
     let buildah = || {
@@ -204,7 +226,8 @@ fn pack(program: &Path, tag: &str, work: &Path) -> Result<PathBuf> {
     let mut commit = buildah();
     commit
         .args(["commit", "--quiet", "--rm", "--format=oci", "--timestamp=0"])
-        .args(["--identity-label=false", container, &target]);
+        .args(["--disable-compression=false", "--identity-label=false"])
+        .args([container, &target]);
     succeed(&mut commit)?;
     ensure!(archive.is_file(), "`{}` wrote no archive", words(&commit));
     Ok(archive)

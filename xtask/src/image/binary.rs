@@ -2,7 +2,7 @@
 
 use crate::guests::ensure_target;
 use crate::workspace::{Workspace, succeed};
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -37,8 +37,19 @@ pub(super) fn build(workspace: &Workspace) -> Result<PathBuf> {
         cargo.env("JEMALLOC_SYS_WITH_LG_PAGE", "16");
     }
     succeed(&mut cargo)?;
-    let folder = workspace.target().join(target).join("dist");
-    Ok(folder.join("kybern"))
+    as_built(workspace)
+}
+
+/// The program that was built last.
+pub(super) fn as_built(workspace: &Workspace) -> Result<PathBuf> {
+    let folder = workspace.target().join(target()).join("dist");
+    let program = folder.join("kybern");
+    ensure!(
+        program.is_file(),
+        "there is no {}: build it once, without --no-build",
+        program.display()
+    );
+    Ok(program)
 }
 
 /// Makes sure that a program is there: installed with apt by root, else named with its package.
