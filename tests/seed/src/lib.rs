@@ -9,7 +9,11 @@
 //! assert_ne!(pods.pod(3, 0), pods.pod(3, 1));
 //! ```
 
+mod deployment;
 mod dice;
+mod node;
 mod pod;
 
+pub use deployment::Deployments;
+pub use node::Nodes;
 pub use pod::Pods;

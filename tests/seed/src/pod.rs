@@ -5,7 +5,7 @@ use std::fmt::Write;
 use crate::dice::{dice, digest, suffix, uuid};
 
 /// Pods of one ReplicaSet.
-const REPLICAS: u64 = 8;
+pub(crate) const REPLICAS: u64 = 8;
 /// Namespaces and nodes.
 const NAMESPACES: u64 = 50;
 const NODES: u64 = 2_000;
@@ -232,19 +232,19 @@ impl Pods {
 }
 
 /// What the pods of one ReplicaSet share.
-struct App {
-    name: String,
-    namespace: String,
+pub(crate) struct App {
+    pub(crate) name: String,
+    pub(crate) namespace: String,
     hash: String,
     owner: String,
-    release: u64,
-    port: u64,
-    cpu: u64,
-    memory: u64,
+    pub(crate) release: u64,
+    pub(crate) port: u64,
+    pub(crate) cpu: u64,
+    pub(crate) memory: u64,
 }
 
 impl App {
-    fn of(seed: u64, pod: u64) -> App {
+    pub(crate) fn of(seed: u64, pod: u64) -> App {
         const WORDS: [&str; 12] = [
             "web", "cart", "search", "billing", "auth", "mail", "media", "orders", "stock",
             "report", "gateway", "ledger",
@@ -276,7 +276,16 @@ impl App {
         }
     }
 
-    fn image(&self, number: u64) -> String {
+    /// The uid of the Deployment: one for each namespace and name.
+    pub(crate) fn deployment(&self) -> String {
+        let bytes = self.namespace.bytes().chain(self.name.bytes());
+        uuid(&[
+            30,
+            bytes.fold(0, |mixed, byte| dice(&[mixed, u64::from(byte)])),
+        ])
+    }
+
+    pub(crate) fn image(&self, number: u64) -> String {
         match number {
             0 => format!(
                 "images.internal/shop/{}:1.{}.{}",
@@ -298,12 +307,12 @@ impl App {
     }
 }
 
-fn node(number: u64) -> String {
+pub(crate) fn node(number: u64) -> String {
     format!("node-{:04}", number % NODES)
 }
 
 /// So many seconds after the first of November 2026, in RFC 3339.
-fn time(seconds: u64) -> String {
+pub(crate) fn time(seconds: u64) -> String {
     let (day, of_day) = (seconds / 86_400, seconds % 86_400);
     let (hour, minute, second) = (of_day / 3_600, of_day / 60 % 60, of_day % 60);
     format!(
@@ -313,7 +322,7 @@ fn time(seconds: u64) -> String {
     )
 }
 
-fn put(out: &mut String, text: std::fmt::Arguments<'_>) {
+pub(crate) fn put(out: &mut String, text: std::fmt::Arguments<'_>) {
     // Writing into a String cannot fail.
     let _ = out.write_fmt(text);
 }
