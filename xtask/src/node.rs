@@ -18,7 +18,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, ExitStatus};
 use std::time::Duration;
-use supplies::Supplies;
+use supplies::{Host, Supplies};
 
 pub(crate) use machine::obstacle;
 
@@ -118,7 +118,7 @@ pub(crate) fn run(workspace: &Workspace, command: &NodeCommand) -> Result<ExitCo
 
 fn up(workspace: &Workspace, places: &Places, keep: bool) -> Result<ExitCode> {
     require_machine(workspace)?;
-    let supplies = Supplies::gather(workspace)?;
+    let supplies = Supplies::gather(workspace, Host::Take)?;
     let mut up = places.script(workspace, "up.sh");
     up.args(keep.then_some("--keep")).args(&supplies.images);
     succeed(&mut up)?;
@@ -153,10 +153,14 @@ pub(crate) fn test(workspace: &Workspace, args: &TestArgs) -> Result<ExitCode> {
     require_machine(workspace)?;
     let places = Places::of(workspace);
     if !args.no_build {
-        supplies::build_host(workspace)?;
         programs::guests(workspace)?;
     }
-    let supplies = Supplies::gather(workspace)?;
+    let host = if args.no_build {
+        Host::Take
+    } else {
+        Host::Build
+    };
+    let supplies = Supplies::gather(workspace, host)?;
     let programs = suite::build(workspace)?;
 
     let watch = Stopwatch::start();

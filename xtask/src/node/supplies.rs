@@ -1,6 +1,7 @@
 //! What a node is started with: programs, images, and the host under test.
 
 use super::Places;
+use crate::image;
 use crate::workspace::Workspace;
 use anyhow::{Context, Result, ensure};
 use kybern_testcluster::Component;
@@ -21,6 +22,18 @@ const COMPONENTS: [Component; 11] = [
     Component::Helm,
 ];
 
+/// Tag of the image that upgrades go to.
+const NEXT: &str = "next";
+
+/// Whether the host is built first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Host {
+    /// Its images are built from the checkout: one as it is released, one that upgrades go to.
+    Build,
+    /// Its images are taken as they were last built.
+    Take,
+}
+
 /// Everything built.
 #[derive(Debug)]
 pub(super) struct Supplies {
@@ -28,19 +41,23 @@ pub(super) struct Supplies {
     pub(super) programs: PathBuf,
     /// Archives of the images to load.
     pub(super) images: Vec<PathBuf>,
-    /// The host, as it lies in the image.
+    /// The host as it lies in the image, once it has been built: static, so it runs here too.
     pub(super) kybern: Option<PathBuf>,
 }
 
 impl Supplies {
     /// Finds or builds all of it.
-    pub(super) fn gather(workspace: &Workspace) -> Result<Self> {
+    pub(super) fn gather(workspace: &Workspace, host: Host) -> Result<Self> {
+        let programs = link_programs(workspace)?;
         let mut images = own_images(workspace)?;
-        images.extend(host_images(workspace)?);
+        images.extend(match host {
+            Host::Build => image::build(workspace, &[NEXT])?,
+            Host::Take => built_images(workspace),
+        });
         Ok(Self {
-            programs: link_programs(workspace)?,
+            programs,
             images,
-            kybern: None,
+            kybern: image::program(workspace).ok(),
         })
     }
 }
@@ -81,24 +98,10 @@ fn own_images(workspace: &Workspace) -> Result<Vec<PathBuf>> {
     Ok(lines.lines().map(PathBuf::from).collect())
 }
 
-/// The host's images, if they have been built.
-fn host_images(workspace: &Workspace) -> Result<Vec<PathBuf>> {
+/// The host's images, those that there are.
+fn built_images(workspace: &Workspace) -> Vec<PathBuf> {
     let folder = workspace.cache.join("image");
-    let Ok(entries) = std::fs::read_dir(&folder) else {
-        return Ok(Vec::new());
-    };
-    let mut archives = Vec::new();
-    for entry in entries {
-        let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "tar") {
-            archives.push(path);
-        }
-    }
-    archives.sort();
-    Ok(archives)
-}
-
-/// Builds the host's images.
-pub(super) fn build_host(_workspace: &Workspace) -> Result<()> {
-    Ok(())
+    let names = ["kybern.tar".to_owned(), format!("kybern-{NEXT}.tar")];
+    let archives = names.iter().map(|name| folder.join(name));
+    archives.filter(|archive| archive.is_file()).collect()
 }

@@ -83,7 +83,10 @@ impl Scene {
             .into_iter()
             .filter(is_deployment)
             .find(|write| write.received > requests[from].received)
-            .context("a write is in the log")?;
+            .with_context(|| {
+                let name = &self.release.name;
+                format!("none of {name} wrote it: another host serves the same AppService")
+            })?;
         between(&requests[from], &first)
     }
 
