@@ -25,6 +25,7 @@ mod machine;
 mod machine_tests;
 mod observe;
 mod protocol;
+mod replay;
 mod state;
 
 use std::time::Duration;
@@ -33,6 +34,7 @@ use kybern_table::TableDef;
 
 pub use driver::watch;
 pub use observe::{NoObserver, Observation, Phase, WatchObserver};
+pub use replay::{Replay, ReplayError};
 
 /// Which objects of the kind are kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -149,7 +149,7 @@ mod tests {
         let index = kybern_table::Index::Name;
         let version = |name: &str| {
             let rows = view.lookup(&index, &format!("n/{name}"));
-            rows.first().and_then(kybern_table::Row::resource_version)
+            rows.first().map(kybern_table::Row::resource_version)
         };
         assert_eq!(
             [version("a"), version("b"), version("c")],
@@ -159,8 +159,8 @@ mod tests {
 
     #[test]
     fn what_would_open_the_watch_again_is_an_error() {
-        let gone =
-            r#"{"type":"ERROR","object":{"kind":"Status","code":410,"reason":"Expired"}}"#.to_owned();
+        let gone = r#"{"type":"ERROR","object":{"kind":"Status","code":410,"reason":"Expired"}}"#
+            .to_owned();
         for bad in [gone, "{}".to_owned(), line("ADDED", "a", 1) + "x"] {
             let mut replay = Replay::new(&maps(), &WatchConfig::default());
             replay.push(format!("{bad}\n").as_bytes());
