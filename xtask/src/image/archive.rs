@@ -31,8 +31,9 @@ pub(super) fn describe(archive: &Path) -> Result<()> {
         println!("  {label:<11} {value}");
     }
     let mut compressed = 0;
-    for layer in manifest["layers"].as_array().into_iter().flatten() {
-        compressed += layer["size"].as_u64().unwrap_or(0);
+    let layers = manifest.get("layers").and_then(Value::as_array);
+    for layer in layers.into_iter().flatten() {
+        compressed += layer.get("size").and_then(Value::as_u64).unwrap_or(0);
         let listed = list(&read(archive, &blob(text(layer, "/digest"))?)?)?;
         for line in listed.lines() {
             println!("  file        {line}");
