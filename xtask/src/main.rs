@@ -40,7 +40,7 @@ enum Command {
     /// What CI runs: format, lints, docs, dependency policy, tests.
     Ci(ci::CiArgs),
     /// Runs benchmarks.
-    Bench,
+    Bench(bench::BenchArgs),
     /// A throw-away control plane.
     #[command(subcommand)]
     Cluster(cluster::ClusterCommand),
@@ -73,7 +73,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Demo(args) => demo::run(&workspace, &args)?,
         Command::Test(args) => test::run(&workspace, &args)?,
         Command::Ci(args) => return ci::run(&workspace, &args),
-        Command::Bench => bench::run(&workspace)?,
+        Command::Bench(args) => bench::run(&workspace, &args)?,
         Command::Cluster(command) => return cluster::run(&workspace, &command),
         Command::Node(command) => return node::run(&workspace, &command),
         Command::Guests => {

@@ -1,0 +1,92 @@
+//! The command line.
+
+use crate::systems::System;
+use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+
+/// Measures Kybern and its peers.
+#[derive(Debug, Parser)]
+#[command(
+    name = "kybern-bench",
+    subcommand_negates_reqs = true,
+    args_conflicts_with_subcommands = true
+)]
+pub(crate) struct Args {
+    /// What is measured, when this process is it.
+    #[command(subcommand)]
+    pub(crate) subject: Option<Subject>,
+    #[command(flatten)]
+    pub(crate) options: Options,
+}
+
+/// What to measure, and how.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Only this benchmark; all unless told.
+    pub(crate) name: Option<String>,
+    /// One JSON object for each line, and nothing else, on standard output.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// A thousand objects, one round, no waiting: whether it runs, not how fast.
+    #[arg(long)]
+    pub(crate) quick: bool,
+    /// Rounds; figures are medians over them. 5 unless told.
+    #[arg(long)]
+    pub(crate) rounds: Option<usize>,
+    /// Objects; 100,000 unless told.
+    #[arg(long)]
+    pub(crate) objects: Option<u64>,
+    /// Only these systems; all that can run unless told.
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) systems: Vec<System>,
+    /// The peer program of kube-rs; without it its systems are left out.
+    #[arg(long)]
+    pub(crate) kube_rs: Option<PathBuf>,
+    /// The peer program of Go informers; without it its systems are left out.
+    #[arg(long)]
+    pub(crate) go_informer: Option<PathBuf>,
+}
+
+/// What a child process is. Peers understand the same words.
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum Subject {
+    /// Reads a recorded watch into the store and says what it cost.
+    #[command(hide = true)]
+    Ingest {
+        /// The system, for peers that have several.
+        system: String,
+        /// The recording.
+        recording: PathBuf,
+        /// Objects in it.
+        objects: usize,
+    },
+    /// Keeps pods in memory and answers to lines on standard input.
+    #[command(hide = true)]
+    Cache {
+        /// The system, for peers that have several.
+        system: String,
+        /// URL of the API server.
+        server: String,
+    },
+}
+
+impl Options {
+    /// Objects to measure with.
+    pub(crate) fn objects(&self) -> u64 {
+        self.objects
+            .unwrap_or(if self.quick { 1_000 } else { 100_000 })
+    }
+
+    /// Rounds to take medians over.
+    pub(crate) fn rounds(&self) -> usize {
+        self.rounds.unwrap_or(if self.quick { 1 } else { 5 }).max(1)
+    }
+
+    /// `pods_100k`.
+    pub(crate) fn pods(&self) -> String {
+        match self.objects() {
+            all if all % 1_000 == 0 => format!("pods_{}k", all / 1_000),
+            all => format!("pods_{all}"),
+        }
+    }
+}
