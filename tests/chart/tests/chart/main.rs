@@ -4,7 +4,6 @@
 //! `KYBERN_BLESS=1`, for a reviewer to read.
 #![expect(
     clippy::unwrap_used,
-    clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
     reason = "a test stops at what it did not expect, its helpers too"
