@@ -1,4 +1,9 @@
 //! A definition from types: its text, and what is refused without an API server.
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test stops at what it did not expect, its helpers too"
+)]
 
 use kybern_sdk::testing::Situation;
 use kybern_sdk::{
