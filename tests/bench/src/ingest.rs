@@ -14,8 +14,7 @@
 //! JSON value, most of it allocation.
 //!
 //! *Limit.* zstd's compression: about 2.5 microseconds for each KB of body at level 3 with a
-//! dictionary, which is more than all else together. Without it, one pass over the JSON at about 1
-//! GB/s.
+//! dictionary (16 for 6.7 KB were measured). Without it, one pass over the JSON.
 
 use crate::args::Options;
 use crate::child::Child;
