@@ -85,7 +85,7 @@ impl Options {
     /// `pods_100k`.
     pub(crate) fn pods(&self) -> String {
         match self.objects() {
-            all if all % 1_000 == 0 => format!("pods_{}k", all / 1_000),
+            all if all.is_multiple_of(1_000) => format!("pods_{}k", all / 1_000),
             all => format!("pods_{all}"),
         }
     }

@@ -47,7 +47,7 @@ impl Deployments {
                 created = time(app.release * 3_600),
             ),
         );
-        let ready = if app.release % 20 == 0 {
+        let ready = if app.release.is_multiple_of(20) {
             REPLICAS - 1
         } else {
             REPLICAS

@@ -42,7 +42,11 @@ impl Nodes {
                 free = cores * 4_000_000 - 600_000,
             ),
         );
-        let ready = if chance % 100 == 0 { "False" } else { "True" };
+        let ready = if chance.is_multiple_of(100) {
+            "False"
+        } else {
+            "True"
+        };
         for (kind, status, reason, message) in [
             (
                 "MemoryPressure",
