@@ -264,11 +264,12 @@ impl Controller {
             if let Some(key) = &key
                 && let Outcome::Active { releasing, .. } = &mut outcome
             {
-                *releasing = match releases.progress(registration.name(), key) {
+                let problem = match releases.progress(registration.name(), key) {
                     Some(Progress::Released) => None,
-                    Some(Progress::Failing(problem)) => Some((dropped.clone(), Some(problem))),
-                    Some(Progress::Running) | None => Some((dropped.clone(), None)),
+                    Some(Progress::Failing(problem)) => Some(Some(problem)),
+                    Some(Progress::Running) | None => Some(None),
                 };
+                *releasing = problem.map(|problem| Box::new((dropped.clone(), problem)));
             }
             next = next.or(&outcome);
             let reported = self.report(registration, &outcome).await;

@@ -84,6 +84,7 @@ pub(crate) fn recorded(status: &PluginStatus, resources: &[Gvk], written: &[Gvk]
 mod tests {
     use super::*;
     use serde_json::json;
+    use std::slice::from_ref;
 
     fn registration() -> Registration {
         serde_json::from_value(json!({
@@ -120,7 +121,7 @@ mod tests {
         let status = registration().status;
         let kept = Gvk::new("g", "v2", "Kept");
         let map = Gvk::new("", "v1", "ConfigMap");
-        assert!(recorded(&status, &[kept.clone()], &[map.clone()]));
+        assert!(recorded(&status, from_ref(&kept), from_ref(&map)));
         assert!(!recorded(&status, &[kept], &[Gvk::new("", "v1", "Pod")]));
         assert!(!recorded(&status, &[Gvk::new("g", "v1", "New")], &[map]));
     }

@@ -31,13 +31,7 @@ impl Next {
         if self != Self::OnChange {
             return self;
         }
-        let (Outcome::Broken(problem)
-        | Outcome::Releasing(problem)
-        | Outcome::Active {
-            releasing: Some((_, Some(problem))),
-            ..
-        }) = outcome
-        else {
+        let Some(problem) = outcome.problem() else {
             return self;
         };
         match (problem, outcome) {

@@ -34,7 +34,7 @@ pub(crate) enum Outcome {
         /// What is wrong with the source now, while the last good version goes on.
         degraded: Option<Problem>,
         /// Kinds of before that are still to be let go of, and what is in the way.
-        releasing: Option<(Dropped, Option<Problem>)>,
+        releasing: Option<Box<(Dropped, Option<Problem>)>>,
     },
     /// It is being deleted, and something is in the way.
     Releasing(Problem),
@@ -50,6 +50,16 @@ impl Outcome {
                 resources, written, ..
             } => dropped::recorded(&registration.status, resources, written),
             Self::Broken(_) | Self::Releasing(_) => true,
+        }
+    }
+
+    /// What is in the way of it, or of what it lets go of.
+    pub(crate) fn problem(&self) -> Option<&Problem> {
+        match self {
+            Self::Broken(problem) | Self::Releasing(problem) => Some(problem),
+            Self::Active { releasing, .. } => releasing
+                .as_deref()
+                .and_then(|(_, problem)| problem.as_ref()),
         }
     }
 }
@@ -155,7 +165,7 @@ fn status(registration: &Registration, outcome: &Outcome, now: jiff::Timestamp) 
             });
             resources = in_charge.iter().map(dropped::entry).collect();
             written = may_write.iter().map(dropped::entry).collect();
-            if let Some((left, problem)) = releasing {
+            if let Some((left, problem)) = releasing.as_deref() {
                 resources.extend(left.resources.iter().map(dropped::entry));
                 written.extend(left.written.iter().map(dropped::entry));
                 let names = left.names();
@@ -277,7 +287,7 @@ mod tests {
                 resources: vec![lost.clone()],
                 written: vec![],
             };
-            *releasing = Some((left, Some(Problem::new("WriteRefused", "no"))));
+            *releasing = Some(Box::new((left, Some(Problem::new("WriteRefused", "no")))));
         }
         let held = status(&registration(json!({})), &outcome, now);
         assert_eq!(held.resources.last(), Some(&dropped::entry(&lost)));

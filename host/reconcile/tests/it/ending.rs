@@ -3,6 +3,7 @@
 use crate::world::{World, cr};
 use serde_json::json;
 use std::time::Duration;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 /// Longer than any grace.
@@ -41,13 +42,15 @@ async fn a_pass_under_way_at_shutdown_is_finished() {
 async fn unregistering_ends_when_the_run_drops_a_pass_that_does_not() {
     let mut world = with_a_pass(FOR_EVER).await;
     let engine = world.engine.clone();
-    let waiting = tokio::spawn(async move { engine.unregister("reg").await });
+    let mut waiting = JoinSet::new();
+    waiting.spawn(async move { engine.unregister("reg").await });
     tokio::time::sleep(Duration::from_secs(60)).await;
-    assert!(!waiting.is_finished(), "its pass is under way");
+    assert!(waiting.try_join_next().is_none(), "its pass is under way");
     world.stop().await;
-    timeout(Duration::from_secs(60), waiting)
+    timeout(Duration::from_secs(60), waiting.join_next())
         .await
         .expect("unregister returns")
+        .expect("it was started")
         .unwrap();
     assert_eq!(world.engine.metrics().running, 0);
 }
