@@ -1,6 +1,6 @@
 // Command informer keeps pods in a shared informer of client-go, as a peer of the bench memory.
 //
-// `informer cache SYSTEM URL` answers each line on its standard input with one line, as
+// `informer be-cache SYSTEM URL` answers each line on its standard input with one line, as
 // tests/bench/src/child.rs says. Everything is at its default: the garbage collector, streaming
 // lists, JSON (the bench's server has nothing else; the objects in memory are the same).
 package main
@@ -34,8 +34,8 @@ func main() {
 }
 
 func run(args []string) error {
-	if len(args) != 3 || args[0] != "cache" {
-		return errors.New("usage: informer cache SYSTEM URL")
+	if len(args) != 3 || args[0] != "be-cache" {
+		return errors.New("usage: informer be-cache SYSTEM URL")
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()

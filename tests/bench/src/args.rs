@@ -47,11 +47,11 @@ pub(crate) struct Options {
     pub(crate) go_informer: Option<PathBuf>,
 }
 
-/// What a child process is. Peers understand the same words.
+/// What a child process is, in words that are no benchmark's name. Peers understand the same.
 #[derive(Clone, Debug, Subcommand)]
 pub(crate) enum Subject {
     /// Reads a recorded watch into the store and says what it cost.
-    #[command(hide = true)]
+    #[command(name = "be-ingest", hide = true)]
     Ingest {
         /// The system, for peers that have several.
         system: String,
@@ -61,7 +61,7 @@ pub(crate) enum Subject {
         objects: usize,
     },
     /// Keeps pods in memory and answers to lines on standard input.
-    #[command(hide = true)]
+    #[command(name = "be-cache", hide = true)]
     Cache {
         /// The system, for peers that have several.
         system: String,

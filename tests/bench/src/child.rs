@@ -1,10 +1,10 @@
 //! A system under measurement, in a process of its own.
 //!
 //! # Contract
-//! `PROGRAM cache SYSTEM URL` answers each line on its standard input with one line: `wait
+//! `PROGRAM be-cache SYSTEM URL` answers each line on its standard input with one line: `wait
 //! NAMESPACE/NAME RESOURCE_VERSION` once its cache shows that pod at that version or later,
 //! `settle` once it has built what it keeps beside the objects, `budget` with what it knows about
-//! its bytes. It ends when its input does. `PROGRAM ingest SYSTEM FILE OBJECTS` answers by itself.
+//! its bytes. It ends when its input does. `PROGRAM be-ingest SYSTEM FILE OBJECTS` answers by itself.
 
 use crate::systems::Runnable;
 use anyhow::{Context, Result, bail, ensure};

@@ -55,7 +55,7 @@ pub(crate) fn run(options: &Options, report: &mut Report) -> Result<()> {
     let systems = runnable(&SYSTEMS, options)?;
     report.note(&format!("{NAME}: {objects} events, {bytes} bytes"));
     let events = f64::from(u32::try_from(objects).context("too many objects")?);
-    let words = ["ingest", &path.to_string_lossy(), &objects.to_string()];
+    let words = ["be-ingest", &path.to_string_lossy(), &objects.to_string()];
     let mut samples: Vec<(Vec<f64>, Vec<f64>)> =
         systems.iter().map(|_| Default::default()).collect();
     for round in 1..=options.rounds() {

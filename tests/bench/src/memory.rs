@@ -124,7 +124,7 @@ fn measure(
     let rest = Duration::from_millis(if options.quick { 300 } else { 30_000 });
     let objects = u32::try_from(options.objects()).context("too many objects")?;
     let server = Server::start(World::new(options.objects()))?;
-    let child = Child::start(runnable, &["cache", &server.url()])?;
+    let child = Child::start(runnable, &["be-cache", &server.url()])?;
     let empty = empty(runnable, rest / 10)?;
     let mut subject = Subject { child, empty, rest };
     let per_object = |resident: Resident| (resident.now - empty) / f64::from(objects);
@@ -160,7 +160,7 @@ fn measure(
 /// Resident bytes of the same program when there are no pods.
 fn empty(runnable: &Runnable, rest: Duration) -> Result<f64> {
     let server = Server::start(World::new(0))?;
-    let mut child = Child::start(runnable, &["cache", &server.url()])?;
+    let mut child = Child::start(runnable, &["be-cache", &server.url()])?;
     child.ask("settle")?;
     pass(rest);
     let resident = child.resident()?;

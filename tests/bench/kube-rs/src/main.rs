@@ -32,13 +32,13 @@ fn main() -> Result<()> {
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     let kind = ApiResource::from_gvk(&GroupVersionKind::gvk("", "v1", "Pod"));
     match words[..] {
-        ["ingest", "kube-rs-typed", file, objects] => ingest::<Pod>((), file, objects.parse()?),
-        ["ingest", "kube-rs-dynamic", file, objects] => {
+        ["be-ingest", "kube-rs-typed", file, objects] => ingest::<Pod>((), file, objects.parse()?),
+        ["be-ingest", "kube-rs-dynamic", file, objects] => {
             ingest::<DynamicObject>(kind, file, objects.parse()?)
         }
-        ["cache", "kube-rs-typed", url] => cache::<Pod>((), url),
-        ["cache", "kube-rs-dynamic", url] => cache::<DynamicObject>(kind, url),
-        _ => bail!("usage: ingest SYSTEM FILE OBJECTS | cache SYSTEM URL"),
+        ["be-cache", "kube-rs-typed", url] => cache::<Pod>((), url),
+        ["be-cache", "kube-rs-dynamic", url] => cache::<DynamicObject>(kind, url),
+        _ => bail!("usage: be-ingest SYSTEM FILE OBJECTS | be-cache SYSTEM URL"),
     }
 }
 
