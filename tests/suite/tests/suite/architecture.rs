@@ -220,10 +220,12 @@ fn every_crate_of_the_host_and_its_guests_has_a_rule() {
     let free = [
         "kybern",
         "kybern-arrow-guest",
+        "kybern-bench",
         "kybern-chart-tests",
         "kybern-evil",
         "kybern-node-tests",
         "kybern-sdk-macros",
+        "kybern-seed",
         "kybern-suite",
         "kybern-testcluster",
         IGNORED,
