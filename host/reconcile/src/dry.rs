@@ -5,7 +5,7 @@ use crate::finding::Finding;
 use crate::finish::wanted_status;
 use crate::key::CrKey;
 use crate::pass::{self, Located};
-use crate::planning;
+use crate::planning::{self, Unplanned};
 use crate::report::{DryPass, Ending, Verdict};
 use crate::sensing;
 use crate::shared::Shared;
@@ -95,7 +95,10 @@ pub(crate) async fn run(shared: &Shared, key: &CrKey) -> Result<DryPass, EngineE
                 );
             }
         }
-        Err(offences) => {
+        Err(Unplanned::TooOld(expired)) => {
+            dry.ending = Finding::not_ready(expired.to_string()).ending;
+        }
+        Err(Unplanned::Offences(offences)) => {
             dry.ending = Finding::of_offences(&offences).ending;
             dry.offences = offences.into_iter().map(|o| o.message).collect();
         }

@@ -86,9 +86,8 @@ impl Engine {
             .write()
             .insert(Arc::clone(&name), registered);
         shared.queue.lock().open(&name, limit);
-        let snapshot = shared.deps.reader.snapshot();
-        shared.add_all(&name, &snapshot, Priority::StartUp);
-        shared.add_rivals(&name, active, &snapshot);
+        shared.add_all(&name, Priority::StartUp);
+        shared.add_rivals(&name, active);
     }
 
     /// Takes a registration away; returns when its last pass has ended. Nothing is written: see
@@ -113,8 +112,7 @@ impl Engine {
         shared.reports.lock().retain(|key, _| key.plugin != name);
         shared.metrics.lock().remove(&*name);
         if let Some(removed) = removed {
-            let snapshot = shared.deps.reader.snapshot();
-            shared.add_rivals(&name, &removed.active, &snapshot);
+            shared.add_rivals(&name, &removed.active);
         }
         shared.awaited.lock().retain(|_, keys| {
             keys.retain(|key| key.plugin != name);
@@ -135,7 +133,7 @@ impl Engine {
         let mut seen = snapshot.sequence();
         let plugins: Vec<Arc<str>> = shared.registry.read().keys().cloned().collect();
         for plugin in plugins {
-            shared.add_all(&plugin, &snapshot, Priority::StartUp);
+            shared.add_all(&plugin, Priority::StartUp);
         }
         drop(snapshot);
         loop {

@@ -7,7 +7,7 @@ use crate::key::name_key;
 use crate::memory::{Memory, Settled};
 use crate::owner::{inventory, provably_ours};
 use crate::pass::{Context, Outcome};
-use crate::planning::{self, Planned};
+use crate::planning::{self, Planned, Unplanned};
 use crate::prune;
 use crate::report::{ApplyReason, Ending, Verdict};
 use crate::shared::Shared;
@@ -38,7 +38,10 @@ pub(crate) async fn follow(
     );
     let planned = match planned {
         Ok(planned) => planned,
-        Err(offences) => {
+        Err(Unplanned::TooOld(expired)) => {
+            return Outcome::of(Finding::not_ready(expired.to_string()));
+        }
+        Err(Unplanned::Offences(offences)) => {
             actor.metrics.lock().refused += 1;
             return Outcome::of(Finding::of_offences(&offences));
         }
@@ -79,8 +82,12 @@ pub(crate) async fn follow(
     outcome.finding = Finding::of_acted(&acted);
     for (target, _) in &acted.problems {
         // What was remembered of a child in trouble may not hold any more.
-        if let Some(row) = crate::owner::find(&cx.snapshot, target) {
-            memory.children.remove(row.uid().as_ref());
+        match crate::owner::find(&cx.snapshot, target) {
+            Ok(Some(row)) => {
+                memory.children.remove(row.uid().as_ref());
+            }
+            Ok(None) => {}
+            Err(_) => memory.children.clear(),
         }
     }
     if complete && planned.checked.children == Children::Complete {
@@ -146,16 +153,24 @@ async fn let_go(
     if !finalizer::has(&cx.object, &finalizer) || (!cx.row.deleting() && planned.out_of_reach()) {
         return Ok(());
     }
-    let snapshot = shared.deps.reader.snapshot();
-    let left: Vec<String> = inventory(&snapshot, active, &cx.owner)
+    let reader = &shared.deps.reader;
+    let (children, current) = reader.read(|snapshot| {
+        let children = inventory(snapshot, active, &cx.owner)?;
+        let named = children
+            .into_iter()
+            .map(|child| (crate::owner::child_ref(snapshot, &child), child));
+        let current = crate::owner::find(snapshot, &cx.owner.object())?;
+        Ok((named.collect::<Vec<_>>(), current))
+    });
+    let left: Vec<String> = children
         .into_iter()
-        .filter(|child| {
+        .filter(|(_, child)| {
             !cx.owner.reaches(child.row.namespace().unwrap_or_default())
                 && provably_ours(&child.row, &cx.owner)
                 && (child.row.deleting()
                     || !matches!(prune::verdict(child, &cx.owner), Verdict::Kept))
         })
-        .map(|child| crate::owner::child_ref(&snapshot, &child).to_string())
+        .map(|(name, _)| name.to_string())
         .collect();
     if !left.is_empty() {
         if !cx.row.deleting() {
@@ -165,7 +180,7 @@ async fn let_go(
         return Err(Finding::waiting("Deleting", message, Retry::Poll));
     }
     // The CR may have changed since the pass began; the patch names the state that it is for.
-    let current = crate::owner::find(&snapshot, &cx.owner.object())
+    let current = current
         .filter(|row| row.uid() == cx.owner.uid)
         .map_or_else(|| cx.object.clone(), |row| row.value());
     let Some(patch) = finalizer::remove(&current, &finalizer) else {
@@ -181,8 +196,9 @@ async fn let_go(
 
 /// Remembers that this pass fully succeeded, and on what.
 fn settle(shared: &Shared, cx: &Context, memory: &mut Memory, mut now: Settled) {
-    let snapshot = shared.deps.reader.snapshot();
-    now.extras = inventory(&snapshot, cx.active(), &cx.owner)
+    let reader = &shared.deps.reader;
+    now.extras = reader
+        .read(|snapshot| inventory(snapshot, cx.active(), &cx.owner))
         .into_iter()
         .map(|child| child.row.uid().into_owned())
         .filter(|uid| !memory.children.contains_key(uid))

@@ -4,7 +4,7 @@ use crate::active::{Active, Primary, table_of};
 use crate::key::CrKey;
 use crate::traits::ObjectRef;
 use kybern_interface::{Gvk, names};
-use kybern_table::{Index, KindKey, Row, Snapshot};
+use kybern_table::{Index, KindKey, Row, Snapshot, SnapshotTooOld};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -184,15 +184,19 @@ pub(crate) fn child_tables(snapshot: &Snapshot, active: &Active) -> Vec<KindKey>
 
 /// Everything that belongs to the CR: what it controls, and what its inventory label is on. One
 /// object that is watched in two versions counts once.
-pub(crate) fn inventory(snapshot: &Snapshot, active: &Active, owner: &Owner) -> Vec<Child> {
+pub(crate) fn inventory(
+    snapshot: &Snapshot,
+    active: &Active,
+    owner: &Owner,
+) -> Result<Vec<Child>, SnapshotTooOld> {
     let mut children: BTreeMap<String, Child> = BTreeMap::new();
     let label = Index::Label(names::PART_OF.to_owned());
     for table in child_tables(snapshot, active) {
         let Some(view) = snapshot.table(&table) else {
             continue;
         };
-        let controlled = view.lookup(&Index::Owner, &owner.uid);
-        let labelled = view.lookup(&label, &owner.part_of);
+        let controlled = view.lookup(&Index::Owner, &owner.uid)?;
+        let labelled = view.lookup(&label, &owner.part_of)?;
         for row in controlled.into_iter().chain(labelled) {
             let foreign = row
                 .owner_uid()
@@ -207,7 +211,7 @@ pub(crate) fn inventory(snapshot: &Snapshot, active: &Active, owner: &Owner) -> 
             }
         }
     }
-    children.into_values().collect()
+    Ok(children.into_values().collect())
 }
 
 /// Whether this host made the object a child of this CR: the label and the hash are on it, and it
@@ -236,15 +240,13 @@ pub(crate) fn child_ref(snapshot: &Snapshot, child: &Child) -> ObjectRef {
 }
 
 /// The row of an object, if its table is there and it exists.
-pub(crate) fn find(snapshot: &Snapshot, target: &ObjectRef) -> Option<Row> {
-    snapshot
-        .table(&table_of(&target.gvk))?
-        .lookup(
-            &Index::Name,
-            &crate::key::name_key(&target.namespace, &target.name),
-        )
-        .into_iter()
-        .next()
+pub(crate) fn find(snapshot: &Snapshot, target: &ObjectRef) -> Result<Option<Row>, SnapshotTooOld> {
+    let Some(view) = snapshot.table(&table_of(&target.gvk)) else {
+        return Ok(None);
+    };
+    let name = crate::key::name_key(&target.namespace, &target.name);
+    let found = view.lookup(&Index::Name, &name)?;
+    Ok(found.into_iter().next())
 }
 
 #[cfg(test)]

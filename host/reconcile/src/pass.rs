@@ -122,11 +122,14 @@ pub(crate) fn locate(shared: &Shared, key: &CrKey) -> Located {
         let tables = missing.into_iter().map(|(table, _)| table).collect();
         return Located::NotReady(words.join("; "), tables);
     }
-    let row = snapshot.table(&key.table).and_then(|view| {
-        view.lookup(&Index::Name, &key.index_name())
-            .into_iter()
-            .next()
-    });
+    let rows = match snapshot.table(&key.table) {
+        Some(view) => view.lookup(&Index::Name, &key.index_name()),
+        None => Ok(Vec::new()),
+    };
+    let row = match rows {
+        Ok(rows) => rows.into_iter().next(),
+        Err(expired) => return Located::NotReady(expired.to_string(), Vec::new()),
+    };
     let Some(row) = row.filter(|row| registered.active.in_charge(&primary, row)) else {
         return Located::Gone;
     };

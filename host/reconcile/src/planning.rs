@@ -11,7 +11,7 @@ use crate::prune;
 use crate::report::{Step, Verdict};
 use crate::traits::ObjectRef;
 use kybern_interface::{Children, Deletion, Plan, names};
-use kybern_table::{KindKey, Row, Snapshot, TableState};
+use kybern_table::{KindKey, Row, Snapshot, SnapshotTooOld, TableState};
 use std::collections::BTreeSet;
 
 /// A plan that has passed its checks, and what is to be done for it.
@@ -61,6 +61,21 @@ impl Planned {
     }
 }
 
+/// Why there is nothing to do for a plan.
+#[derive(Debug)]
+pub(crate) enum Unplanned {
+    /// The plan breaks rules.
+    Offences(Vec<Offence>),
+    /// The pass took too long: what is there can no longer be read as it was.
+    TooOld(SnapshotTooOld),
+}
+
+impl From<SnapshotTooOld> for Unplanned {
+    fn from(expired: SnapshotTooOld) -> Unplanned {
+        Unplanned::TooOld(expired)
+    }
+}
+
 /// Checks a plan and compares it with the snapshot.
 #[expect(clippy::too_many_arguments, reason = "the whole of a pass's facts")]
 pub(crate) fn plan(
@@ -72,16 +87,21 @@ pub(crate) fn plan(
     snapshot: &Snapshot,
     memory: &Memory,
     forced: bool,
-) -> Result<Planned, Vec<Offence>> {
-    let mut checked = check::check(plan, active, owner, &*deps.kinds, &deps.config.plan)?;
-    checked.deletes.retain(|(target, delete)| {
+) -> Result<Planned, Unplanned> {
+    let mut checked = check::check(plan, active, owner, &*deps.kinds, &deps.config.plan)
+        .map_err(Unplanned::Offences)?;
+    let mut deletes = Vec::new();
+    for (target, delete) in checked.deletes {
         // What is gone, or another by now, needs no delete; what nobody watches may be there.
         let watched = snapshot.table(&table_of(&target.gvk)).is_some();
         let uid = delete.target.uid.as_deref();
-        !watched
-            || find(snapshot, target)
-                .is_some_and(|row| Some(row.uid().as_ref()) == uid && !row.deleting())
-    });
+        let there = find(snapshot, &target)?
+            .is_some_and(|row| Some(row.uid().as_ref()) == uid && !row.deleting());
+        if !watched || there {
+            deletes.push((target, delete));
+        }
+    }
+    checked.deletes = deletes;
     let mut unwatched: Vec<KindKey> = checked
         .intents
         .iter()
@@ -101,21 +121,21 @@ pub(crate) fn plan(
         .iter()
         .filter(|intent| !deleting || intent.during_deletion)
         .map(|intent| {
-            let row = find(snapshot, &intent.target);
+            let row = find(snapshot, &intent.target)?;
             let remembered = row
                 .as_ref()
                 .and_then(|row| memory.children.get(row.uid().as_ref()));
             let live = row.as_ref().map(Row::value);
             let difference = diff::diff(intent, live.as_ref(), owner, &manager, remembered, forced);
-            Task {
+            Ok(Task {
                 intent: intent.clone(),
                 live,
                 difference,
-            }
+            })
         })
-        .collect();
+        .collect::<Result<_, SnapshotTooOld>>()?;
 
-    let inventory = inventory(snapshot, active, owner);
+    let inventory = inventory(snapshot, active, owner)?;
     let children = inventory.len();
     let named: BTreeSet<(String, String, String, String)> = checked
         .intents

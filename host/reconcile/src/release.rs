@@ -8,7 +8,7 @@ use crate::key::CrKey;
 use crate::owner::{Owner, child_ref, inventory, provably_ours};
 use crate::prune::is_precious;
 use kybern_interface::RemovalPolicy;
-use kybern_table::{Row, TableState};
+use kybern_table::{ChunkView, Row, TableState};
 
 /// What becomes of the CRs' finalizers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,19 +42,28 @@ pub(crate) async fn run(
                 .push(format!("{table} cannot be read now: its CRs are not known"));
             continue;
         }
-        for chunk in view.scan() {
-            for row in (0..chunk.len()).filter_map(|at| chunk.row(at)) {
-                let cr = Cr {
-                    deps,
-                    active,
-                    primary,
-                    row: &row,
-                };
-                let before = released.failures.len();
-                let owner = cr.children(policy, &mut released).await;
-                if finalizers == Finalizers::Remove && released.failures.len() == before {
-                    cr.finalizer(&owner, &mut released).await;
-                }
+        let rows = view.scan().and_then(|chunks| {
+            let rows = chunks.iter().map(ChunkView::rows);
+            rows.collect::<Result<Vec<_>, _>>()
+        });
+        let rows = match rows {
+            Ok(rows) => rows,
+            Err(expired) => {
+                released.failures.push(format!("{table}: {expired}"));
+                continue;
+            }
+        };
+        for row in rows.into_iter().flatten() {
+            let cr = Cr {
+                deps,
+                active,
+                primary,
+                row: &row,
+            };
+            let before = released.failures.len();
+            let owner = cr.children(policy, &mut released).await;
+            if finalizers == Finalizers::Remove && released.failures.len() == before {
+                cr.finalizer(&owner, &mut released).await;
             }
         }
     }
@@ -77,12 +86,17 @@ impl Cr<'_> {
         let key = CrKey::of(&plugin, &self.primary.table(), self.row);
         let owner = Owner::of(active, self.primary, &key, self.row);
         let actor = Actor::new(deps, active, &owner);
-        let snapshot = deps.reader.snapshot();
-        for child in inventory(&snapshot, active, &owner) {
+        let children = deps.reader.read(|snapshot| {
+            let children = inventory(snapshot, active, &owner)?;
+            let named = children
+                .into_iter()
+                .map(|child| (child_ref(snapshot, &child), child));
+            Ok(named.collect::<Vec<_>>())
+        });
+        for (target, child) in children {
             if !provably_ours(&child.row, &owner) {
                 continue;
             }
-            let target = child_ref(&snapshot, &child);
             let delete = policy == RemovalPolicy::DeleteChildren && !is_precious(&child.table);
             let result = if delete && child.row.deleting() {
                 continue;
@@ -102,7 +116,9 @@ impl Cr<'_> {
     async fn finalizer(&self, owner: &Owner, released: &mut Released) {
         let actor = Actor::new(self.deps, self.active, owner);
         let target = owner.object();
-        let current = crate::owner::find(&self.deps.reader.snapshot(), &target)
+        let reader = &self.deps.reader;
+        let current = reader
+            .read(|snapshot| crate::owner::find(snapshot, &target))
             .filter(|current| current.uid() == self.row.uid());
         let finalizer = self.active.finalizer();
         let patch = current.and_then(|current| finalizer::remove(&current.value(), &finalizer));

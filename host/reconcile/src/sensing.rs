@@ -125,7 +125,10 @@ pub(crate) fn unchanged(
         return false;
     }
     let mut found = 0usize;
-    for child in inventory(snapshot, active, owner) {
+    let Ok(children) = inventory(snapshot, active, owner) else {
+        return false;
+    };
+    for child in children {
         let uid = child.row.uid();
         match memory.children.get_mut(uid.as_ref()) {
             Some(baseline) => {

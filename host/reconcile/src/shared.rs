@@ -111,22 +111,26 @@ impl Shared {
     }
 
     /// Makes every CR of a registration due.
-    pub(crate) fn add_all(&self, plugin: &Arc<str>, snapshot: &Snapshot, priority: Priority) {
+    pub(crate) fn add_all(&self, plugin: &Arc<str>, priority: Priority) {
         let Some(registered) = self.registered(plugin) else {
             return;
         };
         for primary in &registered.active.primaries {
             let table = primary.table();
-            let Some(view) = snapshot.table(&table) else {
-                continue;
-            };
-            for chunk in view.scan() {
-                for row in (0..chunk.len()).filter_map(|at| chunk.row(at)) {
-                    if registered.active.in_charge(primary, &row) {
-                        let key = CrKey::of(plugin, &table, &row);
-                        self.know(&key, &row);
-                        self.queue.lock().add(&key, priority, Why::default());
+            let rows = self.deps.reader.read(|snapshot| {
+                let mut rows = Vec::new();
+                if let Some(view) = snapshot.table(&table) {
+                    for chunk in view.scan()? {
+                        rows.extend(chunk.rows()?);
                     }
+                }
+                Ok(rows)
+            });
+            for row in rows {
+                if registered.active.in_charge(primary, &row) {
+                    let key = CrKey::of(plugin, &table, &row);
+                    self.know(&key, &row);
+                    self.queue.lock().add(&key, priority, Why::default());
                 }
             }
         }
@@ -134,7 +138,7 @@ impl Shared {
     }
 
     /// Makes due the CRs of other registrations of the same kinds: who is in charge has changed.
-    pub(crate) fn add_rivals(&self, name: &Arc<str>, active: &Active, snapshot: &Snapshot) {
+    pub(crate) fn add_rivals(&self, name: &Arc<str>, active: &Active) {
         let same = |other: &Registered| {
             other.active.primaries.iter().any(|theirs| {
                 active.primaries.iter().any(|ours| {
@@ -150,7 +154,7 @@ impl Shared {
             .map(|(other, _)| Arc::clone(other))
             .collect();
         for rival in rivals {
-            self.add_all(&rival, snapshot, Priority::Resync);
+            self.add_all(&rival, Priority::Resync);
         }
     }
 
@@ -169,7 +173,7 @@ impl Shared {
                 *self.overruns.lock() += 1;
                 let plugins: Vec<Arc<str>> = self.registry.read().keys().cloned().collect();
                 for plugin in plugins {
-                    self.add_all(&plugin, &snapshot, Priority::Resync);
+                    self.add_all(&plugin, Priority::Resync);
                 }
                 // CRs that went meanwhile are in no table: their passes find them gone.
                 let keys: Vec<CrKey> = self.memories.lock().keys().cloned().collect();

@@ -2,7 +2,7 @@
 
 use datafusion::error::DataFusionError;
 use kybern_statement::StatementError;
-use kybern_table::KindKey;
+use kybern_table::{KindKey, SnapshotTooOld};
 
 /// A statement that was not answered.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -32,6 +32,10 @@ pub enum SqlError {
         /// Why.
         reason: String,
     },
+    /// The snapshot that the statement reads was held for too long. Trying again,
+    /// on a newer one, helps.
+    #[error("{0}: ask again on a newer snapshot")]
+    Expired(SnapshotTooOld),
     /// The statement ran into one of [`crate::SqlLimits`]. Trying again rarely helps.
     #[error("{message}")]
     Limit {
@@ -78,6 +82,9 @@ impl SqlError {
     pub(crate) fn execution(error: &DataFusionError) -> Self {
         let message = plain(error);
         match error.find_root() {
+            DataFusionError::External(cause) if let Some(expired) = cause.downcast_ref() => {
+                Self::Expired(*expired)
+            }
             DataFusionError::ResourcesExhausted(_) => Self::Limit {
                 message: format!(
                     "the statement needs more memory than it may have: {message}; read fewer rows or columns"

@@ -161,7 +161,7 @@ impl KeyLookup {
             .map(|(step, schema)| Compiled::new(step, schema, values, props))
             .collect::<Result<Vec<_>>>()?;
         let mut answer = Vec::new();
-        for batch in scan.batches() {
+        for batch in scan.batches()? {
             answer.push(
                 steps
                     .iter()

@@ -32,7 +32,7 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties,
 };
-use kybern_table::{ChunkView, Row, TableView, gather};
+use kybern_table::{ChunkView, Row, SnapshotTooOld, TableView, gather};
 
 use crate::lookup::{Lookup, lookups};
 use crate::source::{BoundSource, KindSource, Read};
@@ -120,31 +120,33 @@ impl RowScan {
     }
 
     /// The rows, in batches that are made as they are asked for.
-    pub(crate) fn batches(self: &Arc<Self>) -> Batches {
+    pub(crate) fn batches(self: &Arc<Self>) -> Result<Batches> {
         let input = match &self.lookup {
-            None => self.view.scan().into_iter().map(Input::Chunk).collect(),
+            None => {
+                let chunks = self.view.scan().map_err(too_old)?;
+                chunks.into_iter().map(Input::Chunk).collect()
+            }
             Some(lookup) => {
-                let rows: Vec<Row> = lookup
-                    .keys
-                    .iter()
-                    .flat_map(|key| self.view.lookup(&lookup.index, key))
-                    .collect();
+                let mut rows: Vec<Row> = Vec::new();
+                for key in &lookup.keys {
+                    rows.extend(self.view.lookup(&lookup.index, key).map_err(too_old)?);
+                }
                 rows.chunks(ROWS_AT_ONCE)
                     .map(|rows| Input::Rows(rows.to_vec()))
                     .collect()
             }
         };
-        Batches {
+        Ok(Batches {
             scan: Arc::clone(self),
             input,
             left: self.limit,
-        }
+        })
     }
 
     fn batch(&self, input: &Input) -> Result<Option<RecordBatch>> {
         let mut loaded = HashMap::new();
         input.load(&self.source, &self.tested, &mut loaded)?;
-        let mut keep = input.live();
+        let mut keep = input.live()?;
         if let Some(scope) = &self.scope {
             keep = self.test(scope, &loaded, keep)?;
         }
@@ -159,14 +161,11 @@ impl RowScan {
         let sparse = kept.saturating_mul(8) < keep.len();
         let columns: Vec<ArrayRef> = match (sparse, input) {
             (true, Input::Chunk(chunk)) => {
-                let rows: Vec<Row> = keep
-                    .values()
-                    .set_indices()
-                    .filter_map(|row| chunk.row(row))
-                    .collect();
-                if rows.len() != kept {
-                    return Err(internal_datafusion_err!("a live row has no handle"));
-                }
+                let rows = keep.values().set_indices().map(|row| {
+                    let row = chunk.row(row).map_err(too_old)?;
+                    row.ok_or_else(|| internal_datafusion_err!("a live row has no handle"))
+                });
+                let rows: Vec<Row> = rows.collect::<Result<_>>()?;
                 let mut found = HashMap::new();
                 Input::Rows(rows).load(&self.source, &self.projection, &mut found)?;
                 pick(&self.projection, &found)?
@@ -258,6 +257,11 @@ fn pick(columns: &[usize], loaded: &HashMap<usize, ArrayRef>) -> Result<Vec<Arra
         .collect()
 }
 
+/// A read of an expired snapshot, for [`crate::SqlError::Expired`].
+fn too_old(error: SnapshotTooOld) -> datafusion::error::DataFusionError {
+    datafusion::error::DataFusionError::External(Box::new(error))
+}
+
 /// Rows that are read together.
 enum Input {
     Chunk(ChunkView),
@@ -265,10 +269,13 @@ enum Input {
 }
 
 impl Input {
-    fn live(&self) -> BooleanArray {
+    fn live(&self) -> Result<BooleanArray> {
         match self {
-            Self::Chunk(chunk) => chunk.live(),
-            Self::Rows(rows) => BooleanArray::new(BooleanBuffer::new_set(rows.len()), None),
+            Self::Chunk(chunk) => chunk.live().map_err(too_old),
+            Self::Rows(rows) => {
+                let all = BooleanBuffer::new_set(rows.len());
+                Ok(BooleanArray::new(all, None))
+            }
         }
     }
 
@@ -291,7 +298,7 @@ impl Input {
                         Read::Fixed(column) => chunk.fixed(column),
                         Read::Path(path, of) => chunk.path(path, *of),
                     };
-                    loaded.insert(position, array);
+                    loaded.insert(position, array.map_err(too_old)?);
                 }
             }
             Self::Rows(rows) => {
@@ -425,7 +432,7 @@ impl ExecutionPlan for SnapshotScan {
 
     fn execute(&self, partition: usize, _: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let metrics = BaselineMetrics::new(&self.metrics, partition);
-        let batches = self.scan.batches().inspect(move |batch| {
+        let batches = self.scan.batches()?.inspect(move |batch| {
             if let Ok(batch) = batch {
                 metrics.record_output(batch.num_rows());
             }

@@ -59,6 +59,7 @@ fn of_store(config: &StoreConfig) -> Vec<Bound> {
         dictionary_after,
         log_entries,
         log_bytes,
+        pinned_bytes,
         cache_bytes,
         tombstones,
     } = config;
@@ -73,6 +74,7 @@ fn of_store(config: &StoreConfig) -> Vec<Bound> {
         ),
         is("log_entries", log_entries, "kybern_change_log_entries"),
         is("log_bytes", log_bytes, "kybern_change_log_bytes"),
+        is("pinned_bytes", pinned_bytes, "kybern_store_pinned_bytes"),
         is("cache_bytes", cache_bytes, "kybern_column_cache_bytes"),
         is("tombstones", tombstones, "kybern_table_tombstones"),
     ]

@@ -101,7 +101,8 @@ pub(crate) async fn run(args: ExplainArgs) -> anyhow::Result<ExitCode> {
     let primaries = active.primaries.clone();
     engine.register(active);
     for primary in primaries {
-        let found = crate::tables::row(&reader.snapshot(), &primary.table(), namespace, name);
+        let found =
+            reader.read(|snapshot| crate::tables::row(snapshot, &primary.table(), namespace, name));
         if found.is_some() {
             let pass = engine
                 .dry_pass(&args.plugin, &primary.gvk, namespace, name)

@@ -310,7 +310,12 @@ impl Controller {
     ) -> (Vec<Arc<Registration>>, Vec<(String, Problem)>) {
         let mut good = Vec::new();
         let mut broken = Vec::new();
-        for value in crate::tables::objects(snapshot, &plugin_table().key) {
+        let key = plugin_table().key;
+        let objects = crate::tables::objects(snapshot, &key).unwrap_or_else(|_| {
+            self.reader
+                .read(|newest| crate::tables::objects(newest, &key))
+        });
+        for value in objects {
             let class = value
                 .pointer("/spec/class")
                 .and_then(Value::as_str)

@@ -280,7 +280,9 @@ impl Means {
 
     /// The object as it is now.
     fn registration(&self) -> Option<Arc<Registration>> {
-        let row = crate::tables::row(&self.reader.snapshot(), &plugin_table().key, "", &self.name)?;
+        let row = self
+            .reader
+            .read(|snapshot| crate::tables::row(snapshot, &plugin_table().key, "", &self.name))?;
         let registration: Registration = serde_json::from_value(row.value()).ok()?;
         (identity(&registration).0 == self.uid).then(|| Arc::new(registration))
     }

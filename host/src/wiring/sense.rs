@@ -177,7 +177,7 @@ fn failure(query: &str, error: &SqlError) -> SenseError {
     let query = query.to_owned();
     let message = error.to_string();
     match error {
-        SqlError::NotReady { .. } => SenseError::NotReady(message),
+        SqlError::NotReady { .. } | SqlError::Expired(_) => SenseError::NotReady(message),
         SqlError::Limit { .. } => SenseError::Limit { query, message },
         SqlError::Internal { .. } => SenseError::Internal(message),
         _ => SenseError::Query { query, message },

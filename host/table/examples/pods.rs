@@ -180,8 +180,8 @@ fn snapshots(reader: &Reader) {
         let snapshot = reader.snapshot();
         let found = snapshot
             .table(&key())
-            .map(|view| view.lookup(&Index::Uid, &uid).len());
-        assert_eq!(found, Some(1));
+            .map(|view| view.lookup(&Index::Uid, &uid).map(|rows| rows.len()));
+        assert_eq!(found, Some(Ok(1)));
     }
     println!(
         "snapshot and look-up by uid: {:?}",

@@ -1,12 +1,13 @@
 //! One block of a table, open or sealed, and what a commit shows of it.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::bitmap::Bitmap;
 use crate::chunk::Chunk;
 use crate::delta::Delta;
 use crate::num::narrow;
 use crate::refer::RowRef;
+use crate::root::Pin;
 use crate::row::Row;
 use crate::shred::Shreds;
 
@@ -17,6 +18,8 @@ pub(crate) struct Block {
     pub(crate) rows: Rows,
     /// Columns that were built from the rows.
     pub(crate) shreds: Shreds,
+    /// Set when no later publication shows the block.
+    pub(crate) pin: OnceLock<Pin>,
 }
 
 /// Where a block's rows lie.
@@ -27,6 +30,14 @@ pub(crate) enum Rows {
 }
 
 impl Block {
+    pub(crate) fn new(rows: Rows, shreds: Shreds) -> Arc<Block> {
+        Arc::new(Block {
+            rows,
+            shreds,
+            pin: OnceLock::new(),
+        })
+    }
+
     /// A row that is live in some snapshot; none outside the block.
     pub(crate) fn row(&self, at: usize) -> Option<RowRef<'_>> {
         match &self.rows {
@@ -68,10 +79,7 @@ impl Slot {
     pub(crate) fn open(id: u32, born: u64, shreds: Shreds) -> Slot {
         Slot {
             id,
-            block: Arc::new(Block {
-                rows: Rows::Delta(Delta::default()),
-                shreds,
-            }),
+            block: Block::new(Rows::Delta(Delta::default()), shreds),
             len: 0,
             live: Bitmap::default(),
             live_rows: 0,

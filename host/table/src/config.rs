@@ -17,6 +17,9 @@ pub struct StoreConfig {
     pub log_entries: usize,
     /// Bytes that the log may keep alive, chunks that only it holds included.
     pub log_bytes: usize,
+    /// Bytes that only earlier snapshots and the log may keep alive. Over it the
+    /// oldest of them goes: a snapshot's next read fails, the log is shorter.
+    pub pinned_bytes: usize,
     /// Bytes of columns built from bodies (shredded paths) that are kept.
     pub cache_bytes: usize,
     /// Tombstones of each table.
@@ -32,6 +35,7 @@ impl Default for StoreConfig {
             dictionary_after: 4 << 20,
             log_entries: 65_536,
             log_bytes: 64 << 20,
+            pinned_bytes: 256 << 20,
             cache_bytes: 128 << 20,
             tombstones: 16_384,
         }

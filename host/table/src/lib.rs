@@ -31,10 +31,10 @@
 //!
 //! let snapshot = reader.snapshot();
 //! let view = snapshot.table(&pods).ok_or("not defined")?;
-//! let on_node = view.lookup(&Index::Path("spec.nodeName".parse()?), "n1");
+//! let on_node = view.lookup(&Index::Path("spec.nodeName".parse()?), "n1")?;
 //! assert_eq!(on_node[0].name(), "web-0");
-//! for chunk in view.scan() {
-//!     assert_eq!(chunk.fixed(&Column::Name).len(), chunk.live().len());
+//! for chunk in view.scan()? {
+//!     assert_eq!(chunk.fixed(&Column::Name)?.len(), chunk.live()?.len());
 //! }
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -71,6 +71,7 @@ mod merge;
 mod num;
 mod path;
 mod postings;
+mod publish;
 mod readset;
 mod record;
 mod refer;

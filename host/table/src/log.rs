@@ -87,6 +87,17 @@ impl Log {
         dropped.is_some()
     }
 
+    /// The oldest commit that is in the log.
+    pub(crate) fn oldest(&self) -> Option<Sequence> {
+        let inner = self.inner.read();
+        inner.commits.front().map(|commit| commit.sequence)
+    }
+
+    /// Bytes of row states and entries.
+    pub(crate) fn bytes(&self) -> usize {
+        self.inner.read().bytes
+    }
+
     /// The changes of the commits after `since` up to `until`.
     pub(crate) fn between(
         &self,

@@ -130,10 +130,7 @@ fn rewrite(slots: &mut Slots, group: &[Arc<Slot>], work: &mut Work) {
         born: work.number,
         bytes: chunk.bytes(),
         raw_bytes: chunk.bodies.raw_bytes(),
-        block: Arc::new(Block {
-            rows: Rows::Chunk(Box::new(chunk)),
-            shreds: work.shreds(),
-        }),
+        block: Block::new(Rows::Chunk(Box::new(chunk)), work.shreds()),
     });
     // The new positions are there before the old ones go.
     for (row, (position, born, entries)) in (0u16..=u16::MAX).zip(moved) {

@@ -15,7 +15,7 @@ use crate::postings::Position;
 use crate::record::Record;
 use crate::refer::RowRef;
 use crate::row::Row;
-use crate::version::Version;
+use crate::version::{Facts, Version};
 use crate::view::TableState;
 use crate::work::Work;
 
@@ -28,6 +28,7 @@ const DICTIONARY_BYTES: usize = 64 << 10;
 #[derive(Debug)]
 pub(crate) struct Slots {
     pub(crate) version: Version,
+    pub(crate) rows: usize,
     /// The block that takes new rows.
     open: Option<u32>,
     next: u32,
@@ -46,13 +47,16 @@ impl Slots {
         let (indexes, _) = Indexes::of(&def, None);
         Slots {
             version: Version {
-                def: Arc::new(def),
-                state: TableState::Loading,
+                facts: Arc::new(Facts {
+                    def: Arc::new(def),
+                    state: TableState::Loading,
+                    rows: 0,
+                    tombstones: 0,
+                }),
                 slots: Arc::default(),
                 indexes: Arc::new(indexes),
-                rows: 0,
-                tombstones: 0,
             },
+            rows: 0,
             open: None,
             next: 0,
             full: Vec::new(),
@@ -64,16 +68,24 @@ impl Slots {
 
     pub(crate) fn version(&self, state: TableState, tombstones: usize) -> Version {
         Version {
-            state,
-            tombstones,
+            facts: Arc::new(Facts {
+                def: Arc::clone(self.def()),
+                state,
+                rows: self.rows,
+                tombstones,
+            }),
             ..self.version.clone()
         }
+    }
+
+    fn def(&self) -> &Arc<TableDef> {
+        &self.version.facts.def
     }
 
     /// Takes a definition over; its new indexes are filled from all rows.
     pub(crate) fn redefine(&mut self, def: TableDef) {
         let mut def = normal(def);
-        let old = &self.version.def;
+        let old = self.def();
         let labels = old.label_keys.iter();
         let missing: Vec<String> = labels
             .filter(|key| !def.label_keys.contains(key))
@@ -96,7 +108,7 @@ impl Slots {
             });
         }
         self.version.indexes = Arc::new(indexes);
-        self.version.def = Arc::new(def);
+        Arc::make_mut(&mut self.version.facts).def = Arc::new(def);
     }
 
     /// The one live row with this key.
@@ -140,7 +152,7 @@ impl Slots {
         slot.len += 1;
         slot.live.push(true);
         slot.live_rows += 1;
-        self.version.rows += 1;
+        self.rows += 1;
         self.version
             .indexes
             .insert(&entries, Position { block: id, row });
@@ -166,7 +178,7 @@ impl Slots {
         if let Some(slot) = self.slot_mut(position.block) {
             slot.live.clear(at);
             slot.live_rows -= 1;
-            self.version.rows -= 1;
+            self.rows -= 1;
         }
         if sealed {
             self.sparse.insert(position.block);
@@ -200,7 +212,7 @@ impl Slots {
             let (Some(record), Ok(row)) = (delta.get(at), u16::try_from(at)) else {
                 continue;
             };
-            self.version.rows -= 1;
+            self.rows -= 1;
             self.push(Arc::clone(record), work);
             work.garbage.add(Garbage {
                 indexes: Arc::clone(&self.version.indexes),
@@ -220,7 +232,7 @@ impl Slots {
         self.sealed += slot.raw_bytes;
         if !self.codec.has_dictionary()
             && self.sealed >= work.config.dictionary_after
-            && !is_secret(&self.version.def)
+            && !is_secret(self.def())
         {
             let content = sample(slot, (self.sealed / 100).min(DICTIONARY_BYTES));
             let level = work.config.compression_level;
@@ -234,14 +246,11 @@ impl Slots {
             }
         }
         let chunk = builder.finish();
-        work.retired.push((slot.bytes, Arc::clone(&slot.block)));
+        work.retire(slot.bytes, &slot.block);
         if let Some(slot) = self.slot_mut(slot.id) {
             slot.bytes = chunk.bytes();
             slot.raw_bytes = chunk.bodies.raw_bytes();
-            slot.block = Arc::new(Block {
-                rows: Rows::Chunk(Box::new(chunk)),
-                shreds: work.shreds(),
-            });
+            slot.block = Block::new(Rows::Chunk(Box::new(chunk)), work.shreds());
         }
         self.sparse.insert(slot.id);
     }
@@ -261,7 +270,7 @@ impl Slots {
         let slots = Arc::make_mut(&mut self.version.slots);
         if let Ok(at) = slots.binary_search_by_key(&id, |slot| slot.id) {
             let slot = slots.remove(at);
-            work.retired.push((slot.bytes, Arc::clone(&slot.block)));
+            work.retire(slot.bytes, &slot.block);
         }
         self.sparse.remove(&id);
     }

@@ -11,7 +11,9 @@ use crate::row::Row;
 use crate::view::TableView;
 
 /// All tables at one sequence; never changes; cheap to clone. What it shows is
-/// kept in memory for as long as it, or a view of it, is held.
+/// kept in memory for as long as it, or a view of it, is held: until that takes
+/// more than [`crate::StoreConfig::pinned_bytes`]. Then the oldest snapshot
+/// expires, and its reads fail; they never show wrong rows.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     root: Arc<Root>,
@@ -33,7 +35,8 @@ pub struct RowChange {
     pub new: Option<Row>,
 }
 
-/// The log does not reach back that far: read the tables instead.
+/// The log does not reach back that far, or the snapshot has expired: take a new
+/// snapshot and read the tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("snapshot too old (sequence {sequence}, oldest {oldest})")]
 pub struct SnapshotTooOld {
@@ -55,16 +58,13 @@ impl Snapshot {
 
     /// One table, if it is defined.
     pub fn table(&self, key: &KindKey) -> Option<TableView> {
-        let at = self.root.directory.get(key)?;
-        let version = self.root.tables.get(*at)?;
-        Some(TableView::new(Arc::clone(version), Arc::clone(&self.root)))
+        TableView::new(*self.root.directory.get(key)?, &self.root)
     }
 
     /// All tables, by key.
     pub fn tables(&self) -> impl Iterator<Item = TableView> + '_ {
-        let versions = self.root.directory.values();
-        let versions = versions.filter_map(|at| self.root.tables.get(*at));
-        versions.map(|version| TableView::new(Arc::clone(version), Arc::clone(&self.root)))
+        let places = self.root.directory.values();
+        places.filter_map(|at| TableView::new(*at, &self.root))
     }
 
     /// The changes of all commits after `since` up to this snapshot, in order.

@@ -15,6 +15,8 @@ pub struct Stats {
     pub pinned_bytes: usize,
     /// Snapshots older than the newest that someone holds.
     pub snapshots_held: usize,
+    /// Snapshots that have expired because they pinned too much.
+    pub snapshots_expired: u64,
     /// Index entries of dead rows that wait for such snapshots to go.
     pub index_garbage: usize,
     /// Changes in the log.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -14,10 +14,11 @@ use crate::garbage::Collector;
 use crate::key::{KindKey, TableDef};
 use crate::log::Log;
 use crate::merge::merge;
+use crate::publish::Publisher;
 use crate::root::{Holders, Root, Shared};
 use crate::shred::Budget;
 use crate::slots::contents;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Snapshot, SnapshotTooOld};
 use crate::stats::{Stats, TableStats};
 use crate::table::Table;
 use crate::version::Version;
@@ -27,26 +28,29 @@ use crate::work::Work;
 pub fn store(config: StoreConfig) -> (Writer, Reader) {
     let config = config.clamped();
     let budget = Arc::new(Budget::new(config.cache_bytes));
+    let pinned = Arc::new(AtomicUsize::new(0));
     let shared = Arc::new(Shared {
         log: Log::new(config.log_entries, config.log_bytes),
         budget: Arc::clone(&budget),
         holders: Mutex::new(Holders::default()),
         garbage: AtomicUsize::new(0),
+        pinned: Arc::clone(&pinned),
+        oldest: AtomicU64::new(0),
+        expired: AtomicU64::new(0),
     });
-    let current = Arc::new(ArcSwap::from_pointee(Root {
-        number: 0,
-        sequence: Sequence(0),
-        directory: Arc::default(),
-        tables: Vec::new(),
-        shared: Arc::clone(&shared),
-    }));
+    let current = Arc::new(ArcSwap::from_pointee(Root::new(
+        0,
+        Sequence(0),
+        Arc::default(),
+        Vec::new(),
+        Arc::clone(&shared),
+    )));
     let reader = Reader {
         current: Arc::clone(&current),
         shared: Arc::clone(&shared),
     };
     let writer = Writer {
-        current,
-        shared,
+        publisher: Publisher::new(current, shared),
         directory: Arc::default(),
         tables: Vec::new(),
         published: Vec::new(),
@@ -59,6 +63,7 @@ pub fn store(config: StoreConfig) -> (Writer, Reader) {
             number: 1,
             changes: Vec::new(),
             garbage: Collector::default(),
+            pinned,
             retired: Vec::new(),
         },
     };
@@ -68,8 +73,7 @@ pub fn store(config: StoreConfig) -> (Writer, Reader) {
 /// The one end that changes the store. Never waits for readers.
 #[derive(Debug)]
 pub struct Writer {
-    current: Arc<ArcSwap<Root>>,
-    shared: Arc<Shared>,
+    publisher: Publisher,
     directory: Arc<BTreeMap<KindKey, usize>>,
     tables: Vec<Table>,
     /// What was last published of each table.
@@ -99,7 +103,7 @@ impl Writer {
             self.work.sequence = Sequence(self.sequence.0 + 1);
             let changes = std::mem::take(&mut self.work.changes);
             if !changes.is_empty() {
-                self.shared.log.push(self.sequence, changes);
+                self.publisher.shared.log.push(self.sequence, changes);
             }
             let touched = self.publish();
             self.maintain(touched);
@@ -189,8 +193,7 @@ impl Writer {
         self.tables.remove(at);
         let version = self.published.remove(at);
         for slot in version.slots.iter() {
-            let block = Arc::clone(&slot.block);
-            self.work.retired.push((slot.bytes, block));
+            self.work.retire(slot.bytes, &slot.block);
         }
         self.touched.insert(key.clone());
         Ok(())
@@ -207,32 +210,12 @@ impl Writer {
                 *published = Arc::new(table.version());
             }
         }
-        let root = Arc::new(Root {
-            number: self.work.number,
-            sequence: self.sequence,
-            directory: Arc::clone(&self.directory),
-            tables: self.published.clone(),
-            shared: Arc::clone(&self.shared),
-        });
-        self.work.number += 1;
-        let old = self.current.swap(root);
-        self.shared.holders.lock().replaced(&old);
-        // Dropped with no lock held: it may free a lot.
-        drop(old);
-        let alive = {
-            let mut holders = self.shared.holders.lock();
-            for (bytes, block) in &self.work.retired {
-                holders.retired(*bytes, block);
-            }
-            holders.alive()
-        };
-        self.work.retired.clear();
-        self.work.garbage.collect(&alive);
-        let left = self.work.garbage.len();
-        self.shared.garbage.store(left, Ordering::Relaxed);
-        if alive.is_empty() {
-            self.trim_log();
-        }
+        self.publisher.publish(
+            self.sequence,
+            &self.directory,
+            self.published.clone(),
+            &mut self.work,
+        );
         touched
     }
 
@@ -253,16 +236,6 @@ impl Writer {
             self.publish();
         }
     }
-
-    /// With no earlier snapshot held, what is pinned is pinned by the log.
-    fn trim_log(&self) {
-        let limit = self.work.config.log_bytes;
-        while self.shared.holders.lock().pinned_bytes() > limit {
-            if !self.shared.log.drop_oldest() {
-                return;
-            }
-        }
-    }
 }
 
 /// The end that reads; cheap to clone. Never waits for the writer.
@@ -278,23 +251,31 @@ impl Reader {
         Snapshot::new(self.current.load_full())
     }
 
+    /// What `read` finds in the newest commit; asked again on a newer one should
+    /// that expire meanwhile.
+    pub fn read<T>(&self, read: impl Fn(&Snapshot) -> Result<T, SnapshotTooOld>) -> T {
+        loop {
+            if let Ok(found) = read(&self.snapshot()) {
+                return found;
+            }
+        }
+    }
+
     /// The store's gauges.
     pub fn stats(&self) -> Stats {
         let root = self.current.load_full();
-        let versions = root.directory.iter().filter_map(|(key, at)| {
-            let version = root.tables.get(*at)?;
-            Some(table_stats(key, version))
+        let tables = root.directory.iter().filter_map(|(key, at)| {
+            // The newest publication never expires.
+            root.read(*at, |version| table_stats(key, version)).ok()
         });
         let log = self.shared.log.stats();
-        let (snapshots_held, pinned_bytes) = {
-            let mut holders = self.shared.holders.lock();
-            (holders.alive().len(), holders.pinned_bytes())
-        };
+        let held = self.shared.holders.lock().alive();
         Stats {
             sequence: root.sequence,
-            tables: versions.collect(),
-            pinned_bytes,
-            snapshots_held,
+            tables: tables.collect(),
+            pinned_bytes: self.shared.pinned.load(Ordering::Relaxed),
+            snapshots_held: held.len(),
+            snapshots_expired: self.shared.expired.load(Ordering::Relaxed),
             index_garbage: self.shared.garbage.load(Ordering::Relaxed),
             log_entries: log.entries,
             log_bytes: log.bytes,
@@ -309,7 +290,7 @@ fn table_stats(key: &KindKey, version: &Version) -> TableStats {
     let slots = &version.slots;
     TableStats {
         table: key.clone(),
-        rows: version.rows,
+        rows: version.facts.rows,
         dead: slots
             .iter()
             .map(|slot| contents(slot).saturating_sub(slot.live_rows))
@@ -317,7 +298,7 @@ fn table_stats(key: &KindKey, version: &Version) -> TableStats {
         chunks: slots.len(),
         bytes: slots.iter().map(|slot| slot.bytes).sum(),
         raw_bytes: slots.iter().map(|slot| slot.raw_bytes).sum(),
-        tombstones: version.tombstones,
+        tombstones: version.facts.tombstones,
     }
 }
 
@@ -366,9 +347,9 @@ mod tests {
             let version = writer.tables[0].version();
             let hashes = version.indexes.get(&index).unwrap();
             hashes.insert(index::hash("other"), position);
-            assert_eq!(view.lookup(&index, own).len(), 1, "{index}");
-            assert_eq!(view.lookup(&index, "other").len(), 0, "{index}");
-            assert_eq!(view.lookup(&index, "").len(), 0, "{index}");
+            assert_eq!(view.lookup(&index, own).unwrap().len(), 1, "{index}");
+            assert_eq!(view.lookup(&index, "other").unwrap().len(), 0, "{index}");
+            assert_eq!(view.lookup(&index, "").unwrap().len(), 0, "{index}");
         }
     }
 
@@ -430,7 +411,7 @@ mod tests {
             ],
         });
         let table = &mut writer.tables[0];
-        assert_eq!(table.version().rows, 0);
+        assert_eq!(table.version().facts.rows, 0);
         assert_eq!(table.version().indexes.len(), 0);
     }
 }

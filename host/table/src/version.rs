@@ -9,16 +9,22 @@ use crate::postings::Position;
 use crate::row::Row;
 use crate::view::TableState;
 
+/// What a table is, apart from its rows. Outlives the expiry of a snapshot.
+#[derive(Clone, Debug)]
+pub(crate) struct Facts {
+    pub(crate) def: Arc<TableDef>,
+    pub(crate) state: TableState,
+    pub(crate) rows: usize,
+    pub(crate) tombstones: usize,
+}
+
 /// Cheap to clone: everything big is shared until it changes.
 #[derive(Clone, Debug)]
 pub(crate) struct Version {
-    pub(crate) def: Arc<TableDef>,
-    pub(crate) state: TableState,
+    pub(crate) facts: Arc<Facts>,
     /// By block number.
     pub(crate) slots: Arc<Vec<Arc<Slot>>>,
     pub(crate) indexes: Arc<Indexes>,
-    pub(crate) rows: usize,
-    pub(crate) tombstones: usize,
 }
 
 impl Version {

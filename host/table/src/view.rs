@@ -14,7 +14,8 @@ use crate::path::Path;
 use crate::root::Root;
 use crate::row::Row;
 use crate::shred::Shreds;
-use crate::version::Version;
+use crate::snapshot::SnapshotTooOld;
+use crate::version::Facts;
 
 /// Whether a table can be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,65 +34,81 @@ pub enum TableState {
 /// The JSON text of one object.
 pub type Body = Bytes;
 
-/// One table at one sequence. Cheap to clone.
+/// One table at one sequence. Cheap to clone. What the table is can be asked at
+/// any time; its rows until the snapshot expires.
 #[derive(Clone, Debug)]
 pub struct TableView {
-    version: Arc<Version>,
+    facts: Arc<Facts>,
+    /// Where the table stands in the publication.
+    at: usize,
     /// Keeps the snapshot, and with it the index entries of its rows.
-    _root: Arc<Root>,
+    root: Arc<Root>,
 }
 
 impl TableView {
-    pub(crate) fn new(version: Arc<Version>, root: Arc<Root>) -> TableView {
-        TableView {
-            version,
-            _root: root,
-        }
+    pub(crate) fn new(at: usize, root: &Arc<Root>) -> Option<TableView> {
+        Some(TableView {
+            facts: root.facts(at)?,
+            at,
+            root: Arc::clone(root),
+        })
     }
 
     /// The definition at this sequence.
     pub fn def(&self) -> &TableDef {
-        &self.version.def
+        &self.facts.def
     }
 
     /// Whether the table can be read. What it holds can be seen in any state,
     /// but only a ready table is complete.
     pub fn state(&self) -> TableState {
-        self.version.state.clone()
+        self.facts.state.clone()
     }
 
     /// The rows with this key, in no order. Without such an index all rows are
     /// read; see [`TableView::has_index`].
-    pub fn lookup(&self, index: &Index, key: &str) -> Vec<Row> {
+    pub fn lookup(&self, index: &Index, key: &str) -> Result<Vec<Row>, SnapshotTooOld> {
         let index = from_root(index);
-        match self.version.find(&index, key) {
-            Some(found) => found
-                .into_iter()
-                .filter_map(|position| self.version.handle(position))
-                .collect(),
-            None => self.version.scan_for(&index, key),
-        }
+        self.root
+            .read(self.at, |version| match version.find(&index, key) {
+                Some(found) => found
+                    .into_iter()
+                    .filter_map(|position| version.handle(position))
+                    .collect(),
+                None => version.scan_for(&index, key),
+            })
     }
 
     /// Whether look-ups of this index need no scan.
     pub fn has_index(&self, index: &Index) -> bool {
-        self.version.indexes.get(&from_root(index)).is_some()
+        let def = self.def();
+        match &*from_root(index) {
+            Index::Uid | Index::Name | Index::Owner | Index::Namespace => true,
+            Index::Label(key) => def.label_keys.contains(key),
+            Index::Path(path) => def.path_indexes.contains(path),
+        }
     }
 
     /// All chunks that hold live rows, in no order.
-    pub fn scan(&self) -> Vec<ChunkView> {
-        let slots = self.version.slots.iter();
-        slots
-            .filter(|slot| slot.live_rows > 0)
-            .map(|slot| ChunkView {
-                slot: Arc::clone(slot),
-            })
-            .collect()
+    pub fn scan(&self) -> Result<Vec<ChunkView>, SnapshotTooOld> {
+        self.root.read(self.at, |version| {
+            let slots = version.slots.iter().enumerate();
+            slots
+                .filter(|(_, slot)| slot.live_rows > 0)
+                .map(|(slot_at, slot)| ChunkView {
+                    at: self.at,
+                    slot_at,
+                    len: slot.len,
+                    live_rows: slot.live_rows,
+                    root: Arc::clone(&self.root),
+                })
+                .collect()
+        })
     }
 
     /// How many rows there are.
     pub fn count(&self) -> usize {
-        self.version.rows
+        self.facts.rows
     }
 }
 
@@ -104,48 +121,70 @@ fn from_root(index: &Index) -> Cow<'_, Index> {
 }
 
 /// One chunk of a table at one sequence. Its columns hold dead rows too:
-/// [`ChunkView::live`] says which rows count. Cheap to clone.
+/// [`ChunkView::live`] says which rows count. Cheap to clone. Reads fail once
+/// the snapshot has expired; what they gave stays.
 #[derive(Clone, Debug)]
 pub struct ChunkView {
-    slot: Arc<Slot>,
+    /// Where the table stands in the publication, and the chunk in the table.
+    at: usize,
+    slot_at: usize,
+    len: usize,
+    live_rows: usize,
+    root: Arc<Root>,
 }
 
 impl ChunkView {
     /// Rows, dead ones included.
     #[expect(clippy::len_without_is_empty, reason = "a chunk is never empty")]
     pub fn len(&self) -> usize {
-        self.slot.len
+        self.len
     }
 
     /// Live rows.
     pub fn live_rows(&self) -> usize {
-        self.slot.live_rows
+        self.live_rows
     }
 
     /// A declared column.
-    pub fn fixed(&self, column: &Column) -> ArrayRef {
-        Shreds::column(&self.slot, &Want::Column(column.clone()))
+    pub fn fixed(&self, column: &Column) -> Result<ArrayRef, SnapshotTooOld> {
+        let want = Want::Column(column.clone());
+        self.read(|slot| Shreds::column(slot, &want))
     }
 
     /// The values at a path; null where there is none, where it is JSON's null
     /// and where it is of another type. Paths may start at a column that holds
     /// metadata: see [`Path::from_root`].
-    pub fn path(&self, path: &Path, of: PathType) -> ArrayRef {
-        Shreds::column(&self.slot, &Want::path(path, of))
+    pub fn path(&self, path: &Path, of: PathType) -> Result<ArrayRef, SnapshotTooOld> {
+        let want = Want::path(path, of);
+        self.read(|slot| Shreds::column(slot, &want))
     }
 
     /// The object of a row; none for a dead or absent row.
-    pub fn body(&self, row: usize) -> Option<Body> {
-        self.row(row).map(|row| row.body())
+    pub fn body(&self, row: usize) -> Result<Option<Body>, SnapshotTooOld> {
+        Ok(self.row(row)?.map(|row| row.body()))
     }
 
     /// Which rows are live at this snapshot; never null.
-    pub fn live(&self) -> BooleanArray {
-        self.slot.live.to_array()
+    pub fn live(&self) -> Result<BooleanArray, SnapshotTooOld> {
+        self.read(|slot| slot.live.to_array())
     }
 
     /// A handle on a row; none for a dead or absent row.
-    pub fn row(&self, row: usize) -> Option<Row> {
-        self.slot.handle(row)
+    pub fn row(&self, row: usize) -> Result<Option<Row>, SnapshotTooOld> {
+        self.read(|slot| slot.handle(row))
+    }
+
+    /// Handles on all live rows, in order.
+    pub fn rows(&self) -> Result<Vec<Row>, SnapshotTooOld> {
+        self.read(|slot| slot.live.ones().filter_map(|at| slot.handle(at)).collect())
+    }
+
+    fn read<T>(&self, read: impl FnOnce(&Slot) -> T) -> Result<T, SnapshotTooOld> {
+        self.root
+            .read(self.at, |version| {
+                // The publication has the chunk for as long as it can be read.
+                version.slots.get(self.slot_at).map(|slot| read(slot))
+            })?
+            .ok_or_else(|| self.root.too_old())
     }
 }

@@ -1,11 +1,13 @@
 //! What one commit gathers while it is applied.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use crate::block::Block;
 use crate::change::Sequence;
 use crate::config::StoreConfig;
 use crate::garbage::Collector;
+use crate::root::Pin;
 use crate::shred::{Budget, Shreds};
 use crate::snapshot::RowChange;
 
@@ -22,12 +24,21 @@ pub(crate) struct Work {
     pub(crate) changes: Vec<RowChange>,
     /// Index entries that the publication makes superfluous.
     pub(crate) garbage: Collector,
-    /// Blocks that the publication does not show any more, and their bytes.
-    pub(crate) retired: Vec<(usize, Arc<Block>)>,
+    /// Bytes of retired blocks that someone holds.
+    pub(crate) pinned: Arc<AtomicUsize>,
+    /// Blocks that the publication does not show any more.
+    pub(crate) retired: Vec<Arc<Block>>,
 }
 
 impl Work {
     pub(crate) fn shreds(&self) -> Shreds {
         Shreds::new(Arc::clone(&self.budget))
+    }
+
+    /// The next publication does not show this block: whoever holds it pins so
+    /// many bytes.
+    pub(crate) fn retire(&mut self, bytes: usize, block: &Arc<Block>) {
+        block.pin.get_or_init(|| Pin::new(bytes, &self.pinned));
+        self.retired.push(Arc::clone(block));
     }
 }

@@ -197,8 +197,8 @@ fn answer(question: &str, reader: &Reader) -> Result<String> {
             if let Some(view) = reader.snapshot().table(&pods().key) {
                 for (path, of) in PATHS {
                     let path: Path = path.parse()?;
-                    for chunk in view.scan() {
-                        chunk.path(&path, of);
+                    for chunk in view.scan()? {
+                        chunk.path(&path, of)?;
                     }
                 }
             }
@@ -214,7 +214,9 @@ fn shows(reader: &Reader, key: &str, version: u64) -> bool {
         return false;
     };
     let ready = matches!(view.state(), TableState::Ready { .. });
-    let rows = view.lookup(&Index::Name, key);
+    let Ok(rows) = view.lookup(&Index::Name, key) else {
+        return false;
+    };
     ready && rows.iter().any(|row| row.resource_version() >= version)
 }
 

@@ -148,7 +148,7 @@ mod tests {
         let view = reader.snapshot().table(&maps().key).expect("defined");
         let index = kybern_table::Index::Name;
         let version = |name: &str| {
-            let rows = view.lookup(&index, &format!("n/{name}"));
+            let rows = view.lookup(&index, &format!("n/{name}")).expect("readable");
             rows.first().map(kybern_table::Row::resource_version)
         };
         assert_eq!(

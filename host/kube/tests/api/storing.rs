@@ -16,7 +16,7 @@ fn rows(reader: &Reader, namespace: &str) -> Option<Vec<(String, u64)>> {
     if !matches!(view.state(), TableState::Ready { .. }) {
         return None;
     }
-    let rows = view.lookup(&Index::Namespace, namespace);
+    let rows = view.lookup(&Index::Namespace, namespace).ok()?;
     let mut rows: Vec<(String, u64)> = rows
         .iter()
         .map(|row| (row.name().to_owned(), row.resource_version()))

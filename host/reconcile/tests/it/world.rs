@@ -44,7 +44,8 @@ impl Hooks {
         let rows = snapshot
             .table(&map_key())
             .unwrap()
-            .lookup(&Index::Name, &value);
+            .lookup(&Index::Name, &value)
+            .unwrap();
         let text: Vec<String> = rows
             .iter()
             .map(|row| row.value()["data"].to_string())

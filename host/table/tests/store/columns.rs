@@ -46,7 +46,7 @@ fn column(
     let view = reader.snapshot().table(&key()).unwrap();
     let mut rows = Vec::new();
     let mut parts: Vec<ArrayRef> = Vec::new();
-    for chunk in view.scan() {
+    for chunk in view.scan().unwrap() {
         let built = scanned(&chunk);
         assert_eq!(built.len(), chunk.len());
         assert_eq!(
@@ -55,7 +55,7 @@ fn column(
             "the same when it comes from the cache"
         );
         for at in 0..chunk.len() {
-            if let Some(row) = chunk.row(at) {
+            if let Some(row) = chunk.row(at).unwrap() {
                 rows.push(row);
                 parts.push(built.slice(at, 1));
             }
@@ -71,7 +71,7 @@ fn fixed(reader: &Reader, of: &Column) -> (Vec<Row>, ArrayRef) {
     column(
         reader,
         of.name(),
-        |chunk| chunk.fixed(of),
+        |chunk| chunk.fixed(of).unwrap(),
         |rows| gather(rows, std::slice::from_ref(of), &[]).remove(0),
     )
 }
@@ -81,7 +81,7 @@ fn path(reader: &Reader, path: &str, of: PathType) -> (Vec<Row>, ArrayRef) {
     column(
         reader,
         &path.to_string(),
-        |chunk| chunk.path(&path, of),
+        |chunk| chunk.path(&path, of).unwrap(),
         |rows| gather(rows, &[], &[(path.clone(), of)]).remove(0),
     )
 }
@@ -298,9 +298,17 @@ fn a_delta_longer_than_a_group_is_whole() {
     for count in [1, 255, 256, 257, 700] {
         let values: Vec<Value> = (0..count).map(|n| object(n, &json!({"n": n}))).collect();
         let (mut writer, reader) = filled(config.clone(), &values);
-        let held = reader.snapshot().table(&key()).unwrap().scan().remove(0);
+        let held = reader
+            .snapshot()
+            .table(&key())
+            .unwrap()
+            .scan()
+            .unwrap()
+            .remove(0);
         let numbers = |chunk: &kybern_table::ChunkView| {
-            let array = chunk.path(&"spec.n".parse().unwrap(), PathType::Int);
+            let array = chunk
+                .path(&"spec.n".parse().unwrap(), PathType::Int)
+                .unwrap();
             let numbers = array.as_primitive::<Int64Type>();
             numbers
                 .values()
@@ -313,7 +321,13 @@ fn a_delta_longer_than_a_group_is_whole() {
             &mut writer,
             vec![upsert(&object(count, &json!({"n": count})))],
         );
-        let grown = reader.snapshot().table(&key()).unwrap().scan().remove(0);
+        let grown = reader
+            .snapshot()
+            .table(&key())
+            .unwrap()
+            .scan()
+            .unwrap()
+            .remove(0);
         assert_eq!(numbers(&grown), (0..=count).collect::<Vec<_>>());
         assert_eq!(numbers(&held), (0..count).collect::<Vec<_>>());
         let (_, names) = fixed(&reader, &Column::Name);
@@ -340,7 +354,7 @@ fn huge_numbers_and_odd_texts_come_back_as_they_were() {
     }
     let view = reader.snapshot().table(&key()).unwrap();
     for (body, name) in bodies.iter().zip(["a", "b", "c", "d", "e"]) {
-        let rows = view.lookup(&Index::Name, name);
+        let rows = view.lookup(&Index::Name, name).unwrap();
         assert_eq!(rows.len(), 1);
         assert_eq!(rows[0].body(), body.as_bytes());
     }
@@ -370,7 +384,8 @@ fn nesting_too_deep_for_a_tree_keeps_its_text() {
         .snapshot()
         .table(&key())
         .unwrap()
-        .lookup(&Index::Name, "deep");
+        .lookup(&Index::Name, "deep")
+        .unwrap();
     assert_eq!(rows[0].body(), body.as_bytes());
     assert_eq!(rows[0].value(), Value::Null);
 }

@@ -3,6 +3,7 @@
 
 mod columns;
 mod converge;
+mod expiry;
 mod lists;
 mod model;
 mod object;

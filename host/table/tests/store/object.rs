@@ -166,17 +166,17 @@ pub(crate) fn apply(writer: &mut kybern_table::Writer, changes: Vec<Change>) -> 
 /// All objects of a table by scan, sorted.
 pub(crate) fn scan(view: &TableView) -> Vec<Object> {
     let mut objects = Vec::new();
-    for chunk in view.scan() {
-        let live = chunk.live();
+    for chunk in view.scan().unwrap() {
+        let live = chunk.live().unwrap();
         assert_eq!(live.len(), chunk.len());
         for row in 0..chunk.len() {
-            match chunk.row(row) {
+            match chunk.row(row).unwrap() {
                 Some(row) => objects.push(Object::of(&row)),
                 None => assert!(!live.value(row)),
             }
         }
         assert_eq!(live.true_count(), chunk.live_rows());
-        assert!(chunk.row(chunk.len()).is_none());
+        assert!(chunk.row(chunk.len()).unwrap().is_none());
     }
     assert_eq!(objects.len(), view.count());
     objects.sort();

@@ -126,12 +126,12 @@ fn the_cache_is_bounded_and_freed_with_its_chunks() {
     put(&mut writer, 1..=200, 1_000);
     let mut most = 0;
     for round in 0..3 {
-        for chunk in reader.snapshot().table(&key()).unwrap().scan() {
+        for chunk in reader.snapshot().table(&key()).unwrap().scan().unwrap() {
             for path in 0..20 {
                 let path = format!("spec.p{path}").parse().unwrap();
-                chunk.path(&path, kybern_table::PathType::Int);
+                chunk.path(&path, kybern_table::PathType::Int).unwrap();
             }
-            chunk.fixed(&Column::Uid);
+            chunk.fixed(&Column::Uid).unwrap();
             let bytes = reader.stats().cache_bytes;
             assert!(bytes <= 30_000, "{round} {bytes}");
             most = most.max(bytes);
@@ -153,8 +153,8 @@ fn no_index_finds_what_is_gone() {
         apply(&mut writer, vec![object(name, 1_000).gone()]);
     }
     let view = reader.snapshot().table(&key()).unwrap();
-    assert!(view.lookup(&Index::Namespace, "shop").is_empty());
-    assert!(view.lookup(&Index::Uid, "uid-3").is_empty());
-    assert!(view.scan().is_empty());
+    assert!(view.lookup(&Index::Namespace, "shop").unwrap().is_empty());
+    assert!(view.lookup(&Index::Uid, "uid-3").unwrap().is_empty());
+    assert!(view.scan().unwrap().is_empty());
     assert_eq!(view.count(), 0);
 }

@@ -99,7 +99,12 @@ fn check(snapshot: &Snapshot, rows: &BTreeMap<String, Object>) {
     expected.sort();
     assert_eq!(scan(&view), expected);
     let lookup = |index: &Index, key: &str, matches: &dyn Fn(&Object) -> bool| {
-        let mut found: Vec<Object> = view.lookup(index, key).iter().map(Object::of).collect();
+        let mut found: Vec<Object> = view
+            .lookup(index, key)
+            .unwrap()
+            .iter()
+            .map(Object::of)
+            .collect();
         found.sort();
         let wanted = expected.iter().filter(|object| matches(object));
         assert_eq!(found, wanted.cloned().collect::<Vec<_>>(), "{index} {key}");

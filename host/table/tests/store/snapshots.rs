@@ -43,7 +43,7 @@ fn a_held_snapshot_stays_while_thousands_of_changes_land() {
     let held = reader.snapshot();
     let view = held.table(&key()).unwrap();
     let expected = scan(&view);
-    let row = view.lookup(&Index::Uid, "uid-7").remove(0);
+    let row = view.lookup(&Index::Uid, "uid-7").unwrap().remove(0);
     let body = row.body();
     churn(&mut writer, 5_000, 100);
     apply(&mut writer, vec![list_begin(), list_end(1_000_000)]);
@@ -55,11 +55,16 @@ fn a_held_snapshot_stays_while_thousands_of_changes_land() {
             (Index::Uid, object.uid.clone()),
             (Index::Name, object.key()),
         ] {
-            let found: Vec<Object> = view.lookup(&index, &key).iter().map(Object::of).collect();
+            let found: Vec<Object> = view
+                .lookup(&index, &key)
+                .unwrap()
+                .iter()
+                .map(Object::of)
+                .collect();
             assert_eq!(found, std::slice::from_ref(object), "{index}");
         }
     }
-    assert_eq!(view.lookup(&Index::Namespace, "shop").len(), 100);
+    assert_eq!(view.lookup(&Index::Namespace, "shop").unwrap().len(), 100);
     assert!(reader.stats().snapshots_held > 0);
     // A view pins as much as its snapshot.
     drop(held);
@@ -67,7 +72,7 @@ fn a_held_snapshot_stays_while_thousands_of_changes_land() {
         &mut writer,
         vec![Object::new("last", "last", 1_000_001).upsert(Origin::Watch)],
     );
-    assert_eq!(view.lookup(&Index::Uid, "uid-7").len(), 1);
+    assert_eq!(view.lookup(&Index::Uid, "uid-7").unwrap().len(), 1);
     drop(view);
     apply(
         &mut writer,
@@ -142,7 +147,8 @@ fn both(snapshot: &Snapshot) -> [u64; 2] {
         assert_eq!(rows.len(), 1);
         rows[0].resource_version()
     };
-    let versions = ["shop/left", "shop/right"].map(|name| version(view.lookup(&Index::Name, name)));
+    let versions =
+        ["shop/left", "shop/right"].map(|name| version(view.lookup(&Index::Name, name).unwrap()));
     let scanned: BTreeMap<String, u64> = scan(&view)
         .into_iter()
         .map(|object| (object.name, object.resource_version))
