@@ -3,9 +3,10 @@
 use std::sync::{Arc, OnceLock};
 
 use crate::bitmap::Bitmap;
+use crate::change::Sequence;
 use crate::chunk::Chunk;
 use crate::delta::Delta;
-use crate::num::narrow;
+use crate::num::{narrow, wide};
 use crate::refer::RowRef;
 use crate::root::Pin;
 use crate::row::Row;
@@ -20,6 +21,8 @@ pub(crate) struct Block {
     pub(crate) shreds: Shreds,
     /// Set when no later publication shows the block.
     pub(crate) pin: OnceLock<Pin>,
+    /// Bytes of each row that only the log keeps; 0 in a block of a table.
+    pub(crate) logged: usize,
 }
 
 /// Where a block's rows lie.
@@ -33,6 +36,17 @@ impl Block {
     pub(crate) fn new(rows: Rows, shreds: Shreds) -> Arc<Block> {
         Arc::new(Block {
             rows,
+            shreds,
+            pin: OnceLock::new(),
+            logged: 0,
+        })
+    }
+
+    /// A block of so many dead rows that only the log holds.
+    pub(crate) fn attic(chunk: Chunk, rows: u32, shreds: Shreds) -> Arc<Block> {
+        Arc::new(Block {
+            logged: chunk.bytes() / wide(rows).max(1),
+            rows: Rows::Chunk(Box::new(chunk)),
             shreds,
             pin: OnceLock::new(),
         })
@@ -68,6 +82,8 @@ pub(crate) struct Slot {
     pub(crate) live_rows: usize,
     /// The number of the first publication that shows the block.
     pub(crate) born: u64,
+    /// The commit that the first row came with.
+    pub(crate) since: Sequence,
     /// Bytes of the block in memory.
     pub(crate) bytes: usize,
     /// Bytes of its bodies before compression.
@@ -76,7 +92,7 @@ pub(crate) struct Slot {
 
 impl Slot {
     /// A block without rows.
-    pub(crate) fn open(id: u32, born: u64, shreds: Shreds) -> Slot {
+    pub(crate) fn open(id: u32, born: u64, since: Sequence, shreds: Shreds) -> Slot {
         Slot {
             id,
             block: Block::new(Rows::Delta(Delta::default()), shreds),
@@ -84,6 +100,7 @@ impl Slot {
             live: Bitmap::default(),
             live_rows: 0,
             born,
+            since,
             bytes: 0,
             raw_bytes: 0,
         }

@@ -10,7 +10,10 @@ use arrow::array::{
 use arrow::buffer::Buffer;
 
 use crate::body::{Arena, ArenaBuilder, Codec};
+use crate::index::{self, Indexes};
+use crate::json;
 use crate::num::{narrow, wide};
+use crate::path::Path;
 use crate::record::Span;
 use crate::refer::RowRef;
 use crate::uid::Uids;
@@ -32,6 +35,7 @@ pub(crate) struct Chunk {
     pub(crate) deleted: TimestampMicrosecondArray,
     pub(crate) labels: StringViewArray,
     fields: Fields,
+    path_keys: PathKeys,
     pub(crate) bodies: Arena,
 }
 
@@ -40,6 +44,13 @@ impl Chunk {
     /// only the body can tell.
     pub(crate) fn field(&self, row: usize, name: &str) -> Result<Option<Span>, Unlisted> {
         self.fields.get(row, name)
+    }
+
+    /// The hash of each row's key in a path index, 0 for none; `None` if the
+    /// index is younger than the chunk.
+    pub(crate) fn path_keys(&self, index: u16) -> Option<&[u32]> {
+        let found = self.path_keys.iter().find(|(number, _)| *number == index);
+        found.map(|(_, keys)| &**keys)
     }
 
     /// What the chunk costs in memory, cached columns apart.
@@ -61,9 +72,18 @@ impl Chunk {
             + self.uid.bytes()
             + self.owner.bytes()
             + self.fields.bytes()
+            + self
+                .path_keys
+                .iter()
+                .map(|(_, keys)| keys.len() * 4)
+                .sum::<usize>()
             + self.bodies.bytes()
     }
 }
+
+/// Kept, because a dead or moved row's index entries are wanted when its body is
+/// compressed. By number of the index.
+type PathKeys = Box<[(u16, Box<[u32]>)]>;
 
 /// The table of fields does not say where this one is: look into the body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,13 +167,18 @@ pub(crate) struct ChunkBuilder {
     deleted: TimestampMicrosecondBuilder,
     labels: StringViewBuilder,
     fields: Fields,
+    paths: Vec<(u16, Path, Vec<u32>)>,
     bodies: ArenaBuilder,
 }
 
 impl ChunkBuilder {
     /// A builder for about so many rows.
-    pub(crate) fn new(codec: Arc<Codec>, rows: usize) -> ChunkBuilder {
+    pub(crate) fn new(codec: Arc<Codec>, rows: usize, indexes: &Indexes) -> ChunkBuilder {
+        let paths = indexes.paths();
         ChunkBuilder {
+            paths: paths
+                .map(|(number, path)| (number, path.clone(), Vec::with_capacity(rows)))
+                .collect(),
             holes: 0,
             namespace: StringViewBuilder::with_capacity(rows).with_deduplicate_strings(),
             name: StringViewBuilder::with_capacity(rows),
@@ -179,6 +204,14 @@ impl ChunkBuilder {
         self.created.append_option(row.created());
         self.deleted.append_option(row.deleted());
         self.labels.append_option(row.labels());
+        for (number, path, keys) in &mut self.paths {
+            keys.push(match row {
+                RowRef::Chunk(chunk, at) if let Some(known) = chunk.path_keys(*number) => {
+                    known.get(at).copied().unwrap_or(0)
+                }
+                _ => path_key(row, path),
+            });
+        }
         match row {
             RowRef::Record(record) => {
                 for field in &record.fields {
@@ -214,6 +247,7 @@ impl ChunkBuilder {
         self.deleted.append_null();
         self.labels.append_null();
         self.fields.end_row();
+        self.paths.iter_mut().for_each(|(.., keys)| keys.push(0));
         self.bodies.skip();
     }
 
@@ -234,9 +268,21 @@ impl ChunkBuilder {
             deleted: self.deleted.finish().with_timezone("UTC"),
             labels: tight(self.labels.finish()),
             fields: self.fields,
+            path_keys: self
+                .paths
+                .into_iter()
+                .map(|(number, _, keys)| (number, keys.into()))
+                .collect(),
             bodies: self.bodies.finish(),
         }
     }
+}
+
+fn path_key(row: RowRef<'_>, path: &Path) -> u32 {
+    let mut scratch = Vec::new();
+    let body = row.body(&mut scratch);
+    let value = row.at(body, path).and_then(json::text);
+    value.map_or(0, |value| index::hash(&value))
 }
 
 /// The array without spare room behind its buffers; what views share stays shared.

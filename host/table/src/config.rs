@@ -15,7 +15,7 @@ pub struct StoreConfig {
     pub dictionary_after: usize,
     /// Changes that the log keeps.
     pub log_entries: usize,
-    /// Bytes that the log may keep alive, chunks that only it holds included.
+    /// Bytes of row states that the log may keep alive.
     pub log_bytes: usize,
     /// Bytes that only earlier snapshots and the log may keep alive. Over it the
     /// oldest of them goes: a snapshot's next read fails, the log is shorter.
@@ -34,7 +34,7 @@ impl Default for StoreConfig {
             compression_level: 3,
             dictionary_after: 4 << 20,
             log_entries: 65_536,
-            log_bytes: 64 << 20,
+            log_bytes: 16 << 20,
             pinned_bytes: 256 << 20,
             cache_bytes: 128 << 20,
             tombstones: 16_384,

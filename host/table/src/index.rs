@@ -11,26 +11,25 @@
 //! A shard's lock is held for one hash operation and a copy of constant size,
 //! by readers and the writer alike.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
-use xxhash_rust::xxh3::{Xxh3, xxh3_64};
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::json;
 use crate::key::{Index, TableDef};
 use crate::num::wide;
-use crate::postings::{Position, Postings};
+use crate::path::Path;
+use crate::postings::{Map, Position, Postings};
 use crate::refer::RowRef;
 
 /// Power of two.
-const SHARDS: u64 = 16;
+const SHARDS: u32 = 16;
 
 /// One index: hash of the key to candidates.
 #[derive(Debug)]
 pub(crate) struct HashIndex {
-    shards: Vec<RwLock<HashMap<u64, Postings>>>,
+    shards: Vec<RwLock<Map>>,
 }
 
 impl HashIndex {
@@ -40,37 +39,29 @@ impl HashIndex {
         }
     }
 
-    fn shard(&self, hash: u64) -> Option<&RwLock<HashMap<u64, Postings>>> {
-        let at = u32::try_from(hash % SHARDS).map_or(0, wide);
-        self.shards.get(at)
+    fn shard(&self, hash: u32) -> Option<&RwLock<Map>> {
+        self.shards.get(wide(hash % SHARDS))
     }
 
-    pub(crate) fn get(&self, hash: u64) -> Option<Postings> {
-        self.shard(hash)?.read().get(&hash).cloned()
+    pub(crate) fn get(&self, hash: u32) -> Option<Postings> {
+        self.shard(hash)?.read().get(hash)
     }
 
-    pub(crate) fn insert(&self, hash: u64, position: Position) {
-        let Some(shard) = self.shard(hash) else {
-            return;
-        };
-        match shard.write().entry(hash) {
-            Entry::Occupied(mut entry) => entry.get_mut().insert(position),
-            Entry::Vacant(entry) => {
-                entry.insert(Postings::One(position));
-            }
+    pub(crate) fn insert(&self, hash: u32, position: Position) {
+        if let Some(shard) = self.shard(hash) {
+            shard.write().insert(hash, position);
         }
     }
 
-    pub(crate) fn remove(&self, hash: u64, position: Position) {
-        let Some(shard) = self.shard(hash) else {
-            return;
-        };
-        let mut shard = shard.write();
-        if let Entry::Occupied(mut entry) = shard.entry(hash)
-            && entry.get_mut().remove(position)
-        {
-            entry.remove();
+    pub(crate) fn remove(&self, hash: u32, position: Position) {
+        if let Some(shard) = self.shard(hash) {
+            shard.write().remove(hash, position);
         }
+    }
+
+    /// Bytes in memory, about.
+    pub(crate) fn bytes(&self) -> usize {
+        self.shards.iter().map(|shard| shard.read().bytes()).sum()
     }
 
     /// Keys with candidates.
@@ -80,24 +71,38 @@ impl HashIndex {
     }
 }
 
-/// The hash of a key in any index.
-pub(crate) fn hash(key: &str) -> u64 {
-    xxh3_64(key.as_bytes())
+/// The hash of a key in any index; never 0.
+pub(crate) fn hash(key: &str) -> u32 {
+    hash_bytes(key.as_bytes())
 }
 
-/// The hash of `namespace/name`, without building the text.
-fn hash_name(row: RowRef<'_>) -> u64 {
-    let mut hasher = Xxh3::new();
-    if let Some(namespace) = row.namespace() {
-        hasher.update(namespace.as_bytes());
-        hasher.update(b"/");
+fn hash_bytes(key: &[u8]) -> u32 {
+    // 32 bits are enough: whoever looks up compares keys anyway.
+    u32::try_from(xxh3_64(key) >> 32).unwrap_or(u32::MAX).max(1)
+}
+
+/// The hash of `namespace/name`, without building the text on the heap.
+fn hash_name(row: RowRef<'_>) -> u32 {
+    let (namespace, name) = (row.namespace(), row.name());
+    let Some(namespace) = namespace else {
+        return hash(name);
+    };
+    let parts = [namespace.as_bytes(), b"/", name.as_bytes()];
+    let length: usize = parts.iter().map(|part| part.len()).sum();
+    // Names and namespaces of the API fit.
+    let mut buffer = [0; 320];
+    match buffer.get_mut(..length) {
+        Some(key) => {
+            let bytes = parts.iter().copied().flatten();
+            key.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+            hash_bytes(key)
+        }
+        None => hash_bytes(&parts.concat()),
     }
-    hasher.update(row.name().as_bytes());
-    hasher.digest()
 }
 
 /// All entries of one row: number of the index and hash of the key.
-pub(crate) type Entries = Box<[(u16, u64)]>;
+pub(crate) type Entries = Box<[(u16, u32)]>;
 
 /// The indexes of a table. Grows by making a longer one that shares the old ones.
 #[derive(Clone, Debug)]
@@ -141,6 +146,12 @@ impl Indexes {
                 Index::Owner => row.owner().map(|owner| hash(&owner)),
                 Index::Namespace => row.namespace().map(hash),
                 Index::Label(label) => row.label(label).map(|value| hash(&value)),
+                Index::Path(_)
+                    if let RowRef::Chunk(chunk, at) = row
+                        && let Some(keys) = chunk.path_keys(number) =>
+                {
+                    keys.get(at).copied().filter(|hash| *hash != 0)
+                }
                 Index::Path(path) => {
                     if body.is_none() {
                         body = Some(row.body(&mut scratch).to_owned());
@@ -154,6 +165,20 @@ impl Indexes {
             entries.extend(key.map(|key| (number, key)));
         }
         entries.into()
+    }
+
+    /// The number and path of each path index.
+    pub(crate) fn paths(&self) -> impl Iterator<Item = (u16, &Path)> {
+        let numbered = (0u16..).zip(&self.0);
+        numbered.filter_map(|(number, (index, _))| match index {
+            Index::Path(path) => Some((number, path)),
+            _ => None,
+        })
+    }
+
+    /// Bytes of each index in memory, about.
+    pub(crate) fn bytes(&self) -> impl Iterator<Item = (&Index, usize)> {
+        self.0.iter().map(|(index, hashes)| (index, hashes.bytes()))
     }
 
     pub(crate) fn insert(&self, entries: &Entries, position: Position) {

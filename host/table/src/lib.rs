@@ -60,6 +60,7 @@ mod column;
 mod config;
 mod delta;
 mod extract;
+mod follow;
 mod garbage;
 mod gather;
 mod index;

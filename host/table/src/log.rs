@@ -70,21 +70,83 @@ impl Log {
             inner.entries += commit.changes.len();
             inner.bytes += commit.bytes;
             inner.commits.push_back(commit);
-            while inner.entries > self.max_entries || inner.bytes > self.max_bytes {
-                match inner.drop_oldest() {
-                    Some(commit) => dropped.push(commit),
-                    None => break,
-                }
-            }
+            self.trim(&mut inner, &mut dropped);
         }
         // Rows are freed here, with the lock let go.
         drop(dropped);
+    }
+
+    /// Moves what is over the bounds to `dropped`.
+    fn trim(&self, inner: &mut Inner, dropped: &mut Vec<Arc<Commit>>) {
+        while inner.entries > self.max_entries || inner.bytes > self.max_bytes {
+            match inner.drop_oldest() {
+                Some(commit) => dropped.push(commit),
+                None => break,
+            }
+        }
     }
 
     /// Drops the oldest commit; says whether there was one.
     pub(crate) fn drop_oldest(&self) -> bool {
         let dropped = self.inner.write().drop_oldest();
         dropped.is_some()
+    }
+
+    /// Gives every row state of the commits from `since` on to `new`, which may
+    /// know a better place for it: one that keeps less alive. Readers wait for
+    /// the exchange of pointers only.
+    pub(crate) fn follow(&self, since: Sequence, mut new: impl FnMut(&Row) -> Option<Row>) {
+        let (from, commits): (usize, Vec<Arc<Commit>>) = {
+            let inner = self.inner.read();
+            let from = inner
+                .commits
+                .partition_point(|commit| commit.sequence < since);
+            (from, inner.commits.range(from..).cloned().collect())
+        };
+        let moved = commits.iter().zip(from..).filter_map(|(commit, at)| {
+            let mut changes: Option<Vec<RowChange>> = None;
+            for (number, change) in commit.changes.iter().enumerate() {
+                let old = change.old.as_ref().and_then(&mut new);
+                let next = change.new.as_ref().and_then(&mut new);
+                if old.is_none() && next.is_none() {
+                    continue;
+                }
+                let changes = changes.get_or_insert_with(|| commit.changes.clone());
+                if let Some(change) = changes.get_mut(number) {
+                    change.old = old.or_else(|| change.old.take());
+                    change.new = next.or_else(|| change.new.take());
+                }
+            }
+            let changes = changes?;
+            let bytes = changes.iter().map(bytes).sum();
+            let sequence = commit.sequence;
+            Some((
+                at,
+                Arc::new(Commit {
+                    sequence,
+                    changes,
+                    bytes,
+                }),
+            ))
+        });
+        let moved: Vec<(usize, Arc<Commit>)> = moved.collect();
+        let mut replaced = Vec::with_capacity(moved.len());
+        {
+            // Only the writer changes the log, so the places are the same still.
+            let mut inner = self.inner.write();
+            for (at, commit) in moved {
+                let bytes = commit.bytes;
+                if let Some(place) = inner.commits.get_mut(at) {
+                    let old = std::mem::replace(place, commit);
+                    inner.bytes = inner.bytes - old.bytes + bytes;
+                    replaced.push(old);
+                }
+            }
+            // A row's new place may be dearer than its old one.
+            self.trim(&mut inner, &mut replaced);
+        }
+        // Rows are freed here, with the lock let go.
+        drop(replaced);
     }
 
     /// The oldest commit that is in the log.

@@ -12,6 +12,8 @@ use crate::bitmap::Bitmap;
 use crate::block::{Block, Rows, Slot};
 use crate::chunk::ChunkBuilder;
 use crate::config::StoreConfig;
+use crate::delta::Delta;
+use crate::follow;
 use crate::garbage::Garbage;
 use crate::postings::Position;
 use crate::slots::{Slots, contents};
@@ -80,6 +82,8 @@ fn group(slots: &mut Slots, work: &mut Work) -> (Vec<Arc<Slot>>, bool) {
                 continue;
             }
             Need::Removal => {
+                let nowhere = Block::new(Rows::Delta(Delta::default()), work.shreds());
+                follow::merged(&[slot], &nowhere, slots, work);
                 slots.remove(id, work);
                 removed = true;
                 continue;
@@ -103,7 +107,7 @@ fn group(slots: &mut Slots, work: &mut Work) -> (Vec<Arc<Slot>>, bool) {
 
 fn rewrite(slots: &mut Slots, group: &[Arc<Slot>], work: &mut Work) {
     let rows = group.iter().map(|slot| slot.live_rows).sum();
-    let mut builder = ChunkBuilder::new(Arc::clone(&slots.codec), rows);
+    let mut builder = ChunkBuilder::new(Arc::clone(&slots.codec), rows, &slots.version.indexes);
     let mut live = Bitmap::default();
     let mut moved = Vec::new();
     for slot in group {
@@ -121,16 +125,23 @@ fn rewrite(slots: &mut Slots, group: &[Arc<Slot>], work: &mut Work) {
         }
     }
     let chunk = builder.finish();
-    let rows = chunk.len;
+    let (len, bytes, raw_bytes) = (chunk.len, chunk.bytes(), chunk.bodies.raw_bytes());
+    let block = Block::new(Rows::Chunk(Box::new(chunk)), work.shreds());
+    follow::merged(group, &block, slots, work);
     let id = slots.add(Slot {
         id: 0,
-        len: rows,
+        len,
         live,
-        live_rows: rows,
+        live_rows: len,
         born: work.number,
-        bytes: chunk.bytes(),
-        raw_bytes: chunk.bodies.raw_bytes(),
-        block: Block::new(Rows::Chunk(Box::new(chunk)), work.shreds()),
+        since: group
+            .iter()
+            .map(|slot| slot.since)
+            .min()
+            .unwrap_or_default(),
+        bytes,
+        raw_bytes,
+        block,
     });
     // The new positions are there before the old ones go.
     for (row, (position, born, entries)) in (0u16..=u16::MAX).zip(moved) {

@@ -110,7 +110,7 @@ impl Root {
 /// What all publications of a store share.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    pub(crate) log: Log,
+    pub(crate) log: Arc<Log>,
     pub(crate) budget: Arc<Budget>,
     pub(crate) holders: Mutex<Holders>,
     /// Index entries that wait for a publication to be let go.

@@ -46,12 +46,28 @@ impl Row {
         }
     }
 
-    /// Bytes that the handle keeps alive by itself: a record's. A chunk's are
-    /// the table's, or counted as pinned.
+    /// The record, if the row lies in one.
+    pub(crate) fn as_record(&self) -> Option<&Arc<Record>> {
+        match &self.0 {
+            Place::Record(record) => Some(record),
+            Place::Chunk(..) => None,
+        }
+    }
+
+    /// The block and the row in it, if the row lies in a chunk.
+    pub(crate) fn as_chunk(&self) -> Option<(&Arc<Block>, u32)> {
+        match &self.0 {
+            Place::Record(_) => None,
+            Place::Chunk(block, row) => Some((block, *row)),
+        }
+    }
+
+    /// Bytes that the log keeps alive by holding this: a record's, or those of a
+    /// row that only the log has. A table's chunk is the table's, or pinned.
     pub(crate) fn bytes(&self) -> usize {
         match &self.0 {
             Place::Record(record) => record.bytes(),
-            Place::Chunk(..) => 0,
+            Place::Chunk(block, _) => block.logged,
         }
     }
 

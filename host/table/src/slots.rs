@@ -7,6 +7,7 @@ use crate::block::{Block, Rows, Slot};
 use crate::body::Codec;
 use crate::chunk::ChunkBuilder;
 use crate::config::StoreConfig;
+use crate::follow;
 use crate::garbage::Garbage;
 use crate::index::{Entries, Indexes};
 use crate::key::{Index, TableDef};
@@ -225,6 +226,10 @@ impl Slots {
                 died: work.number,
             });
         }
+        // The carried rows were logged before the block that has them was opened.
+        if let Some(open) = self.open.and_then(|open| self.slot_mut(open)) {
+            open.since = open.since.min(slot.since);
+        }
         self.remove(slot.id, work);
     }
 
@@ -238,7 +243,8 @@ impl Slots {
             let level = work.config.compression_level;
             self.codec = Arc::new(Codec::with_dictionary(level, &content));
         }
-        let mut builder = ChunkBuilder::new(Arc::clone(&self.codec), slot.len);
+        let mut builder =
+            ChunkBuilder::new(Arc::clone(&self.codec), slot.len, &self.version.indexes);
         for at in 0..slot.len {
             match slot.row(at) {
                 Some(row) => builder.push(row),
@@ -246,11 +252,14 @@ impl Slots {
             }
         }
         let chunk = builder.finish();
+        let (bytes, raw_bytes) = (chunk.bytes(), chunk.bodies.raw_bytes());
         work.retire(slot.bytes, &slot.block);
+        let sealed = Block::new(Rows::Chunk(Box::new(chunk)), work.shreds());
+        follow::sealed(slot, &sealed, work);
         if let Some(slot) = self.slot_mut(slot.id) {
-            slot.bytes = chunk.bytes();
-            slot.raw_bytes = chunk.bodies.raw_bytes();
-            slot.block = Block::new(Rows::Chunk(Box::new(chunk)), work.shreds());
+            slot.bytes = bytes;
+            slot.raw_bytes = raw_bytes;
+            slot.block = sealed;
         }
         self.sparse.insert(slot.id);
     }
@@ -285,7 +294,7 @@ impl Slots {
             }
             self.full.push(id);
         }
-        let id = self.add(Slot::open(0, work.number, work.shreds()));
+        let id = self.add(Slot::open(0, work.number, work.sequence, work.shreds()));
         self.open = Some(id);
         id
     }

@@ -28,9 +28,10 @@ use crate::work::Work;
 pub fn store(config: StoreConfig) -> (Writer, Reader) {
     let config = config.clamped();
     let budget = Arc::new(Budget::new(config.cache_bytes));
+    let log = Arc::new(Log::new(config.log_entries, config.log_bytes));
     let pinned = Arc::new(AtomicUsize::new(0));
     let shared = Arc::new(Shared {
-        log: Log::new(config.log_entries, config.log_bytes),
+        log: Arc::clone(&log),
         budget: Arc::clone(&budget),
         holders: Mutex::new(Holders::default()),
         garbage: AtomicUsize::new(0),
@@ -61,6 +62,7 @@ pub fn store(config: StoreConfig) -> (Writer, Reader) {
             budget,
             sequence: Sequence(1),
             number: 1,
+            log,
             changes: Vec::new(),
             garbage: Collector::default(),
             pinned,

@@ -7,6 +7,7 @@ use crate::block::Block;
 use crate::change::Sequence;
 use crate::config::StoreConfig;
 use crate::garbage::Collector;
+use crate::log::Log;
 use crate::root::Pin;
 use crate::shred::{Budget, Shreds};
 use crate::snapshot::RowChange;
@@ -20,6 +21,7 @@ pub(crate) struct Work {
     pub(crate) sequence: Sequence,
     /// The number of the publication that will show the work.
     pub(crate) number: u64,
+    pub(crate) log: Arc<Log>,
     /// What goes to the log.
     pub(crate) changes: Vec<RowChange>,
     /// Index entries that the publication makes superfluous.
