@@ -192,11 +192,8 @@ fn stats(tables: &[(&str, usize, u64)]) -> Stats {
             .map(|(kind, rows, mib)| TableStats {
                 table: KindKey::new("", "v1", *kind),
                 rows: *rows,
-                dead: 0,
-                chunks: 1,
                 bytes: usize::try_from(*mib * MIB).unwrap(),
-                raw_bytes: 0,
-                tombstones: 0,
+                ..TableStats::default()
             })
             .collect(),
         ..Stats::default()

@@ -3,6 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use crate::bitmap::Bitmap;
+use crate::body::Codec;
 use crate::change::Sequence;
 use crate::chunk::Chunk;
 use crate::delta::Delta;
@@ -50,6 +51,14 @@ impl Block {
             shreds,
             pin: OnceLock::new(),
         })
+    }
+
+    /// What the bodies are compressed with, if they are.
+    pub(crate) fn codec(&self) -> Option<&Arc<Codec>> {
+        match &self.rows {
+            Rows::Delta(_) => None,
+            Rows::Chunk(chunk) => Some(chunk.bodies.codec()),
+        }
     }
 
     /// A row that is live in some snapshot; none outside the block.
@@ -119,6 +128,14 @@ impl Slot {
             self.block.handle(at)
         } else {
             None
+        }
+    }
+
+    /// Bytes of the bodies in memory.
+    pub(crate) fn body_bytes(&self) -> usize {
+        match &self.block.rows {
+            Rows::Delta(_) => self.raw_bytes,
+            Rows::Chunk(chunk) => chunk.bodies.bytes(),
         }
     }
 

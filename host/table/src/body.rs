@@ -55,6 +55,12 @@ impl Codec {
         self.dictionary.is_some()
     }
 
+    /// What both forms of the dictionary take.
+    pub(crate) fn dictionary_bytes(&self) -> usize {
+        let dictionary = self.dictionary.as_ref();
+        dictionary.map_or(0, |(encoder, decoder)| encoder.sizeof() + decoder.sizeof())
+    }
+
     /// Compresses into `out`; the content itself where that is not smaller.
     fn encode(&self, content: &[u8], out: &mut Vec<u8>) {
         out.clear();
@@ -107,6 +113,10 @@ impl Arena {
                 "null"
             }
         }
+    }
+
+    pub(crate) fn codec(&self) -> &Arc<Codec> {
+        &self.codec
     }
 
     /// Compressed bytes.

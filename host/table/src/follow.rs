@@ -66,9 +66,7 @@ pub(crate) fn merged(group: &[Arc<Slot>], merged: &Arc<Block>, slots: &Slots, wo
         }
         None
     });
-    let attic = (dead > 0).then(|| {
-        Block::attic(builder.finish(), dead, work.shreds())
-    });
+    let attic = (dead > 0).then(|| Block::attic(builder.finish(), dead, work.shreds()));
     work.log.follow(since, |row| {
         let (block, at) = row.as_chunk()?;
         let (lives, at) = moved.get(&(Arc::as_ptr(block), at))?;

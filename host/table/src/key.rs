@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::path::Path;
 
 /// One kind of one API group and version: what a table holds.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Default, Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct KindKey {
     /// API group; empty for the core group.
     pub group: Arc<str>,

@@ -51,6 +51,10 @@ impl Snapshot {
         Snapshot { root }
     }
 
+    pub(crate) fn root(&self) -> &Root {
+        &self.root
+    }
+
     /// The commit that the snapshot shows.
     pub fn sequence(&self) -> Sequence {
         self.root.sequence

@@ -1,7 +1,13 @@
 //! Gauges of the store.
 
+use std::sync::Arc;
+
+use crate::block::Slot;
+use crate::body::Codec;
 use crate::change::Sequence;
-use crate::key::KindKey;
+use crate::key::{Index, KindKey};
+use crate::slots::contents;
+use crate::version::Version;
 
 /// The store's gauges at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,8 +37,17 @@ pub struct Stats {
     pub type_mismatches: u64,
 }
 
+impl Stats {
+    /// Bytes of tables, their indexes and dictionaries, the log, and what only
+    /// older snapshots keep. Kept columns are apart: they can go.
+    pub fn total_bytes(&self) -> usize {
+        let tables: usize = self.tables.iter().map(TableStats::total_bytes).sum();
+        tables + self.pinned_bytes + self.log_bytes
+    }
+}
+
 /// The gauges of one table.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TableStats {
     /// The table.
     pub table: KindKey,
@@ -42,10 +57,55 @@ pub struct TableStats {
     pub dead: usize,
     /// Chunks, the open one included.
     pub chunks: usize,
-    /// Bytes of columns and bodies.
+    /// Bytes of columns and bodies, dead rows included.
     pub bytes: usize,
+    /// Of these, bytes of bodies: compressed in sealed chunks, as text in the open one.
+    pub body_bytes: usize,
+    /// Of all bytes, about how many are of dead rows.
+    pub dead_bytes: usize,
+    /// Bytes of the indexes, about; in the order in which they were declared.
+    pub indexes: Vec<(Index, usize)>,
+    /// Bytes of the dictionaries that bodies are compressed with.
+    pub dictionary_bytes: usize,
     /// Bytes of bodies before compression.
     pub raw_bytes: usize,
     /// Tombstones.
     pub tombstones: usize,
+}
+
+impl TableStats {
+    /// Bytes of all that the table takes in the newest snapshot.
+    pub fn total_bytes(&self) -> usize {
+        let indexes: usize = self.indexes.iter().map(|(_, bytes)| bytes).sum();
+        self.bytes + indexes + self.dictionary_bytes
+    }
+
+    pub(crate) fn of(key: &KindKey, version: &Version) -> TableStats {
+        let slots = &version.slots;
+        let dead = |slot: &Slot| contents(slot).saturating_sub(slot.live_rows);
+        let mut codecs: Vec<&Arc<Codec>> =
+            slots.iter().filter_map(|slot| slot.block.codec()).collect();
+        codecs.sort_by_key(|codec| Arc::as_ptr(codec));
+        codecs.dedup_by_key(|codec| Arc::as_ptr(codec));
+        TableStats {
+            table: key.clone(),
+            rows: version.facts.rows,
+            dead: slots.iter().map(|slot| dead(slot)).sum(),
+            chunks: slots.len(),
+            bytes: slots.iter().map(|slot| slot.bytes).sum(),
+            body_bytes: slots.iter().map(|slot| slot.body_bytes()).sum(),
+            dead_bytes: slots
+                .iter()
+                .map(|slot| slot.bytes / contents(slot).max(1) * dead(slot))
+                .sum(),
+            indexes: version
+                .indexes
+                .bytes()
+                .map(|(index, bytes)| (index.clone(), bytes))
+                .collect(),
+            dictionary_bytes: codecs.iter().map(|codec| codec.dictionary_bytes()).sum(),
+            raw_bytes: slots.iter().map(|slot| slot.raw_bytes).sum(),
+            tombstones: version.facts.tombstones,
+        }
+    }
 }

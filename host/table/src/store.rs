@@ -17,7 +17,6 @@ use crate::merge::merge;
 use crate::publish::Publisher;
 use crate::root::{Holders, Root, Shared};
 use crate::shred::Budget;
-use crate::slots::contents;
 use crate::snapshot::{Snapshot, SnapshotTooOld};
 use crate::stats::{Stats, TableStats};
 use crate::table::Table;
@@ -265,16 +264,18 @@ impl Reader {
 
     /// The store's gauges.
     pub fn stats(&self) -> Stats {
-        let root = self.current.load_full();
-        let tables = root.directory.iter().filter_map(|(key, at)| {
-            // The newest publication never expires.
-            root.read(*at, |version| table_stats(key, version)).ok()
+        let (sequence, tables) = self.read(|snapshot| {
+            let root = snapshot.root();
+            let tables = root.directory.iter();
+            let tables = tables.map(|(key, at)| root.read(*at, |v| TableStats::of(key, v)));
+            let tables: Result<Vec<TableStats>, SnapshotTooOld> = tables.collect();
+            Ok((root.sequence, tables?))
         });
         let log = self.shared.log.stats();
         let held = self.shared.holders.lock().alive();
         Stats {
-            sequence: root.sequence,
-            tables: tables.collect(),
+            sequence,
+            tables,
             pinned_bytes: self.shared.pinned.load(Ordering::Relaxed),
             snapshots_held: held.len(),
             snapshots_expired: self.shared.expired.load(Ordering::Relaxed),
@@ -285,22 +286,6 @@ impl Reader {
             cache_bytes: self.shared.budget.bytes(),
             type_mismatches: extract::mismatches(),
         }
-    }
-}
-
-fn table_stats(key: &KindKey, version: &Version) -> TableStats {
-    let slots = &version.slots;
-    TableStats {
-        table: key.clone(),
-        rows: version.facts.rows,
-        dead: slots
-            .iter()
-            .map(|slot| contents(slot).saturating_sub(slot.live_rows))
-            .sum(),
-        chunks: slots.len(),
-        bytes: slots.iter().map(|slot| slot.bytes).sum(),
-        raw_bytes: slots.iter().map(|slot| slot.raw_bytes).sum(),
-        tombstones: version.facts.tombstones,
     }
 }
 
