@@ -13,6 +13,7 @@ mod check;
 mod definition;
 mod json;
 mod types;
+mod writer;
 
 #[doc(hidden)]
 pub use check::check;

@@ -1,6 +1,6 @@
 //! The places of a CustomResourceDefinition that the types fill in.
 
-use super::json::Text;
+use super::writer::Text;
 use super::{Field, Kind, Node, Shape};
 
 /// A piece of a manifest's text.
