@@ -148,10 +148,11 @@ fn inputs(program: &Path, tag: &str) -> Result<String> {
     Ok(text)
 }
 
-/// Puts the image's files into a folder: `kybern`, and `cache`, which is empty.
+/// Puts the image's files into a folder: `kybern`, `var`, and `cache`, which is empty.
 fn stage(program: &Path, folder: &Path) -> Result<()> {
     let into = folder.join("kybern");
     fs::create_dir_all(folder.join("cache"))
+        .and_then(|()| fs::create_dir_all(folder.join("var").join("cache")))
         .and_then(|()| fs::copy(program, &into).map(|_| ()))
         .with_context(|| format!("copy the program to {}", into.display()))
 }
@@ -177,6 +178,8 @@ fn steps(stage: &Path, tag: &str) -> Vec<Vec<String>> {
     };
     vec![
         copy("--chown=0:0", staged("kybern"), definition.program),
+        // Or builders would make the user the owner of all folders above the cache.
+        copy("--chown=0:0", staged("var"), "/var"),
         copy(
             &format!("--chown={}", definition.user),
             staged("cache"),
