@@ -19,14 +19,19 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+pub(crate) use binary::Profile;
+
 /// `cargo xtask image`.
-#[derive(Debug, Default, Args)]
+#[derive(Debug, Args)]
 pub(crate) struct ImageArgs {
+    /// How the program is compiled; what is not `dist` is for tests alone.
+    #[arg(long, value_enum, default_value_t = Profile::Dist)]
+    profile: Profile,
     /// Tag and version label; without it the workspace's version.
     #[arg(long)]
     tag: Option<String>,
-    /// The OCI archive to write; without it `image/kybern.tar` in the cache, or
-    /// `image/kybern-TAG.tar` with a tag.
+    /// The OCI archive to write; without it `image/PROFILE/kybern.tar` in the cache, or
+    /// `image/PROFILE/kybern-TAG.tar` with a tag.
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Takes the program as it was last built.
@@ -71,66 +76,76 @@ const VERSION: &str = "org.opencontainers.image.version";
 /// Builds what is asked for and says what is in it.
 pub(crate) fn run(workspace: &Workspace, args: &ImageArgs) -> Result<()> {
     let program = if args.no_build {
-        binary::as_built(workspace)?
+        binary::as_built(workspace, args.profile)?
     } else {
-        binary::build(workspace)?
+        binary::build(workspace, args.profile)?
     };
     if let Some(folder) = &args.stage {
         return stage(&program, folder);
     }
-    let (tag, output) = (args.tag.as_deref(), args.output.as_deref());
-    archive::describe(&pack(workspace, &program, tag, output)?)
+    let tag = args.tag.as_deref();
+    let output = match &args.output {
+        Some(output) => output.clone(),
+        None => kept_at(workspace, args.profile, tag),
+    };
+    pack(workspace, &program, tag, &output)?;
+    archive::describe(&output)
 }
 
-/// Builds the program and packs it under the workspace's version, and once more under each of these
-/// tags; the archives.
-pub(crate) fn build(workspace: &Workspace, tags: &[&str]) -> Result<Vec<PathBuf>> {
-    let program = binary::build(workspace)?;
-    let tags = std::iter::once(None).chain(tags.iter().copied().map(Some));
-    tags.map(|tag| pack(workspace, &program, tag, None))
-        .collect()
+/// Builds the program and packs it under each of these tags; the archives.
+pub(crate) fn build(
+    workspace: &Workspace,
+    profile: Profile,
+    tags: &[Option<&str>],
+) -> Result<Vec<PathBuf>> {
+    let program = binary::build(workspace, profile)?;
+    let packed = tags.iter().map(|tag| {
+        let output = kept_at(workspace, profile, *tag);
+        pack(workspace, &program, *tag, &output).map(|()| output)
+    });
+    packed.collect()
 }
 
 /// The program as it was last built for the image.
-pub(crate) fn program(workspace: &Workspace) -> Result<PathBuf> {
-    binary::as_built(workspace)
+pub(crate) fn program(workspace: &Workspace, profile: Profile) -> Result<PathBuf> {
+    binary::as_built(workspace, profile)
 }
 
-/// The image's archive under this tag, made if it is not there or not of this program.
-fn pack(
-    workspace: &Workspace,
-    program: &Path,
-    tag: Option<&str>,
-    output: Option<&Path>,
-) -> Result<PathBuf> {
-    let folder = workspace.cache.join("image");
-    let output = output.map_or_else(
-        || match tag {
-            None => folder.join("kybern.tar"),
-            Some(tag) => folder.join(format!("kybern-{tag}.tar")),
-        },
-        Path::to_owned,
-    );
+/// Where the image's archive is kept; without a tag that of the workspace's version.
+pub(crate) fn kept_at(workspace: &Workspace, profile: Profile, tag: Option<&str>) -> PathBuf {
+    let folder = workspace.cache.join("image").join(profile.name());
+    match tag {
+        None => folder.join("kybern.tar"),
+        Some(tag) => folder.join(format!("kybern-{tag}.tar")),
+    }
+}
+
+/// Makes the image's archive under this tag, if it is not there or not of this program.
+fn pack(workspace: &Workspace, program: &Path, tag: Option<&str>, output: &Path) -> Result<()> {
     let tag = tag.unwrap_or(env!("CARGO_PKG_VERSION"));
     let inputs = inputs(program, tag)?;
     let noted = output.with_extension("inputs");
     if output.is_file() && fs::read_to_string(&noted).is_ok_and(|before| before == inputs) {
         println!("image: {} is up to date", output.display());
-        return Ok(output);
+        return Ok(());
     }
     binary::need("buildah", "buildah")?;
-    fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
+    let folder = workspace.cache.join("image");
+    let beside = output.parent().unwrap_or(&folder);
+    for needed in [&folder, beside] {
+        fs::create_dir_all(needed).with_context(|| format!("create {}", needed.display()))?;
+    }
     let work = folder.join(format!("work.{}", std::process::id()));
     let packed = commit(program, tag, &work);
     let kept = packed.and_then(|archive| {
         let _ = fs::remove_file(&noted);
-        fs::rename(&archive, &output)
-            .or_else(|_| fs::copy(&archive, &output).map(|_| ()))
+        fs::rename(&archive, output)
+            .or_else(|_| fs::copy(&archive, output).map(|_| ()))
             .and_then(|()| fs::write(&noted, inputs))
             .with_context(|| format!("write {}", output.display()))
     });
     let _ = fs::remove_dir_all(&work);
-    kept.map(|()| output)
+    kept
 }
 
 /// All that the image depends on, as one hash.

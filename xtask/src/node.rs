@@ -9,6 +9,7 @@ mod machine;
 mod suite;
 mod supplies;
 
+use crate::image::Profile;
 use crate::programs;
 use crate::workspace::{Workspace, succeed};
 use anyhow::{Context, Result, bail, ensure};
@@ -33,6 +34,9 @@ const UP: Duration = Duration::from_secs(20 * 60);
 pub(crate) enum NodeCommand {
     /// Builds what is missing and starts the node; it runs until `down`.
     Up {
+        /// Of this profile are the host's images, as they were last built.
+        #[arg(long, value_enum, default_value_t)]
+        profile: Profile,
         /// Goes on with the state that `down --keep` kept.
         #[arg(long)]
         keep: bool,
@@ -60,6 +64,9 @@ pub(crate) enum NodeCommand {
 /// `cargo xtask node test`.
 #[derive(Debug, Default, clap::Args)]
 pub(crate) struct TestArgs {
+    /// How the host is compiled; figures are those of `dist`.
+    #[arg(long, value_enum, default_value_t)]
+    profile: Profile,
     /// Takes image and guests as they were last built.
     #[arg(long)]
     no_build: bool,
@@ -105,7 +112,7 @@ impl Places {
 pub(crate) fn run(workspace: &Workspace, command: &NodeCommand) -> Result<ExitCode> {
     let places = Places::of(workspace);
     match command {
-        NodeCommand::Up { keep } => up(workspace, &places, *keep),
+        NodeCommand::Up { profile, keep } => up(workspace, &places, *profile, *keep),
         NodeCommand::Down { keep } => {
             let mut down = places.script(workspace, "down.sh");
             down.args(keep.then_some("--keep"));
@@ -116,9 +123,9 @@ pub(crate) fn run(workspace: &Workspace, command: &NodeCommand) -> Result<ExitCo
     }
 }
 
-fn up(workspace: &Workspace, places: &Places, keep: bool) -> Result<ExitCode> {
+fn up(workspace: &Workspace, places: &Places, profile: Profile, keep: bool) -> Result<ExitCode> {
     require_machine(workspace)?;
-    let supplies = Supplies::gather(workspace, Host::Take)?;
+    let supplies = Supplies::gather(workspace, Host::Take, profile)?;
     let mut up = places.script(workspace, "up.sh");
     up.args(keep.then_some("--keep")).args(&supplies.images);
     succeed(&mut up)?;
@@ -160,7 +167,7 @@ pub(crate) fn test(workspace: &Workspace, args: &TestArgs) -> Result<ExitCode> {
     } else {
         Host::Build
     };
-    let supplies = Supplies::gather(workspace, host)?;
+    let supplies = Supplies::gather(workspace, host, args.profile)?;
     let programs = suite::build(workspace)?;
 
     let watch = Stopwatch::start();
@@ -212,6 +219,9 @@ fn tests(
         .env("KYBERN_CHART", workspace.root.join("charts").join("kybern"))
         .env("PATH", search_path(&supplies.programs))
         .current_dir(&places.scripts);
+    if args.here {
+        command.env("KYBERN_NODE_USED", "1");
+    }
     if let Some(kybern) = &supplies.kybern {
         command.env("KYBERN_BIN", kybern);
     }

@@ -2,17 +2,47 @@
 
 use crate::guests::ensure_target;
 use crate::workspace::{Workspace, succeed};
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
+use clap::ValueEnum;
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::Command;
+
+/// How the program is compiled.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Profile {
+    /// As tests are: minutes on a clean machine.
+    #[default]
+    Dev,
+    /// As it is released and measured: more than an hour on a clean machine.
+    Dist,
+}
+
+impl Profile {
+    /// cargo's name for it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Dev => "dev",
+            Self::Dist => "dist",
+        }
+    }
+
+    /// cargo's folder for it.
+    fn folder(self) -> &'static str {
+        match self {
+            Self::Dev => "debug",
+            Self::Dist => "dist",
+        }
+    }
+}
 
 /// This machine's architecture, with a C library that is linked in.
 fn target() -> String {
     format!("{}-unknown-linux-musl", std::env::consts::ARCH)
 }
 
-/// Builds the program, optimised, for the image.
-pub(super) fn build(workspace: &Workspace) -> Result<PathBuf> {
+/// Builds the program for the image.
+pub(super) fn build(workspace: &Workspace, profile: Profile) -> Result<PathBuf> {
     let target = target();
     need("musl-gcc", "musl-tools")?;
     ensure_target(&workspace.root, &target)?;
@@ -22,27 +52,46 @@ pub(super) fn build(workspace: &Workspace) -> Result<PathBuf> {
             "build",
             "--locked",
             "--profile",
-            "dist",
+            profile.name(),
             "--target",
             &target,
         ])
         .args(["--package", "kybern", "--bin", "kybern"])
         // Hash maps of dependencies take a seed while compiling: the same one each time.
         .env("CONST_RANDOM_SEED", "kybern")
-        // Flags of the developer's would make another program.
+        // Flags of the developer's would make another program, and so would the way to the
+        // dependencies, which is in the text of their panics.
         .env_remove("RUSTFLAGS")
-        .env_remove("CARGO_ENCODED_RUSTFLAGS");
+        .env("CARGO_ENCODED_RUSTFLAGS", without_home(cargo_home()?));
     if std::env::consts::ARCH == "aarch64" {
         // There are kernels with pages of 64 KiB; jemalloc must be told the largest.
         cargo.env("JEMALLOC_SYS_WITH_LG_PAGE", "16");
     }
     succeed(&mut cargo)?;
-    as_built(workspace)
+    as_built(workspace, profile)
+}
+
+/// The compiler's flag that makes each machine's folder of dependencies the same one.
+fn without_home(cargo_home: PathBuf) -> OsString {
+    let mut flag = OsString::from("--remap-path-prefix=");
+    flag.push(cargo_home);
+    flag.push("=/cargo");
+    flag
+}
+
+/// Where cargo keeps the sources of dependencies.
+fn cargo_home() -> Result<PathBuf> {
+    match std::env::var_os("CARGO_HOME") {
+        Some(folder) => Ok(folder.into()),
+        None => std::env::home_dir()
+            .map(|home| home.join(".cargo"))
+            .context("neither CARGO_HOME nor HOME is set"),
+    }
 }
 
 /// The program that was built last.
-pub(super) fn as_built(workspace: &Workspace) -> Result<PathBuf> {
-    let folder = workspace.target().join(target()).join("dist");
+pub(super) fn as_built(workspace: &Workspace, profile: Profile) -> Result<PathBuf> {
+    let folder = workspace.target().join(target()).join(profile.folder());
     let program = folder.join("kybern");
     ensure!(
         program.is_file(),

@@ -1,7 +1,7 @@
 //! What a node is started with: programs, images, and the host under test.
 
 use super::Places;
-use crate::image;
+use crate::image::{self, Profile};
 use crate::workspace::Workspace;
 use anyhow::{Context, Result, ensure};
 use kybern_testcluster::Component;
@@ -22,13 +22,13 @@ const COMPONENTS: [Component; 11] = [
     Component::Helm,
 ];
 
-/// Tag of the image that upgrades go to.
-const NEXT: &str = "next";
+/// Tags of the host's images: as it is released, and the one that upgrades go to.
+const TAGS: [Option<&str>; 2] = [None, Some("next")];
 
 /// Whether the host is built first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Host {
-    /// Its images are built from the checkout: one as it is released, one that upgrades go to.
+    /// Its images are built from the checkout.
     Build,
     /// Its images are taken as they were last built.
     Take,
@@ -47,17 +47,17 @@ pub(super) struct Supplies {
 
 impl Supplies {
     /// Finds or builds all of it.
-    pub(super) fn gather(workspace: &Workspace, host: Host) -> Result<Self> {
+    pub(super) fn gather(workspace: &Workspace, host: Host, profile: Profile) -> Result<Self> {
         let programs = link_programs(workspace)?;
         let mut images = own_images(workspace)?;
         images.extend(match host {
-            Host::Build => image::build(workspace, &[NEXT])?,
-            Host::Take => built_images(workspace),
+            Host::Build => image::build(workspace, profile, &TAGS)?,
+            Host::Take => built_images(workspace, profile),
         });
         Ok(Self {
             programs,
             images,
-            kybern: image::program(workspace).ok(),
+            kybern: image::program(workspace, profile).ok(),
         })
     }
 }
@@ -99,9 +99,10 @@ fn own_images(workspace: &Workspace) -> Result<Vec<PathBuf>> {
 }
 
 /// The host's images, those that there are.
-fn built_images(workspace: &Workspace) -> Vec<PathBuf> {
-    let folder = workspace.cache.join("image");
-    let names = ["kybern.tar".to_owned(), format!("kybern-{NEXT}.tar")];
-    let archives = names.iter().map(|name| folder.join(name));
-    archives.filter(|archive| archive.is_file()).collect()
+fn built_images(workspace: &Workspace, profile: Profile) -> Vec<PathBuf> {
+    let archives = TAGS.map(|tag| image::kept_at(workspace, profile, tag));
+    archives
+        .into_iter()
+        .filter(|archive| archive.is_file())
+        .collect()
 }
