@@ -81,13 +81,14 @@ pub(crate) fn recorded(status: &PluginStatus, resources: &[Gvk], written: &[Gvk]
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
     use std::slice::from_ref;
 
-    fn registration() -> Registration {
-        serde_json::from_value(json!({
+    /// Names one kind and one grant fewer than its status, which has another version of what it keeps.
+    pub(in crate::registration) fn registration(metadata: Value) -> Registration {
+        let mut value = json!({
             "apiVersion": "kybern.dev/v1alpha1", "kind": "Plugin", "metadata": { "name": "a" },
             "spec": {
                 "source": { "file": "x" },
@@ -104,13 +105,16 @@ mod tests {
                     { "group": "", "version": "v1", "kind": "Service" },
                 ],
             },
-        }))
-        .unwrap()
+        });
+        if let (Some(all), Value::Object(more)) = (value["metadata"].as_object_mut(), metadata) {
+            all.extend(more);
+        }
+        serde_json::from_value(value).unwrap()
     }
 
     #[test]
     fn what_the_status_names_and_the_spec_does_not_is_dropped_whatever_its_version() {
-        let dropped = Dropped::of(&registration());
+        let dropped = Dropped::of(&registration(json!({})));
         assert_eq!(dropped.resources, [Gvk::new("g", "v1", "Lost")]);
         assert_eq!(dropped.written, [Gvk::new("", "v1", "Service")]);
         assert_eq!(dropped.names(), "g/v1, Kind=Lost; v1, Kind=Service");
@@ -118,7 +122,7 @@ mod tests {
 
     #[test]
     fn a_kind_that_the_status_does_not_name_is_recorded_first() {
-        let status = registration().status;
+        let status = registration(json!({})).status;
         let kept = Gvk::new("g", "v2", "Kept");
         let map = Gvk::new("", "v1", "ConfigMap");
         assert!(recorded(&status, from_ref(&kept), from_ref(&map)));

@@ -291,33 +291,9 @@ impl Means {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::registration::dropped::tests::registration;
     use kybern_table::StoreConfig;
     use serde_json::json;
-
-    fn registration(metadata: Value) -> Registration {
-        let mut value = json!({
-            "apiVersion": "kybern.dev/v1alpha1", "kind": "Plugin", "metadata": { "name": "a" },
-            "spec": {
-                "source": { "file": "x" },
-                "resources": [{ "group": "g", "version": "v1", "kind": "Kept" }],
-                "grants": { "write": [{ "group": "", "kinds": ["ConfigMap"], "verbs": ["apply"] }] },
-            },
-            "status": {
-                "resources": [
-                    { "group": "g", "version": "v1", "kind": "Kept" },
-                    { "group": "g", "version": "v1", "kind": "Lost" },
-                ],
-                "written": [
-                    { "group": "", "version": "v1", "kind": "ConfigMap" },
-                    { "group": "", "version": "v1", "kind": "Service" },
-                ],
-            },
-        });
-        if let (Some(all), Some(more)) = (value["metadata"].as_object_mut(), metadata.as_object()) {
-            all.extend(more.clone());
-        }
-        serde_json::from_value(value).unwrap()
-    }
 
     fn names(kinds: &[Gvk]) -> Vec<&str> {
         kinds.iter().map(|gvk| gvk.kind.as_str()).collect()
