@@ -5,7 +5,7 @@ use crate::workspace::{Workspace, succeed};
 use anyhow::{Context, Result, bail, ensure};
 use clap::ValueEnum;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// How the program is compiled.
@@ -27,11 +27,11 @@ impl Profile {
         }
     }
 
-    /// cargo's folder for it.
-    fn folder(self) -> &'static str {
+    /// The image's program below cargo's folder of a target.
+    fn program(self) -> &'static str {
         match self {
-            Self::Dev => "debug",
-            Self::Dist => "dist",
+            Self::Dev => "debug/kybern-stripped",
+            Self::Dist => "dist/kybern",
         }
     }
 }
@@ -68,7 +68,18 @@ pub(super) fn build(workspace: &Workspace, profile: Profile) -> Result<PathBuf> 
         cargo.env("JEMALLOC_SYS_WITH_LG_PAGE", "16");
     }
     succeed(&mut cargo)?;
+    if profile == Profile::Dev {
+        let folder = workspace.target().join(target).join("debug");
+        strip(&folder.join("kybern"), &folder.join("kybern-stripped"))?;
+    }
     as_built(workspace, profile)
+}
+
+/// Leaves debug information out, as cargo does for `dist`: it names folders of this machine.
+fn strip(program: &Path, into: &Path) -> Result<()> {
+    let mut strip = Command::new("strip");
+    strip.arg("--strip-debug").arg("-o").args([into, program]);
+    succeed(&mut strip)
 }
 
 /// The compiler's flag that makes each machine's folder of dependencies the same one.
@@ -91,8 +102,7 @@ fn cargo_home() -> Result<PathBuf> {
 
 /// The program that was built last.
 pub(super) fn as_built(workspace: &Workspace, profile: Profile) -> Result<PathBuf> {
-    let folder = workspace.target().join(target()).join(profile.folder());
-    let program = folder.join("kybern");
+    let program = workspace.target().join(target()).join(profile.program());
     ensure!(
         program.is_file(),
         "there is no {}: build it once, without --no-build",

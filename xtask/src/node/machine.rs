@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::Command;
 
 /// What is called or read, and the Debian package that brings it.
-const NEEDED: [(&str, &str); 15] = [
+const NEEDED: [(&str, &str); 16] = [
     ("unshare", "util-linux"),
     ("setpriv", "util-linux"),
     ("nsenter", "util-linux"),
@@ -25,6 +25,7 @@ const NEEDED: [(&str, &str); 15] = [
     ("iptables", "iptables"),
     ("nft", "nftables"),
     ("buildah", "buildah"),
+    ("musl-gcc", "musl-tools"),
 ];
 
 /// cgroup v1 controllers that the kubelet uses.
