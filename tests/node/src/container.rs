@@ -23,8 +23,7 @@ impl<'a> Container<'a> {
             .and_then(Value::as_str)
             .and_then(|id| id.strip_prefix("containerd://"))
             .context("the Pod has no container")?;
-        let socket = node.containerd().display().to_string();
-        let list = node.shell(&["ctr", "-a", &socket, "-n", "k8s.io", "task", "ls"])?;
+        let list = node.containerd(&["task", "ls"])?;
         let pid = list.lines().find_map(|line| {
             let mut words = line.split_whitespace();
             (words.next() == Some(id)).then(|| words.next()?.parse().ok())?

@@ -70,6 +70,12 @@ impl Node {
         &self.state
     }
 
+    /// Whether there were tests on it before this run (`--here`).
+    #[must_use]
+    pub fn was_used(&self) -> bool {
+        std::env::var_os("KYBERN_NODE_USED").is_some()
+    }
+
     /// Creates a namespace of its own for a test.
     ///
     /// # Errors
@@ -116,8 +122,15 @@ impl Node {
         writeln!(file, "{text}").context("write figures.txt")
     }
 
-    /// containerd's socket, good inside the node and outside.
-    pub(crate) fn containerd(&self) -> PathBuf {
-        self.state.join("containerd").join("containerd.sock")
+    /// Runs containerd's own tool on what the kubelet uses.
+    ///
+    /// # Errors
+    /// As of [`Node::shell`].
+    pub fn containerd(&self, arguments: &[&str]) -> Result<String> {
+        let socket = self.state.join("containerd").join("containerd.sock");
+        let socket = socket.display().to_string();
+        let mut all = vec!["ctr", "-a", &socket, "-n", "k8s.io"];
+        all.extend(arguments);
+        self.shell(&all)
     }
 }

@@ -8,11 +8,12 @@
     reason = "a test stops at what it did not expect, its helpers too"
 )]
 
+mod a_fresh_node;
 mod failover;
-mod install;
 mod memory;
 mod rbac;
 mod scene;
 mod smoke;
+mod status;
 mod uninstall;
 mod upgrade;
