@@ -10,6 +10,7 @@
 
 mod a_fresh_node;
 mod failover;
+mod image;
 mod memory;
 mod rbac;
 mod scene;
