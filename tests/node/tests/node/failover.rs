@@ -188,49 +188,32 @@ fn a_killed_leader_is_replaced_in_time() -> Result<()> {
     Ok(())
 }
 
-#[test]
-fn a_removed_leader_hands_over_at_once() -> Result<()> {
-    let scene = Scene::start("removed")?;
+/// Deletes the leader's Pod, with these arguments of kubectl, and notes when another goes on.
+fn remove_leader(name: &str, how: &[&str], what: &str, limit: Duration) -> Result<()> {
+    let scene = Scene::start(name)?;
     let leader = scene.release.leader()?;
-    let moment = Moment::now(scene.node(), "removed")?;
-    kubectl([
-        "delete",
-        "pod",
-        "--namespace",
-        &scene.release.name,
-        &leader.name,
-        "--wait=false",
-    ])?
-    .ok()?;
+    let moment = Moment::now(scene.node(), name)?;
+    let namespace = &scene.release.name;
+    let mut command = vec!["delete", "pod", &leader.name, "--namespace", namespace];
+    command.extend(how);
+    kubectl(command)?.ok()?;
     scene.resize(2)?;
     let took = scene.answered(&moment, 2)?;
     scene.release.wait_app(&scene.app, 2)?;
     scene.new_leader(&leader)?;
     scene.nothing_was_written_twice(1)?;
-    within(scene.node(), "pod deleted", took, CLEAN)
+    within(scene.node(), what, took, limit)
+}
+
+#[test]
+fn a_removed_leader_hands_over_at_once() -> Result<()> {
+    remove_leader("removed", &["--wait=false"], "pod deleted", CLEAN)
 }
 
 #[test]
 fn a_leader_removed_by_force_is_replaced_in_time() -> Result<()> {
-    let scene = Scene::start("forced")?;
-    let leader = scene.release.leader()?;
-    let moment = Moment::now(scene.node(), "forced")?;
-    kubectl([
-        "delete",
-        "pod",
-        "--namespace",
-        &scene.release.name,
-        &leader.name,
-        "--force",
-        "--grace-period=0",
-    ])?
-    .ok()?;
-    scene.resize(2)?;
-    let took = scene.answered(&moment, 2)?;
-    scene.release.wait_app(&scene.app, 2)?;
-    scene.new_leader(&leader)?;
-    scene.nothing_was_written_twice(1)?;
-    within(scene.node(), "pod deleted by force", took, LOST)
+    let force = ["--force", "--grace-period=0"];
+    remove_leader("forced", &force, "pod deleted by force", LOST)
 }
 
 #[test]
