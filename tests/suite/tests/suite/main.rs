@@ -18,6 +18,7 @@ mod cli;
 mod lag;
 mod leader;
 mod lifecycle;
+mod memory;
 mod overload;
 mod promises;
 mod quiet;
