@@ -65,8 +65,9 @@ impl Scene {
         Ok(())
     }
 
-    /// Waits until the Deployment has this size, and returns the time from `moment` to the write that gave it.
-    fn answered(&self, moment: &Moment, size: u32) -> Result<Duration> {
+    /// Waits until the Deployment has this size, and returns the time from `moment` to the first write
+    /// of whoever goes on: any replica, or this one where the old leader still could.
+    fn answered(&self, moment: &Moment, size: u32, by: Option<&Replica>) -> Result<Duration> {
         let what = format!("{size} replicas");
         self.node()
             .client()
@@ -82,6 +83,7 @@ impl Scene {
             .writes()?
             .into_iter()
             .filter(is_deployment)
+            .filter(|write| by.is_none_or(|by| write.pod.as_deref() == Some(by.name.as_str())))
             .find(|write| write.received > requests[from].received)
             .with_context(|| {
                 let name = &self.release.name;
@@ -174,7 +176,7 @@ fn a_killed_leader_is_replaced_in_time() -> Result<()> {
     let moment = Moment::now(scene.node(), "kill")?;
     process.kill()?;
     scene.resize(2)?;
-    let took = scene.answered(&moment, 2)?;
+    let took = scene.answered(&moment, 2, None)?;
     scene.release.wait_app(&scene.app, 2)?;
     scene.nothing_was_written_twice(1)?;
     within(scene.node(), "SIGKILL", took, LOST)?;
@@ -197,10 +199,11 @@ fn remove_leader(name: &str, how: &[&str], what: &str, limit: Duration) -> Resul
     let mut command = vec!["delete", "pod", &leader.name, "--namespace", namespace];
     command.extend(how);
     kubectl(command)?.ok()?;
+    // Not before: the old leader works until it is told to end, and would do this too.
+    let next = scene.new_leader(&leader)?;
     scene.resize(2)?;
-    let took = scene.answered(&moment, 2)?;
+    let took = scene.answered(&moment, 2, Some(&next))?;
     scene.release.wait_app(&scene.app, 2)?;
-    scene.new_leader(&leader)?;
     scene.nothing_was_written_twice(1)?;
     within(scene.node(), what, took, limit)
 }
@@ -225,7 +228,7 @@ fn a_frozen_leader_writes_nothing_after_it_was_replaced() -> Result<()> {
     process.freeze()?;
     // It finds this in its watch when it is thawed, and would act on it.
     scene.resize(2)?;
-    let took = scene.answered(&moment, 2)?;
+    let took = scene.answered(&moment, 2, None)?;
     let next = scene.new_leader(&leader)?;
     process.thaw()?;
     scene.resize(3)?;
