@@ -5,7 +5,7 @@ use crate::scene::{
     children, cluster_wide, condition, helm_here, installed, namespace_goes, one_namespace, plugin,
 };
 use anyhow::{Result, ensure};
-use kybern_node_tests::{AppService, Release, SOON, kybern};
+use kybern_node_tests::{AppService, Release, SOON, helm, kubectl, kybern};
 use kybern_testcluster::{Object, Stopwatch};
 use serde_json::{Value, json};
 
@@ -192,4 +192,51 @@ fn without_hooks_finalizers_stay_and_kybern_uninstall_is_the_cure() -> Result<()
         client.wait_gone(object, SOON)?;
     }
     namespace_goes(&release)
+}
+
+#[test]
+fn after_a_hook_that_failed_nothing_is_removed_and_a_rollback_brings_the_hosts_back() -> Result<()>
+{
+    let (release, app) = with_a_held_app("failed", cluster_wide)?;
+    let client = release.node().client();
+    let before = children(&release, &app)?;
+    // The right that the finalizer needs is missing.
+    let good = cluster_wide(&release)?;
+    let mut poor = good.clone();
+    let rules = poor["rbac"]["pluginRules"].as_array_mut();
+    for rule in rules.into_iter().flatten() {
+        if rule["resources"] == json!(["appservices"]) {
+            rule["verbs"] = json!(["get", "list", "watch"]);
+        }
+    }
+    ensure!(poor != good, "no rule for the CR itself: {good}");
+    poor["uninstall"] = json!({ "timeoutSeconds": 30 });
+    release.helm(&poor)?.ok()?;
+
+    let told = helm(["uninstall", &release.name, "--namespace", &release.name])?.refused()?;
+    println!("helm: {told}");
+    let job = format!("job/{}-uninstall", host_name(&release));
+    let log = kubectl(["logs", "--namespace", &release.name, &job])?.ok()?;
+    println!("hook: {log}");
+    ensure!(
+        log.contains("appservices") && log.contains("forbidden"),
+        "{log}"
+    );
+    for object in [&app.app, &app.deployment, &app.service, &plugin(&release)] {
+        let now = client.get(object)?;
+        ensure!(now["metadata"]["deletionTimestamp"].is_null(), "{now}");
+    }
+    assert_eq!(children(&release, &app)?, before, "the Pods run on");
+
+    // As docs/install.md says: it cannot be mended before it is a release again.
+    let refused = release.helm(&good)?.refused()?;
+    ensure!(refused.contains("has no deployed releases"), "{refused}");
+    helm_here(&release, &["rollback", &release.name, "2", "--wait"])?;
+    release.wait_ready(2)?;
+    release.helm(&good)?.ok()?;
+    let resume = json!({ "metadata": { "annotations": { "kybern.dev/paused": null } }, "spec": { "size": 2 } });
+    client.merge_patch(&app.app, &resume)?;
+    release.wait_app(&app, 2)?;
+    helm_here(&release, &["uninstall", &release.name, "--wait"])?;
+    only_the_kind_is_left(&release)
 }
