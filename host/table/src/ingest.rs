@@ -3,20 +3,20 @@
 //! # Why
 //!
 //! A tree of JSON values costs more than everything else that happens to an
-//! event. One validating pass splits the top level into slices; only the
-//! metadata is decoded. managedFields, up to a third of an object, are cut out
+//! event. One validating pass decodes the metadata and splits the rest of the top
+//! level into slices. managedFields, up to a third of an object, are cut out
 //! unless a manager of ours is among them.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::fmt;
 use std::ops::Range;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, MapAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use thiserror::Error;
 
-use crate::json;
 use crate::record::{Field, Record, Span};
 
 /// An object that cannot be read. Retrying does not help.
@@ -54,6 +54,8 @@ struct Metadata<'a> {
     owner_references: Option<Vec<OwnerReference>>,
     #[serde(borrow)]
     labels: Option<&'a RawValue>,
+    #[serde(borrow)]
+    managed_fields: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -68,33 +70,58 @@ struct Manager<'a> {
     manager: Option<Cow<'a, str>>,
 }
 
-/// The top level of an object, key text to raw value.
-struct TopLevel<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+/// The top level of an object.
+#[derive(Default)]
+struct TopLevel<'a> {
+    /// Key text to raw value; none for the metadata, which are decoded.
+    fields: Vec<(Cow<'a, str>, Option<&'a RawValue>)>,
+    metadata: Option<Metadata<'a>>,
+    /// The key that follows the metadata's in the text.
+    next: Option<Cow<'a, str>>,
+}
 
 /// An object key, borrowed where it is written without escapes.
 #[derive(Deserialize)]
 struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
 
-impl<'de> Deserialize<'de> for TopLevel<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Top;
-        impl<'de> Visitor<'de> for Top {
-            type Value = TopLevel<'de>;
+/// Reads the top level; says whether it is inside the metadata.
+struct Top<'c>(&'c Cell<bool>);
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a Kubernetes object")
-            }
+impl<'de> DeserializeSeed<'de> for Top<'_> {
+    type Value = TopLevel<'de>;
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<TopLevel<'de>, A::Error> {
-                let mut fields: Vec<(Cow<'de, str>, &'de RawValue)> = Vec::with_capacity(6);
-                while let Some((Key(key), value)) = map.next_entry::<Key<'de>, &'de RawValue>()? {
-                    fields.retain(|(earlier, _)| *earlier != key);
-                    fields.push((key, value));
-                }
-                Ok(TopLevel(fields))
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Top<'_> {
+    type Value = TopLevel<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a Kubernetes object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<TopLevel<'de>, A::Error> {
+        let mut top = TopLevel::default();
+        let mut at_metadata = false;
+        while let Some(Key(key)) = map.next_key()? {
+            if std::mem::take(&mut at_metadata) {
+                top.next = Some(key.clone());
             }
+            let value = if key == "metadata" {
+                self.0.set(true);
+                top.metadata = Some(map.next_value()?);
+                self.0.set(false);
+                (at_metadata, top.next) = (true, None);
+                None
+            } else {
+                Some(map.next_value()?)
+            };
+            top.fields.retain(|(earlier, _)| *earlier != key);
+            top.fields.push((key, value));
         }
-        deserializer.deserialize_map(Top)
+        Ok(top)
     }
 }
 
@@ -103,7 +130,6 @@ pub(crate) struct Object<'a> {
     text: &'a str,
     top: TopLevel<'a>,
     metadata: Metadata<'a>,
-    metadata_text: &'a str,
     /// Empty for a cluster-scoped object.
     pub(crate) namespace: Box<str>,
     pub(crate) name: Box<str>,
@@ -121,15 +147,8 @@ impl<'a> Object<'a> {
         if u32::try_from(text.len()).is_err() {
             return Err(DecodeError::TooLarge);
         }
-        let top: TopLevel<'a> = serde_json::from_str(text).map_err(DecodeError::Json)?;
-        let metadata_text = top
-            .0
-            .iter()
-            .find(|(key, _)| key == "metadata")
-            .map(|(_, value)| value.get())
-            .ok_or(DecodeError::NoMetadata)?;
-        let mut metadata: Metadata<'a> =
-            serde_json::from_str(metadata_text).map_err(DecodeError::Metadata)?;
+        let mut top = parse(text)?;
+        let mut metadata = top.metadata.take().ok_or(DecodeError::NoMetadata)?;
         let name = metadata
             .name
             .take()
@@ -145,7 +164,6 @@ impl<'a> Object<'a> {
         Ok(Object {
             text,
             top,
-            metadata_text,
             namespace: metadata.namespace.take().unwrap_or_default(),
             uid: metadata.uid.take().unwrap_or_default(),
             name,
@@ -157,20 +175,30 @@ impl<'a> Object<'a> {
     /// The complete record, with a body of its own.
     pub(crate) fn into_record(self) -> Record {
         let cut = self.managed_fields();
-        let keep_span = |part: &str| shift(self.offset_of(part), &cut);
+        let keep_span = |part: Range<usize>| shift(part, &cut);
         let mut listed = true;
-        let mut fields = Vec::with_capacity(self.top.0.len());
-        for (key, value) in &self.top.0 {
-            match key {
-                Cow::Borrowed("apiVersion" | "kind") => {}
-                Cow::Borrowed(key) => fields.push(Field {
-                    key: keep_span(key),
-                    value: keep_span(value.get()),
+        let mut fields = Vec::with_capacity(self.top.fields.len());
+        for (key, value) in &self.top.fields {
+            let Cow::Borrowed(key) = *key else {
+                listed = false;
+                continue;
+            };
+            let key_range = self.offset_of(key);
+            let value = match value {
+                _ if matches!(key, "apiVersion" | "kind") => continue,
+                Some(value) => Some(self.offset_of(value.get())),
+                None => self.metadata_range(key_range.end),
+            };
+            match value {
+                Some(value) => fields.push(Field {
+                    key: keep_span(key_range),
+                    value: keep_span(value),
                 }),
-                Cow::Owned(_) => listed = false,
+                None => listed = false,
             }
         }
-        let labels = self.metadata.labels.map(|raw| keep_span(raw.get()));
+        let labels = self.metadata.labels.map(|raw| self.offset_of(raw.get()));
+        let labels = labels.map(keep_span);
         let mut body = String::with_capacity(self.text.len() - cut.len());
         body.push_str(self.text.get(..cut.start).unwrap_or_default());
         body.push_str(self.text.get(cut.end..).unwrap_or_default());
@@ -206,35 +234,75 @@ impl<'a> Object<'a> {
         start..start + part.len()
     }
 
+    /// Where the metadata's value stands, whose key ends at `key_end`; none if
+    /// only a parser can tell.
+    fn metadata_range(&self, key_end: usize) -> Option<Range<usize>> {
+        let behind = self.text.get(key_end..)?.strip_prefix('"')?.trim_start();
+        let behind = behind.strip_prefix(':')?.trim_start();
+        let start = self.text.len() - behind.len();
+        if !behind.starts_with('{') {
+            return None;
+        }
+        let end = match &self.top.next {
+            Some(Cow::Borrowed(key)) => {
+                let before = self.text.get(..self.offset_of(key).start)?;
+                let before = before.strip_suffix('"')?.trim_end();
+                before.strip_suffix(',')?.trim_end().len()
+            }
+            Some(Cow::Owned(_)) => return None,
+            None => self.text.strip_suffix('}')?.trim_end().len(),
+        };
+        Some(start..end)
+    }
+
     /// The part of the text to leave out: managedFields and a comma beside it.
     fn managed_fields(&self) -> Range<usize> {
-        let text = self.metadata_text;
-        let found = json::members(text).find(|member| {
-            text.get(member.key.clone())
-                .is_some_and(|key| key == "\"managedFields\"")
+        let managed = self.metadata.managed_fields.filter(|raw| !is_ours(raw));
+        let cut = managed.and_then(|raw| {
+            let value = self.offset_of(raw.get());
+            let before = self.text.get(..value.start)?.trim_end();
+            let before = before.strip_suffix(':')?.trim_end();
+            // A key with escapes stays, and its value with it.
+            let before = before.strip_suffix("\"managedFields\"")?;
+            let after = self.text.get(value.end..)?;
+            let lone = before.trim_end();
+            Some(if lone.ends_with(',') {
+                lone.len() - 1..value.end
+            } else {
+                let rest = after.trim_start();
+                let comma = usize::from(rest.starts_with(','));
+                before.len()..self.text.len() - rest.len() + comma
+            })
         });
-        let Some(member) = found else { return 0..0 };
-        let value = text.get(member.value.clone()).unwrap_or_default();
-        let managers: Vec<Manager<'_>> = serde_json::from_str(value).unwrap_or_default();
-        let ours = |manager: &Manager<'_>| {
-            let name = manager.manager.as_deref();
-            name.is_some_and(|name| name.starts_with("kybern"))
-        };
-        if managers.iter().any(ours) {
-            return 0..0;
-        }
-        let before = text.get(..member.key.start).unwrap_or_default().trim_end();
-        let after = text.get(member.value.end..).unwrap_or_default();
-        let base = self.offset_of(text).start;
-        let range = if before.ends_with(',') {
-            before.len() - 1..member.value.end
-        } else {
-            let rest = after.trim_start();
-            let comma = usize::from(rest.starts_with(','));
-            member.key.start..text.len() - rest.len() + comma
-        };
-        base + range.start..base + range.end
+        cut.unwrap_or(0..0)
     }
+}
+
+fn parse(text: &str) -> Result<TopLevel<'_>, DecodeError> {
+    let in_metadata = Cell::new(false);
+    let mut parser = serde_json::Deserializer::from_str(text);
+    let top = Top(&in_metadata).deserialize(&mut parser);
+    let top = top.and_then(|top| parser.end().map(|()| top));
+    top.map_err(|error| {
+        if in_metadata.get() && error.is_data() {
+            DecodeError::Metadata(error)
+        } else {
+            DecodeError::Json(error)
+        }
+    })
+}
+
+/// Whether a manager of ours is among them.
+fn is_ours(managed_fields: &RawValue) -> bool {
+    const OURS: &str = "kybern";
+    let text = managed_fields.get();
+    // Almost never there, and found much faster than the managers are read.
+    if !text.contains(OURS) {
+        return false;
+    }
+    let managers: Vec<Manager<'_>> = serde_json::from_str(text).unwrap_or_default();
+    let mut names = managers.iter().filter_map(|one| one.manager.as_deref());
+    names.any(|name| name.starts_with(OURS))
 }
 
 /// Where a range of the text stands once `cut` is left out.
@@ -258,6 +326,7 @@ fn deletion(text: Option<&str>) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
     use serde_json::{Value, json};
 
     fn record(raw: &str) -> Record {
@@ -294,6 +363,81 @@ mod tests {
         );
         assert_eq!(field(&record, "status"), Some("null"));
         assert_eq!(field(&record, "kind"), None);
+    }
+
+    /// A top-level field as text: its key, perhaps escaped, and its value.
+    fn top_field() -> impl Strategy<Value = (&'static str, String)> {
+        let metadata = prop::collection::vec(
+            prop::sample::select(vec![
+                r#""labels" : {"a":"}\"{"}"#,
+                r#""managedFields":[{"manager":"kubectl","f":"kybern"}]"#,
+                r#""managedFields" : [ {"manager":"kybern/x"} ]"#,
+                r#""generation":7"#,
+                r#""annotations":{"managedFields":"no"}"#,
+            ]),
+            0..4,
+        );
+        let metadata = (metadata, " {0,2}", 0usize..3).prop_map(|(mut parts, space, at)| {
+            parts.dedup_by_key(|part| part.split('"').nth(1));
+            parts.sort_unstable();
+            parts.dedup_by_key(|part| part.split('"').nth(1));
+            parts.insert(at.min(parts.len()), r#""name":"x""#);
+            format!(
+                "{{{space}{}{space}}}",
+                parts.join(&format!("{space},{space}"))
+            )
+        });
+        let other =
+            prop::sample::select(vec!["{}", "[{\"metadata\":{}}]", "null", "\"}\"", "-1.5e3"]);
+        prop_oneof![
+            2 => (Just("metadata"), metadata),
+            3 => (
+                prop::sample::select(vec!["spec", "status", "kind", "d\\u0061ta", "meta\\\"data"]),
+                other.prop_map(str::to_owned),
+            ),
+        ]
+    }
+
+    proptest! {
+        /// Whatever the order, the spaces, duplicates and escapes: the body is the
+        /// object without managedFields, and fields are where they are said to be.
+        #[test]
+        fn objects_come_back(
+            parts in prop::collection::vec(top_field(), 1..6),
+            spaces in prop::collection::vec(" {0,2}\n?", 8),
+        ) {
+            let fields: Vec<String> = parts
+                .iter()
+                .zip(&spaces)
+                .map(|((key, value), s)| format!("{s}\"{key}\"{s}:{s}{value}{s}"))
+                .collect();
+            let raw = format!("{{{}}}", fields.join(","));
+            let mut expected: Value = serde_json::from_str(&raw).unwrap();
+            let object = Object::decode(raw.as_bytes());
+            let Some(metadata) = expected["metadata"].as_object_mut() else {
+                prop_assert!(matches!(object, Err(DecodeError::NoMetadata)));
+                return Ok(());
+            };
+            let ours = |managed: &Value| managed[0]["manager"] == "kybern/x";
+            if metadata.get("managedFields").is_some_and(|managed| !ours(managed)) {
+                metadata.remove("managedFields");
+            }
+            let record = object.ok().unwrap().into_record();
+            // An earlier duplicate is in the text still, and hidden by the last.
+            let body: Value = serde_json::from_str(&record.body).unwrap();
+            prop_assert_eq!(&body, &expected);
+            for found in &record.fields {
+                let text = found.value.of(&record.body);
+                let value: Value = serde_json::from_str(text).unwrap();
+                prop_assert_eq!(&value, &expected[found.key.of(&record.body)]);
+            }
+            let names = expected.as_object().unwrap().keys();
+            let wanted = names.filter(|name| *name != "kind").count();
+            prop_assert_eq!(record.listed, record.fields.len() == wanted);
+            let labels = record.labels.map(|span| span.of(&record.body));
+            let labels = labels.map(|text| serde_json::from_str::<Value>(text).unwrap());
+            prop_assert_eq!(labels.as_ref(), expected["metadata"].get("labels"));
+        }
     }
 
     #[test]
