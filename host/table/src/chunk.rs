@@ -209,6 +209,11 @@ impl ChunkBuilder {
                 RowRef::Chunk(chunk, at) if let Some(known) = chunk.path_keys(*number) => {
                     known.get(at).copied().unwrap_or(0)
                 }
+                RowRef::Record(record)
+                    if let Some(known) = record.entries.get(usize::from(*number)) =>
+                {
+                    *known
+                }
                 _ => path_key(row, path),
             });
         }

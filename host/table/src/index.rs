@@ -101,8 +101,8 @@ fn hash_name(row: RowRef<'_>) -> u32 {
     }
 }
 
-/// All entries of one row: number of the index and hash of the key.
-pub(crate) type Entries = Box<[(u16, u32)]>;
+/// All entries of one row: by number of the index the hash of the key, 0 for none.
+pub(crate) type Entries = Arc<[u32]>;
 
 /// The indexes of a table. Grows by making a longer one that shares the old ones.
 #[derive(Clone, Debug)]
@@ -132,12 +132,20 @@ impl Indexes {
         found.map(|(_, hashes)| hashes)
     }
 
-    /// The row's entries in all indexes.
+    /// The row's entries in all indexes. A record's are known, but for indexes
+    /// that are younger than it.
     pub(crate) fn entries(&self, row: RowRef<'_>) -> Entries {
-        let mut entries = Vec::with_capacity(self.0.len());
+        let known: &[u32] = match row {
+            RowRef::Record(record) if record.entries.len() == self.0.len() => {
+                return Arc::clone(&record.entries);
+            }
+            RowRef::Record(record) => &record.entries,
+            RowRef::Chunk(..) => &[],
+        };
         let mut scratch = Vec::new();
         let mut body = None;
-        for (number, (index, _)) in (0u16..).zip(&self.0) {
+        let missing = (0u16..).zip(&self.0).skip(known.len());
+        let missing = missing.map(|(number, (index, _))| {
             let key = match index {
                 Index::Uid => Some(row.uid())
                     .filter(|uid| !uid.is_empty())
@@ -150,21 +158,17 @@ impl Indexes {
                     if let RowRef::Chunk(chunk, at) = row
                         && let Some(keys) = chunk.path_keys(number) =>
                 {
-                    keys.get(at).copied().filter(|hash| *hash != 0)
+                    keys.get(at).copied()
                 }
                 Index::Path(path) => {
-                    if body.is_none() {
-                        body = Some(row.body(&mut scratch).to_owned());
-                    }
-                    let body = body.as_deref().unwrap_or_default();
-                    row.at(body, path)
-                        .and_then(json::text)
-                        .map(|value| hash(&value))
+                    let body = body.get_or_insert_with(|| row.body(&mut scratch).to_owned());
+                    let value = row.at(body, path).and_then(json::text);
+                    value.map(|value| hash(&value))
                 }
             };
-            entries.extend(key.map(|key| (number, key)));
-        }
-        entries.into()
+            key.unwrap_or(0)
+        });
+        known.iter().copied().chain(missing).collect()
     }
 
     /// The number and path of each path index.
@@ -182,19 +186,20 @@ impl Indexes {
     }
 
     pub(crate) fn insert(&self, entries: &Entries, position: Position) {
-        for (number, hash) in entries {
-            if let Some((_, index)) = self.0.get(usize::from(*number)) {
-                index.insert(*hash, position);
-            }
+        for (hash, index) in self.of_entries(entries) {
+            index.insert(hash, position);
         }
     }
 
     pub(crate) fn remove(&self, entries: &Entries, position: Position) {
-        for (number, hash) in entries {
-            if let Some((_, index)) = self.0.get(usize::from(*number)) {
-                index.remove(*hash, position);
-            }
+        for (hash, index) in self.of_entries(entries) {
+            index.remove(hash, position);
         }
+    }
+
+    fn of_entries(&self, entries: &Entries) -> impl Iterator<Item = (u32, &HashIndex)> {
+        let pairs = entries.iter().copied().zip(&self.0);
+        pairs.filter_map(|(hash, (_, index))| (hash != 0).then_some((hash, &**index)))
     }
 
     /// Keys with candidates, over all indexes.

@@ -17,6 +17,7 @@ use serde::de::{DeserializeSeed, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use thiserror::Error;
 
+use crate::index::Entries;
 use crate::record::{Field, Record, Span};
 
 /// An object that cannot be read. Retrying does not help.
@@ -222,6 +223,7 @@ impl<'a> Object<'a> {
             labels,
             fields: fields.into(),
             listed,
+            entries: Entries::default(),
             body: body.into(),
         }
     }

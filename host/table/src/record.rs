@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::index::Entries;
 use crate::num::{narrow, wide};
 
 /// A byte range of a body.
@@ -53,6 +54,8 @@ pub(crate) struct Record {
     pub(crate) fields: Box<[Field]>,
     /// Whether `fields` is complete (no key was escaped).
     pub(crate) listed: bool,
+    /// The row's entries in the indexes that its table had when it came.
+    pub(crate) entries: Entries,
     pub(crate) body: Box<str>,
 }
 
@@ -66,6 +69,7 @@ impl Record {
             + self.uid.len()
             + owner
             + self.fields.len() * size_of::<Field>()
+            + size_of_val(&*self.entries)
             + self.body.len()
     }
 }

@@ -103,8 +103,10 @@ impl Slots {
         if !new.is_empty() {
             self.for_each(|position, row| {
                 let entries = indexes.entries(row);
-                let added = entries.iter().filter(|(number, _)| new.contains(number));
-                let added: Entries = added.copied().collect();
+                let numbered = (0u16..).zip(entries.iter());
+                let added: Entries = numbered
+                    .map(|(number, hash)| if new.contains(&number) { *hash } else { 0 })
+                    .collect();
                 indexes.insert(&added, position);
             });
         }
@@ -136,7 +138,14 @@ impl Slots {
     }
 
     /// Adds a row at the open end.
-    pub(crate) fn push(&mut self, record: Arc<Record>, work: &mut Work) {
+    pub(crate) fn push(&mut self, mut record: Record, work: &mut Work) -> Arc<Record> {
+        record.entries = self.version.indexes.entries(RowRef::Record(&record));
+        let record = Arc::new(record);
+        self.put(Arc::clone(&record), work);
+        record
+    }
+
+    fn put(&mut self, record: Arc<Record>, work: &mut Work) {
         let entries = self.version.indexes.entries(RowRef::Record(&record));
         let id = self.open_slot(work);
         let Some(slot) = self.slot_mut(id) else {
@@ -214,7 +223,7 @@ impl Slots {
                 continue;
             };
             self.rows -= 1;
-            self.push(Arc::clone(record), work);
+            self.put(Arc::clone(record), work);
             work.garbage.add(Garbage {
                 indexes: Arc::clone(&self.version.indexes),
                 entries: self.version.indexes.entries(RowRef::Record(record)),

@@ -244,12 +244,11 @@ impl Table {
     }
 
     fn insert(&mut self, record: Record, old: Option<Row>, work: &mut Work) {
-        let record = Arc::new(record);
         let uid = match &*record.uid {
             "" => name_key(&record.namespace, &record.name).into(),
             _ => Arc::clone(&record.uid),
         };
-        self.slots.push(Arc::clone(&record), work);
+        let record = self.slots.push(record, work);
         work.changes.push(RowChange {
             sequence: work.sequence,
             table: self.key.clone(),
