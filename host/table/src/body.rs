@@ -4,13 +4,12 @@
 //!
 //! Blocks of many bodies are no smaller and cost a whole block per read; a
 //! dictionary makes single bodies small, because objects of one kind repeat each
-//! other. The dictionary is raw content, a few bodies of the kind, so that it
-//! needs no training.
+//! other. Kinds with few objects share a built-in one of what most kinds have.
 
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use zstd::zstd_safe::{CCtx, CDict, DCtx, DDict, compress_bound};
+use zstd::zstd_safe::{CCtx, CDict, DCtx, DDict, compress_bound, train_from_buffer};
 
 use crate::num::{narrow, wide};
 
@@ -19,9 +18,14 @@ thread_local! {
     static DECODER: RefCell<DCtx<'static>> = RefCell::new(DCtx::create());
 }
 
-/// How the bodies of some chunks of one table are compressed.
+/// What most kinds have in common; the most common last, as zstd wants it.
+const BUILT_IN: &str = include_str!("builtin.json");
+
+/// How the bodies of some chunks are compressed.
 pub(crate) struct Codec {
     level: i32,
+    /// 0 for the built-in dictionary, ascending with each that a table trains.
+    generation: u32,
     dictionary: Option<(CDict<'static>, DDict<'static>)>,
 }
 
@@ -29,30 +33,41 @@ impl std::fmt::Debug for Codec {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Codec")
             .field("level", &self.level)
-            .field("dictionary", &self.dictionary.is_some())
+            .field("generation", &self.generation)
             .finish()
     }
 }
 
 impl Codec {
-    pub(crate) fn plain(level: i32) -> Codec {
+    /// The codec of tables that have no dictionary of their own.
+    pub(crate) fn built_in(level: i32) -> Codec {
+        Codec::of(level, 0, BUILT_IN.as_bytes())
+    }
+
+    /// The next generation, with a dictionary of at most so many bytes that was
+    /// trained on these bodies.
+    pub(crate) fn trained(&self, samples: &[Vec<u8>], bytes: usize) -> Codec {
+        let sizes: Vec<usize> = samples.iter().map(Vec::len).collect();
+        let all = samples.concat();
+        let mut dictionary = Vec::with_capacity(bytes);
+        if train_from_buffer(&mut dictionary, &all, &sizes).is_err() {
+            // Too few or too small: the bodies themselves do as well.
+            dictionary = all.get(..bytes.min(all.len())).unwrap_or_default().to_vec();
+        }
+        Codec::of(self.level, self.generation + 1, &dictionary)
+    }
+
+    fn of(level: i32, generation: u32, dictionary: &[u8]) -> Codec {
+        let encoder = CDict::try_create(dictionary, level);
         Codec {
             level,
-            dictionary: None,
+            generation,
+            dictionary: encoder.zip(DDict::try_create(dictionary)),
         }
     }
 
-    /// A codec whose dictionary is this content.
-    pub(crate) fn with_dictionary(level: i32, content: &[u8]) -> Codec {
-        let encoder = CDict::try_create(content, level);
-        Codec {
-            level,
-            dictionary: encoder.zip(DDict::try_create(content)),
-        }
-    }
-
-    pub(crate) fn has_dictionary(&self) -> bool {
-        self.dictionary.is_some()
+    pub(crate) fn generation(&self) -> u32 {
+        self.generation
     }
 
     /// What both forms of the dictionary take.
@@ -201,13 +216,27 @@ impl ArenaBuilder {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::sync::LazyLock;
+
+    fn web(replicas: usize) -> String {
+        format!(
+            r#"{{"metadata":{{"name":"web-{replicas}","namespace":"shop"}},"spec":{{"replicas":{replicas},"color":"blueish-green-with-dots"}}}}"#
+        )
+    }
+
+    static CODECS: LazyLock<Vec<Arc<Codec>>> = LazyLock::new(codecs);
 
     fn codecs() -> Vec<Arc<Codec>> {
-        let sample = br#"{"metadata":{"name":"web","namespace":"shop"},"spec":{"replicas":3}}"#;
-        vec![
-            Arc::new(Codec::plain(3)),
-            Arc::new(Codec::with_dictionary(3, &sample.repeat(20))),
-        ]
+        let samples: Vec<Vec<u8>> = (0..2000).map(|n| web(n).into_bytes()).collect();
+        let built_in = Codec::built_in(3);
+        let trained = built_in.trained(&samples, 4096);
+        // Too few to train on.
+        let content = trained.trained(&samples[..3], 4096);
+        assert_eq!((trained.generation(), content.generation()), (1, 2));
+        [built_in, trained, content]
+            .into_iter()
+            .map(Arc::new)
+            .collect()
     }
 
     proptest! {
@@ -217,15 +246,15 @@ mod tests {
             0..20,
         )) {
             let mut scratch = Vec::new();
-            for codec in codecs() {
-                let mut builder = ArenaBuilder::new(Arc::clone(&codec));
+            for codec in &*CODECS {
+                let mut builder = ArenaBuilder::new(Arc::clone(codec));
                 for body in &bodies {
                     builder.push(body);
                     builder.skip();
                 }
                 let arena = builder.finish();
-                for other in codecs() {
-                    let mut builder = ArenaBuilder::new(other);
+                for other in &*CODECS {
+                    let mut builder = ArenaBuilder::new(Arc::clone(other));
                     for row in 0..bodies.len() * 2 {
                         builder.copy(&arena, row);
                     }
@@ -241,16 +270,22 @@ mod tests {
     }
 
     #[test]
-    fn a_dictionary_pays() {
-        let body = r#"{"metadata":{"name":"web","namespace":"shop"},"spec":{"replicas":4}}"#;
-        let sizes: Vec<usize> = codecs()
-            .into_iter()
-            .map(|codec| {
-                let mut builder = ArenaBuilder::new(codec);
-                builder.push(body);
-                builder.finish().bytes.len()
-            })
+    fn dictionaries_pay() {
+        let size = |codec: &Arc<Codec>, body: &str| {
+            let mut builder = ArenaBuilder::new(Arc::clone(codec));
+            builder.push(body);
+            builder.finish().bytes.len()
+        };
+        let codecs = &*CODECS;
+        let sizes: Vec<usize> = codecs
+            .iter()
+            .map(|codec| size(codec, &web(7_777)))
             .collect();
         assert!(sizes[1] * 2 < sizes[0], "{sizes:?}");
+        assert!(sizes[2] * 2 < sizes[0], "{sizes:?}");
+        let lease = r#"{"apiVersion":"coordination.k8s.io/v1","kind":"Lease","metadata":{"creationTimestamp":"2026-11-01T10:00:00Z","name":"kybern","namespace":"kube-system","resourceVersion":"4711","uid":"0b9f7a9e-30a5-44a5-a5f4-c3b0b1b0a001"},"spec":{"acquireTime":"2026-11-01T10:00:00.000000Z","holderIdentity":"a","leaseDurationSeconds":15,"leaseTransitions":0,"renewTime":"2026-11-01T10:00:00.000000Z"}}"#;
+        let plain = zstd::bulk::compress(lease.as_bytes(), 3).unwrap().len();
+        let built_in = size(&codecs[0], lease);
+        assert!(built_in * 4 < plain * 3, "{built_in} {plain}");
     }
 }

@@ -10,9 +10,13 @@ pub struct StoreConfig {
     pub chunk_bytes: usize,
     /// zstd level of sealed bodies.
     pub compression_level: i32,
-    /// Bytes of a table's bodies after which the next ones are compressed with a
-    /// dictionary. Never for Secrets.
+    /// Bytes of a table's bodies after which it gets a dictionary of its own to
+    /// compress them with. Never for Secrets.
     pub dictionary_after: usize,
+    /// Bytes of bodies in full chunks and of dead rows that may wait for somebody
+    /// to do the [`crate::Writer::job`] of sealing and merging them; over it the
+    /// writer does it. 0: it always does.
+    pub waiting_bytes: usize,
     /// Changes that the log keeps.
     pub log_entries: usize,
     /// Bytes of row states that the log may keep alive.
@@ -33,6 +37,7 @@ impl Default for StoreConfig {
             chunk_bytes: 8 << 20,
             compression_level: 3,
             dictionary_after: 4 << 20,
+            waiting_bytes: 0,
             log_entries: 65_536,
             log_bytes: 16 << 20,
             pinned_bytes: 256 << 20,

@@ -50,7 +50,11 @@ pub(crate) fn merged(group: &[Arc<Slot>], merged: &Arc<Block>, slots: &Slots, wo
     let since = group.iter().map(|slot| slot.since).min();
     let since = since.unwrap_or_default();
     // Dead rows that the log wants, each once.
-    let mut builder = ChunkBuilder::new(Arc::clone(&slots.codec), 0, &slots.version.indexes);
+    let mut builder = ChunkBuilder::new(
+        Arc::clone(slots.dictionaries.codec()),
+        0,
+        &slots.version.indexes,
+    );
     let mut dead = 0u32;
     work.log.follow(since, |row| {
         if let Some((block, at)) = row.as_chunk()

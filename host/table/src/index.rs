@@ -127,6 +127,11 @@ impl Indexes {
         (Indexes(all), new)
     }
 
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     pub(crate) fn get(&self, index: &Index) -> Option<&Arc<HashIndex>> {
         let found = self.0.iter().find(|(known, _)| known == index);
         found.map(|(_, hashes)| hashes)
@@ -204,7 +209,7 @@ impl Indexes {
 
     /// Keys with candidates, over all indexes.
     #[cfg(test)]
-    pub(crate) fn len(&self) -> usize {
+    pub(crate) fn keys(&self) -> usize {
         self.0.iter().map(|(_, index)| index.len()).sum()
     }
 }

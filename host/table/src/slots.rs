@@ -1,29 +1,25 @@
-//! The writer's side of a table's rows: adding, killing, sealing.
+//! The writer's side of a table's rows: adding, killing, and the jobs to be done.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use crate::block::{Block, Rows, Slot};
+use crate::block::{Rows, Slot};
 use crate::body::Codec;
-use crate::chunk::ChunkBuilder;
-use crate::config::StoreConfig;
-use crate::follow;
 use crate::garbage::Garbage;
 use crate::index::{Entries, Indexes};
+use crate::job::{Made, Task};
 use crate::key::{Index, TableDef};
+use crate::merge::{self, Merging};
 use crate::path::Path;
 use crate::postings::Position;
 use crate::record::Record;
 use crate::refer::RowRef;
 use crate::row::Row;
+use crate::seal::{self, Sealing};
+use crate::train::Dictionaries;
 use crate::version::{Facts, Version};
 use crate::view::TableState;
 use crate::work::Work;
-
-/// The longest part of a body that goes into a dictionary.
-const SAMPLE_BYTES: usize = 16 << 10;
-/// The largest dictionary; also at most 1 % of what it will compress.
-const DICTIONARY_BYTES: usize = 64 << 10;
 
 /// The blocks of one table, as the next publication will show them.
 #[derive(Debug)]
@@ -34,16 +30,18 @@ pub(crate) struct Slots {
     open: Option<u32>,
     next: u32,
     /// Full blocks that are not sealed yet.
-    full: Vec<u32>,
+    full: VecDeque<u32>,
+    /// Blocks that a job works on.
+    pub(crate) busy: BTreeSet<u32>,
     /// Sealed blocks that have lost rows: candidates for a merge.
     pub(crate) sparse: BTreeSet<u32>,
-    pub(crate) codec: Arc<Codec>,
-    /// Bytes of bodies sealed so far.
-    sealed: usize,
+    pub(crate) dictionaries: Dictionaries,
+    /// Blocks that came or went, ever.
+    pub(crate) changes: u64,
 }
 
 impl Slots {
-    pub(crate) fn new(def: TableDef, config: &StoreConfig) -> Slots {
+    pub(crate) fn new(def: TableDef, plain: Arc<Codec>) -> Slots {
         let def = normal(def);
         let (indexes, _) = Indexes::of(&def, None);
         Slots {
@@ -60,10 +58,11 @@ impl Slots {
             rows: 0,
             open: None,
             next: 0,
-            full: Vec::new(),
+            full: VecDeque::new(),
+            busy: BTreeSet::new(),
             sparse: BTreeSet::new(),
-            codec: Arc::new(Codec::plain(config.compression_level)),
-            sealed: 0,
+            dictionaries: Dictionaries::new(plain),
+            changes: 0,
         }
     }
 
@@ -195,21 +194,67 @@ impl Slots {
         }
     }
 
-    /// Seals the full blocks. Says whether there were any.
-    pub(crate) fn seal(&mut self, work: &mut Work) -> bool {
-        let mut any = false;
-        while let Some(id) = self.full.pop() {
-            any = true;
+    /// The next job, if any is worth it. Mostly dead blocks need none: their rows
+    /// move here and now.
+    pub(crate) fn task(&mut self, work: &mut Work) -> Option<Task> {
+        let bodies = || self.version.slots.iter().map(|slot| slot.raw_bytes).sum();
+        if !is_secret(self.def()) && self.dictionaries.wants_training(&work.config, bodies) {
+            let slots = Arc::clone(&self.version.slots);
+            return Some(Task::Train(self.dictionaries.training(slots)));
+        }
+        while let Some(id) = self.full.pop_front() {
             let Some(slot) = self.version.slot(id).map(Arc::clone) else {
                 continue;
             };
-            if slot.live_rows * 2 < slot.len {
-                self.carry(&slot, work);
-            } else {
-                self.seal_slot(&slot, work);
+            if slot.live_rows * 2 >= slot.len {
+                self.busy.insert(id);
+                return Some(Task::Seal(Sealing::new(slot, self)));
+            }
+            self.carry(&slot, work);
+        }
+        let merging = Merging::next(self, work)?;
+        self.busy.extend(merging.blocks());
+        Some(Task::Merge(merging))
+    }
+
+    /// Puts in what a job made.
+    pub(crate) fn put_in(&mut self, made: Made, work: &mut Work) {
+        match made {
+            Made::Sealed(sealed) => {
+                self.busy.remove(&sealed.block());
+                seal::put_in(sealed, self, work);
+            }
+            Made::Merged(merged) => {
+                for block in merged.blocks() {
+                    self.busy.remove(&block);
+                }
+                merge::put_in(merged, self, work);
+            }
+            Made::Trained(trained) => {
+                self.dictionaries.put_in(trained);
+                // Chunks of the oldest dictionaries are to be rewritten.
+                let sealed = self.version.slots.iter();
+                let sealed = sealed.filter(|slot| slot.block.codec().is_some());
+                self.sparse.extend(sealed.map(|slot| slot.id));
             }
         }
-        any
+    }
+
+    /// Bytes of bodies that wait for a job: of full blocks, and of dead rows.
+    pub(crate) fn waiting_bytes(&self) -> usize {
+        let waiting = self
+            .version
+            .slots
+            .iter()
+            .map(|slot| match &slot.block.rows {
+                Rows::Delta(_) if Some(slot.id) == self.open => 0,
+                Rows::Delta(_) => slot.raw_bytes,
+                Rows::Chunk(_) => {
+                    let contents = contents(slot).max(1);
+                    slot.bytes / contents * contents.saturating_sub(slot.live_rows)
+                }
+            });
+        waiting.sum()
     }
 
     /// Moves the live rows of a mostly dead block to the open one. They are hot:
@@ -242,41 +287,11 @@ impl Slots {
         self.remove(slot.id, work);
     }
 
-    fn seal_slot(&mut self, slot: &Slot, work: &mut Work) {
-        self.sealed += slot.raw_bytes;
-        if !self.codec.has_dictionary()
-            && self.sealed >= work.config.dictionary_after
-            && !is_secret(self.def())
-        {
-            let content = sample(slot, (self.sealed / 100).min(DICTIONARY_BYTES));
-            let level = work.config.compression_level;
-            self.codec = Arc::new(Codec::with_dictionary(level, &content));
-        }
-        let mut builder =
-            ChunkBuilder::new(Arc::clone(&self.codec), slot.len, &self.version.indexes);
-        for at in 0..slot.len {
-            match slot.row(at) {
-                Some(row) => builder.push(row),
-                None => builder.push_hole(),
-            }
-        }
-        let chunk = builder.finish();
-        let (bytes, raw_bytes) = (chunk.bytes(), chunk.bodies.raw_bytes());
-        work.retire(slot.bytes, &slot.block);
-        let sealed = Block::new(Rows::Chunk(Box::new(chunk)), work.shreds());
-        follow::sealed(slot, &sealed, work);
-        if let Some(slot) = self.slot_mut(slot.id) {
-            slot.bytes = bytes;
-            slot.raw_bytes = raw_bytes;
-            slot.block = sealed;
-        }
-        self.sparse.insert(slot.id);
-    }
-
     /// Adds a finished block under a number of its own.
     pub(crate) fn add(&mut self, mut slot: Slot) -> u32 {
         let id = self.next;
         self.next += 1;
+        self.changes += 1;
         slot.id = id;
         // Numbers ascend, so the end is the place.
         Arc::make_mut(&mut self.version.slots).push(Arc::new(slot));
@@ -288,6 +303,7 @@ impl Slots {
         let slots = Arc::make_mut(&mut self.version.slots);
         if let Ok(at) = slots.binary_search_by_key(&id, |slot| slot.id) {
             let slot = slots.remove(at);
+            self.changes += 1;
             work.retire(slot.bytes, &slot.block);
         }
         self.sparse.remove(&id);
@@ -301,14 +317,14 @@ impl Slots {
             if room {
                 return id;
             }
-            self.full.push(id);
+            self.full.push_back(id);
         }
         let id = self.add(Slot::open(0, work.number, work.sequence, work.shreds()));
         self.open = Some(id);
         id
     }
 
-    fn slot_mut(&mut self, id: u32) -> Option<&mut Slot> {
+    pub(crate) fn slot_mut(&mut self, id: u32) -> Option<&mut Slot> {
         let slots = Arc::make_mut(&mut self.version.slots);
         let at = slots.binary_search_by_key(&id, |slot| slot.id).ok()?;
         slots.get_mut(at).map(Arc::make_mut)
@@ -325,24 +341,6 @@ fn normal(mut def: TableDef) -> TableDef {
 
 fn is_secret(def: &TableDef) -> bool {
     def.key.group.is_empty() && &*def.key.kind == "Secret"
-}
-
-/// Parts of bodies spread over the block, as content of a dictionary.
-fn sample(slot: &Slot, limit: usize) -> Vec<u8> {
-    let average = (slot.raw_bytes / slot.len.max(1)).clamp(1, SAMPLE_BYTES);
-    let wanted = limit / average + 1;
-    let stride = (slot.live_rows / wanted).max(1);
-    let mut content = Vec::with_capacity(limit);
-    let mut scratch = Vec::new();
-    for (_, row) in slot.rows().step_by(stride) {
-        let body = row.body(&mut scratch).as_bytes();
-        let room = limit.saturating_sub(content.len()).min(SAMPLE_BYTES);
-        content.extend(body.iter().take(room));
-        if room == 0 {
-            break;
-        }
-    }
-    content
 }
 
 /// Rows of a sealed block that are not holes.

@@ -7,13 +7,14 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
+use crate::body::Codec;
 use crate::change::{Applied, Batch, Change, ChangeError, Sequence};
 use crate::config::StoreConfig;
 use crate::extract;
 use crate::garbage::Collector;
+use crate::job::{Done, Job};
 use crate::key::{KindKey, TableDef};
 use crate::log::Log;
-use crate::merge::merge;
 use crate::publish::Publisher;
 use crate::root::{Holders, Root, Shared};
 use crate::shred::Budget;
@@ -55,8 +56,11 @@ pub fn store(config: StoreConfig) -> (Writer, Reader) {
         tables: Vec::new(),
         published: Vec::new(),
         touched: BTreeSet::new(),
+        due: BTreeSet::new(),
         sequence: Sequence(0),
         work: Work {
+            built_in: Arc::new(Codec::built_in(config.compression_level)),
+            next_table: 0,
             config,
             budget,
             sequence: Sequence(1),
@@ -81,6 +85,8 @@ pub struct Writer {
     published: Vec<Arc<Version>>,
     /// Tables that the next publication must show anew.
     touched: BTreeSet<KindKey>,
+    /// Tables that may have a job to be done.
+    due: BTreeSet<KindKey>,
     /// Of the last commit.
     sequence: Sequence,
     work: Work,
@@ -88,7 +94,7 @@ pub struct Writer {
 
 impl Writer {
     /// Applies the batch as one commit and publishes it, then seals and merges
-    /// what has become full or sparse. Never panics; what cannot be applied is
+    /// what has waited for that beyond [`StoreConfig::waiting_bytes`]. Never panics; what cannot be applied is
     /// reported and fails its table, the rest goes on.
     pub fn apply(&mut self, batch: Batch) -> Applied {
         let mut errors = Vec::new();
@@ -106,8 +112,9 @@ impl Writer {
             if !changes.is_empty() {
                 self.publisher.shared.log.push(self.sequence, changes);
             }
-            let touched = self.publish();
-            self.maintain(touched);
+            self.due.extend(self.touched.iter().cloned());
+            self.publish();
+            self.maintain();
         }
         Applied {
             sequence: self.sequence,
@@ -175,7 +182,7 @@ impl Writer {
         if let Some(table) = at.and_then(|at| self.tables.get_mut(at)) {
             table.redefine(def);
         } else {
-            let table = Table::new(def, &self.work);
+            let table = Table::new(def, &mut self.work);
             Arc::make_mut(&mut self.directory).insert(key.clone(), self.tables.len());
             self.published.push(Arc::new(table.version()));
             self.tables.push(table);
@@ -200,10 +207,12 @@ impl Writer {
         Ok(())
     }
 
-    /// Publishes the touched tables under the current sequence. Gives them back.
-    fn publish(&mut self) -> BTreeSet<KindKey> {
-        let touched = std::mem::take(&mut self.touched);
-        for key in &touched {
+    /// Publishes the touched tables under the current sequence.
+    fn publish(&mut self) {
+        if self.touched.is_empty() {
+            return;
+        }
+        for key in &std::mem::take(&mut self.touched) {
             let at = self.directory.get(key).copied();
             let table = at.and_then(|at| self.tables.get(at));
             let published = at.and_then(|at| self.published.get_mut(at));
@@ -217,25 +226,75 @@ impl Writer {
             self.published.clone(),
             &mut self.work,
         );
-        touched
     }
 
-    /// Seals and merges in these tables; the rows stay, so the sequence does.
-    fn maintain(&mut self, tables: BTreeSet<KindKey>) {
-        for key in tables {
-            let at = self.directory.get(&key).copied();
-            if let Some(table) = at.and_then(|at| self.tables.get_mut(at)) {
-                let slots = table.slots();
-                let sealed = slots.seal(&mut self.work);
-                let merged = merge(slots, &mut self.work);
-                if sealed || merged {
-                    self.touched.insert(key);
-                }
-            }
-        }
-        if !self.touched.is_empty() {
+    /// The next piece of work to be done on some table, if there is any: sealing,
+    /// merging, training a dictionary. Any thread may do it; what it made is for
+    /// [`Writer::put_in`]. There are as many jobs at a time as are asked for.
+    pub fn job(&mut self) -> Option<Job> {
+        let job = self.next_job();
+        self.publish();
+        job
+    }
+
+    /// Shows what a job made in the place of what it was made of. The rows stay,
+    /// so the sequence does.
+    pub fn put_in(&mut self, done: Done) {
+        let found = |table: &&mut Table| table.number == done.table;
+        // A table that was dropped meanwhile needs it no more.
+        if let Some(table) = self.tables.iter_mut().find(found) {
+            table.slots().put_in(done.made, &mut self.work);
+            self.touched.insert(table.key.clone());
+            self.due.insert(table.key.clone());
             self.publish();
         }
+    }
+
+    fn next_job(&mut self) -> Option<Job> {
+        while let Some(key) = self.due.first().cloned() {
+            let at = self.directory.get(&key).copied();
+            if let Some(table) = at.and_then(|at| self.tables.get_mut(at)) {
+                let number = table.number;
+                let before = table.slots().changes;
+                let task = table.slots().task(&mut self.work);
+                // Some blocks need no job, and have gone already.
+                if table.slots().changes != before {
+                    self.touched.insert(key.clone());
+                }
+                if let Some(task) = task {
+                    return Some(Job {
+                        table: number,
+                        task,
+                    });
+                }
+            }
+            self.due.remove(&key);
+        }
+        None
+    }
+
+    /// Does itself what has waited for too long.
+    fn maintain(&mut self) {
+        let most = self.work.config.waiting_bytes;
+        while most == 0 || self.waiting_bytes() > most {
+            match self.job() {
+                Some(job) => self.put_in(job.run()),
+                None => break,
+            }
+        }
+    }
+
+    fn waiting_bytes(&mut self) -> usize {
+        let places: Vec<usize> = self
+            .due
+            .iter()
+            .filter_map(|key| self.directory.get(key).copied())
+            .collect();
+        let waiting = places.into_iter().filter_map(|at| {
+            let table = self.tables.get_mut(at)?;
+            Some(table.slots().waiting_bytes())
+        });
+        waiting.sum()
     }
 }
 
@@ -399,6 +458,6 @@ mod tests {
         });
         let table = &mut writer.tables[0];
         assert_eq!(table.version().facts.rows, 0);
-        assert_eq!(table.version().indexes.len(), 0);
+        assert_eq!(table.version().indexes.keys(), 0);
     }
 }

@@ -40,7 +40,9 @@ struct List {
 /// One table with all that the writer knows about it.
 #[derive(Debug)]
 pub(crate) struct Table {
-    key: KindKey,
+    /// Another one of this kind, later, has another.
+    pub(crate) number: u64,
+    pub(crate) key: KindKey,
     slots: Slots,
     state: TableState,
     tombstones: Tombstones,
@@ -54,10 +56,12 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    pub(crate) fn new(def: TableDef, work: &Work) -> Table {
+    pub(crate) fn new(def: TableDef, work: &mut Work) -> Table {
+        work.next_table += 1;
         Table {
+            number: work.next_table,
             key: def.key.clone(),
-            slots: Slots::new(def, &work.config),
+            slots: Slots::new(def, Arc::clone(&work.built_in)),
             state: TableState::Loading,
             tombstones: Tombstones::new(work.config.tombstones),
             list: None,

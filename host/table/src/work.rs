@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 use crate::block::Block;
+use crate::body::Codec;
 use crate::change::Sequence;
 use crate::config::StoreConfig;
 use crate::garbage::Collector;
@@ -17,6 +18,10 @@ use crate::snapshot::RowChange;
 pub(crate) struct Work {
     pub(crate) config: StoreConfig,
     pub(crate) budget: Arc<Budget>,
+    /// What tables without a dictionary of their own compress with.
+    pub(crate) built_in: Arc<Codec>,
+    /// The number of the next table.
+    pub(crate) next_table: u64,
     /// The sequence of the commit.
     pub(crate) sequence: Sequence,
     /// The number of the publication that will show the work.

@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 
 use kybern_table::{
-    Change, Index, Origin, Reader, RowChange, Sequence, Snapshot, TableState, Writer, store,
+    Change, Index, Job, Origin, Reader, RowChange, Sequence, Snapshot, StoreConfig, TableState,
+    Writer, store,
 };
 use proptest::prelude::*;
 
@@ -168,8 +169,11 @@ struct Held {
     rows: BTreeMap<String, Object>,
 }
 
-fn setup() -> (Writer, Reader) {
-    let (mut writer, reader) = store(small());
+fn setup(waiting_bytes: usize) -> (Writer, Reader) {
+    let (mut writer, reader) = store(StoreConfig {
+        waiting_bytes,
+        ..small()
+    });
     apply(&mut writer, vec![Change::Define(def())]);
     (writer, reader)
 }
@@ -180,15 +184,18 @@ proptest! {
     #[test]
     fn the_store_is_the_model(
         batches in prop::collection::vec(
-            (prop::collection::vec(event(), 1..12), any::<bool>(), any::<u8>()), 1..25,
+            (prop::collection::vec(event(), 1..12), any::<bool>(), any::<u8>(), any::<u8>()), 1..25,
         ),
         redefine_at in 0usize..25,
+        waiting_bytes in prop_oneof![Just(0), 0usize..4_000, Just(usize::MAX)],
     ) {
-        let (mut writer, reader) = setup();
+        let (mut writer, reader) = setup(waiting_bytes);
+        // Jobs that somebody takes his time for.
+        let mut jobs: Vec<Job> = Vec::new();
         let mut model = Model::new();
         let mut held: Vec<Held> = Vec::new();
         let mut last = Sequence(0);
-        for (at, (events, hold, let_go)) in batches.into_iter().enumerate() {
+        for (at, (events, hold, let_go, work)) in batches.into_iter().enumerate() {
             if at == redefine_at {
                 let mut more = def();
                 more.label_keys = vec!["other".to_owned()];
@@ -214,12 +221,25 @@ proptest! {
                 replay(&mut rows, &snapshot.changes_since(held.snapshot.sequence()).unwrap());
                 prop_assert_eq!(&rows, &model.rows);
             }
+            if work % 3 == 0 {
+                jobs.extend(writer.job());
+            }
+            if work % 4 == 0 && !jobs.is_empty() {
+                let job = jobs.swap_remove(usize::from(work) % jobs.len());
+                writer.put_in(job.run());
+            }
+            check(&reader.snapshot(), &model.rows);
+            prop_assert_eq!(reader.snapshot().sequence(), snapshot.sequence());
             if hold {
                 held.push(Held { snapshot, rows: model.rows.clone() });
             }
             if !held.is_empty() && let_go < 100 {
                 held.swap_remove(usize::from(let_go) % held.len());
             }
+        }
+        while let Some(job) = jobs.pop().or_else(|| writer.job()) {
+            writer.put_in(job.run());
+            check(&reader.snapshot(), &model.rows);
         }
         // With no snapshot held, nothing dead is kept for one.
         held.clear();
