@@ -250,6 +250,11 @@ impl Writer {
         }
     }
 
+    #[cfg(test)]
+    pub(crate) fn slots_of_first(&mut self) -> &mut crate::slots::Slots {
+        self.tables[0].slots()
+    }
+
     fn next_job(&mut self) -> Option<Job> {
         while let Some(key) = self.due.first().cloned() {
             let at = self.directory.get(&key).copied();

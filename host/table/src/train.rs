@@ -24,6 +24,8 @@ const GENERATIONS: u32 = 3;
 const GROWTH: usize = 8;
 /// The longest part of a body that is learnt from.
 const SAMPLE_BYTES: usize = 16 << 10;
+/// Bytes of bodies whose compression is compared with that of others.
+const WINDOW_BYTES: usize = 512 << 10;
 /// All that is learnt from. Training takes about a tenth of a second for it.
 const SAMPLES_BYTES: usize = 2 << 20;
 /// The smallest and largest dictionary; also at most 1 % of the bodies.
@@ -89,7 +91,7 @@ impl Dictionaries {
         }
         self.window.0 += bodies.raw_bytes();
         self.window.1 += bodies.bytes();
-        if self.window.0 >= SAMPLES_BYTES {
+        if self.window.0 >= WINDOW_BYTES {
             let share = self.window.1 * 1024 / self.window.0;
             self.window = (0, 0);
             let best = *self.best.get_or_insert(share);
@@ -158,5 +160,130 @@ impl Training {
             }
         }
         samples
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use crate::change::{Batch, Change, Origin};
+    use crate::config::StoreConfig;
+    use crate::key::{KindKey, TableDef};
+    use crate::store::{Writer, store};
+
+    fn writer(kind: &str) -> Writer {
+        let (mut writer, _) = store(StoreConfig {
+            chunk_rows: 16,
+            dictionary_after: 10_000,
+            ..StoreConfig::default()
+        });
+        let changes = vec![Change::Define(TableDef {
+            key: KindKey::new("", "v1", kind),
+            schema: "core".to_owned(),
+            plural: "things".to_owned(),
+            namespaced: false,
+            label_keys: Vec::new(),
+            path_indexes: Vec::new(),
+        })];
+        writer.apply(Batch { changes });
+        writer
+    }
+
+    fn put(
+        writer: &mut Writer,
+        kind: &str,
+        numbers: std::ops::Range<u64>,
+        text: fn(u64) -> String,
+    ) {
+        for number in numbers {
+            let text = text(number);
+            let raw = format!(r#"{{"metadata":{{"name":"o{number}"}},"data":{{"t":"{text}"}}}}"#);
+            let changes = vec![Change::Upsert {
+                table: KindKey::new("", "v1", kind),
+                raw: raw.into(),
+                origin: Origin::Watch,
+            }];
+            assert!(writer.apply(Batch { changes }).errors.is_empty());
+        }
+    }
+
+    /// The generations that the table's chunks are compressed with.
+    fn generations(writer: &mut Writer) -> BTreeSet<u32> {
+        let slots = writer.slots_of_first();
+        let codecs = slots
+            .version
+            .slots
+            .iter()
+            .filter_map(|slot| slot.block.codec());
+        codecs.map(|codec| codec.generation()).collect()
+    }
+
+    fn plain(number: u64) -> String {
+        format!(
+            "the same words in each of them, but for {number}, and {}",
+            "so on ".repeat(12)
+        )
+    }
+
+    fn noise(number: u64) -> String {
+        let mut state = number.wrapping_add(1);
+        let mut digits = String::new();
+        for _ in 0..40 {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            digits.push_str(&format!("{:x}", state >> 32));
+        }
+        digits
+    }
+
+    #[test]
+    fn a_small_table_shares_the_built_in_dictionary() {
+        let mut writer = writer("Thing");
+        put(&mut writer, "Thing", 0..32, plain);
+        assert_eq!(generations(&mut writer), BTreeSet::from([0]));
+        // However often its rows change.
+        for _ in 0..20 {
+            put(&mut writer, "Thing", 0..32, plain);
+        }
+        assert_eq!(generations(&mut writer), BTreeSet::from([0]));
+    }
+
+    #[test]
+    fn a_growing_table_keeps_few_dictionaries() {
+        let mut writer = writer("Thing");
+        put(&mut writer, "Thing", 0..200, plain);
+        assert_eq!(generations(&mut writer).last(), Some(&1));
+        put(&mut writer, "Thing", 200..8_000, plain);
+        let all = generations(&mut writer);
+        let newest = all.last().copied().unwrap();
+        assert!(newest >= 3, "{all:?}");
+        assert!(
+            all.iter().all(|one| *one == 0 || one + 3 > newest),
+            "{all:?}"
+        );
+    }
+
+    #[test]
+    fn secrets_are_never_learnt_from() {
+        let mut writer = writer("Secret");
+        put(&mut writer, "Secret", 0..1_000, plain);
+        assert_eq!(generations(&mut writer), BTreeSet::from([0]));
+    }
+
+    #[test]
+    fn a_dictionary_that_has_become_worse_is_replaced() {
+        let generation = |text: fn(u64) -> String| {
+            let mut writer = writer("Thing");
+            put(&mut writer, "Thing", 0..6_000, plain);
+            let slots = writer.slots_of_first();
+            // As if the next for its size were far away.
+            slots.dictionaries.next = usize::MAX;
+            let before = slots.dictionaries.codec().generation();
+            put(&mut writer, "Thing", 10_000..14_000, text);
+            writer.slots_of_first().dictionaries.codec().generation() - before
+        };
+        assert_eq!((generation(plain), generation(noise)), (0, 1));
     }
 }

@@ -4,6 +4,7 @@
 mod columns;
 mod converge;
 mod expiry;
+mod jobs;
 mod lists;
 mod model;
 mod object;

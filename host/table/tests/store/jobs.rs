@@ -1,0 +1,121 @@
+//! Jobs that take their time: what happens meanwhile is not lost.
+
+use kybern_table::{Change, Index, Job, Origin, Reader, StoreConfig, TableStats, Writer, store};
+
+use crate::object::{Object, apply, def, key, scan, small};
+
+fn slow(waiting_bytes: usize) -> (Writer, Reader) {
+    let (mut writer, reader) = store(StoreConfig {
+        waiting_bytes,
+        ..small()
+    });
+    apply(&mut writer, vec![Change::Define(def())]);
+    (writer, reader)
+}
+
+fn object(name: u64, version: u64) -> Object {
+    Object::new(&format!("o{name}"), &format!("uid-{name}"), version)
+}
+
+fn put(writer: &mut Writer, names: std::ops::Range<u64>, version: u64) {
+    for name in names {
+        apply(writer, vec![object(name, version).upsert(Origin::Watch)]);
+    }
+}
+
+fn stats(reader: &Reader) -> TableStats {
+    reader.stats().tables.remove(0)
+}
+
+/// All jobs that there are, none of them done.
+fn take(writer: &mut Writer) -> Vec<Job> {
+    std::iter::from_fn(|| writer.job()).collect()
+}
+
+fn finish(writer: &mut Writer, jobs: Vec<Job>) {
+    for job in jobs {
+        writer.put_in(job.run());
+    }
+}
+
+/// Sealed chunks with jobs taken to merge them.
+fn merging(names: u64) -> (Writer, Reader, Vec<Job>) {
+    let (mut writer, reader) = slow(usize::MAX);
+    put(&mut writer, 0..names, 1);
+    let sealing = take(&mut writer);
+    finish(&mut writer, sealing);
+    for name in (0..names).filter(|name| name % 2 == 0) {
+        apply(&mut writer, vec![object(name, 2).gone()]);
+    }
+    let jobs = take(&mut writer);
+    assert!(!jobs.is_empty());
+    (writer, reader, jobs)
+}
+
+#[test]
+fn an_index_that_is_younger_than_a_job_finds_its_rows() {
+    let (mut writer, reader, jobs) = merging(60);
+    let mut more = def();
+    more.label_keys = vec!["other".to_owned()];
+    apply(&mut writer, vec![Change::Define(more)]);
+    finish(&mut writer, jobs);
+    let view = reader.snapshot().table(&key()).unwrap();
+    let index = Index::Label("other".to_owned());
+    assert!(view.has_index(&index));
+    assert_eq!(view.lookup(&index, "x").unwrap().len(), 30);
+}
+
+#[test]
+fn rows_that_change_during_a_job_stay_changed() {
+    let (mut writer, reader, jobs) = merging(60);
+    put(&mut writer, 0..40, 3);
+    let before = scan(&reader.snapshot().table(&key()).unwrap());
+    let sequence = reader.snapshot().sequence();
+    finish(&mut writer, jobs);
+    assert_eq!(scan(&reader.snapshot().table(&key()).unwrap()), before);
+    assert_eq!(reader.snapshot().sequence(), sequence);
+    assert_eq!(reader.stats().index_garbage, 0);
+}
+
+#[test]
+fn a_job_of_a_dropped_table_changes_nothing() {
+    let (mut writer, reader, jobs) = merging(60);
+    apply(&mut writer, vec![Change::Drop(key())]);
+    apply(&mut writer, vec![Change::Define(def())]);
+    put(&mut writer, 100..103, 1);
+    finish(&mut writer, jobs);
+    let view = reader.snapshot().table(&key()).unwrap();
+    assert_eq!(scan(&view).len(), 3);
+}
+
+#[test]
+fn the_writer_does_what_has_waited_too_long() {
+    let (mut writer, reader) = slow(usize::MAX);
+    put(&mut writer, 0..200, 1);
+    let unsealed = stats(&reader);
+    assert_eq!(unsealed.body_bytes, unsealed.raw_bytes);
+
+    let (mut writer, reader) = slow(8_000);
+    put(&mut writer, 0..200, 1);
+    let sealed = stats(&reader);
+    assert_eq!(sealed.raw_bytes, unsealed.raw_bytes);
+    assert!(sealed.body_bytes < sealed.raw_bytes / 2, "{sealed:?}");
+
+    // Dead rows count as well.
+    for version in 2..20 {
+        put(&mut writer, 0..200, version);
+        let stats = stats(&reader);
+        assert!(stats.dead_bytes <= 8_000, "{stats:?}");
+    }
+}
+
+#[test]
+fn a_job_that_others_wait_for_does_not_stop_the_writer() {
+    let (mut writer, reader) = slow(4_000);
+    put(&mut writer, 0..30, 1);
+    let jobs = take(&mut writer);
+    put(&mut writer, 0..300, 2);
+    assert_eq!(scan(&reader.snapshot().table(&key()).unwrap()).len(), 300);
+    finish(&mut writer, jobs);
+    assert_eq!(scan(&reader.snapshot().table(&key()).unwrap()).len(), 300);
+}
