@@ -1,6 +1,7 @@
 //! Cuts a stream of chunks into lines, with a bound on their length.
 
 use bytes::{Bytes, BytesMut};
+use memchr::memchr;
 
 /// A line longer than the bound arrived. The rest of the stream cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -35,7 +36,7 @@ impl Lines {
     pub(crate) fn next(&mut self) -> Result<Option<Bytes>, LineTooLong> {
         loop {
             let unsearched = self.buffer.get(self.searched..).unwrap_or_default();
-            let Some(offset) = unsearched.iter().position(|byte| *byte == b'\n') else {
+            let Some(offset) = memchr(b'\n', unsearched) else {
                 self.searched = self.buffer.len();
                 return if self.searched > self.limit {
                     Err(self.too_long())
@@ -62,7 +63,7 @@ impl Lines {
     /// Whether [`Lines::next`] would answer without more being pushed.
     pub(crate) fn has_line(&mut self) -> bool {
         let unsearched = self.buffer.get(self.searched..).unwrap_or_default();
-        match unsearched.iter().position(|byte| *byte == b'\n') {
+        match memchr(b'\n', unsearched) {
             Some(offset) => {
                 self.searched = self.searched.saturating_add(offset);
                 true
