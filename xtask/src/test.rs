@@ -61,5 +61,21 @@ pub(crate) fn cargo_test(workspace: &Workspace, args: &TestArgs) -> Result<()> {
     let outcome = succeed(&mut cargo);
     // Control planes of the test programs end with them, but leave their directories.
     kybern_testcluster::sweep();
-    outcome
+    let all = args.package.is_none() && args.arguments.is_empty();
+    let explored = if all { model(workspace) } else { Ok(()) };
+    outcome.and(explored)
+}
+
+/// Every order of steps of the store's readers and its writer. A build of its own: the cells in
+/// which they meet are other ones.
+fn model(workspace: &Workspace) -> Result<()> {
+    succeed(workspace.cargo().args([
+        "test",
+        "--package",
+        "kybern-table",
+        "--features",
+        "model",
+        "--test",
+        "model",
+    ]))
 }

@@ -13,7 +13,6 @@
 
 use std::sync::Arc;
 
-use parking_lot::RwLock;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::json;
@@ -22,6 +21,7 @@ use crate::num::wide;
 use crate::path::Path;
 use crate::postings::{Map, Position, Postings};
 use crate::refer::RowRef;
+use crate::sync::RwLock;
 
 /// Power of two.
 const SHARDS: u32 = 16;

@@ -85,6 +85,7 @@ mod slots;
 mod snapshot;
 mod stats;
 mod store;
+mod sync;
 mod table;
 mod tombstone;
 mod train;

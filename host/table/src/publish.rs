@@ -12,11 +12,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use arc_swap::ArcSwap;
-
 use crate::change::Sequence;
 use crate::key::KindKey;
 use crate::root::{Root, Shared};
+use crate::sync::ArcSwap;
 use crate::version::Version;
 use crate::work::Work;
 

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
-use arc_swap::{ArcSwap, Guard};
 use parking_lot::Mutex;
 
 use crate::change::Sequence;
@@ -12,6 +11,7 @@ use crate::key::KindKey;
 use crate::log::Log;
 use crate::shred::Budget;
 use crate::snapshot::SnapshotTooOld;
+use crate::sync::ArcSwap;
 use crate::version::{Facts, Version};
 
 /// All tables at one sequence. A commit publishes one, and another of the same
@@ -72,7 +72,7 @@ impl Root {
         at: usize,
         read: impl FnOnce(&Version) -> T,
     ) -> Result<T, SnapshotTooOld> {
-        let content: Guard<Arc<Content>> = self.content.load();
+        let content = self.content.load();
         let Content::Readable(versions) = &**content else {
             return Err(self.too_old());
         };

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use crate::body::Codec;
@@ -20,6 +19,7 @@ use crate::root::{Holders, Root, Shared};
 use crate::shred::Budget;
 use crate::snapshot::{Snapshot, SnapshotTooOld};
 use crate::stats::{Stats, TableStats};
+use crate::sync::ArcSwap;
 use crate::table::Table;
 use crate::version::Version;
 use crate::work::Work;
