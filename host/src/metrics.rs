@@ -157,6 +157,13 @@ impl Sources {
         put(
             encoder,
             gauge,
+            "kybern_store_waiting_bytes",
+            "Bytes that wait to be sealed or merged away",
+            one(size(stats.waiting_bytes())),
+        )?;
+        put(
+            encoder,
+            gauge,
             "kybern_change_log_entries",
             "Changes in the log",
             one(size(stats.log_entries)),

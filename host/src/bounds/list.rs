@@ -11,7 +11,7 @@ use kybern_table::StoreConfig;
 use std::time::Duration;
 
 /// What the host was started with.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct Settings {
     /// Of the tables.
     pub(crate) store: StoreConfig,
@@ -23,6 +23,22 @@ pub(crate) struct Settings {
     pub(crate) sql: SqlLimits,
     /// Of the plugins together.
     pub(crate) runtime: RuntimeConfig,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            store: StoreConfig {
+                // A thread of its own seals and merges, up to here behind the commits.
+                waiting_bytes: 64 << 20,
+                ..StoreConfig::default()
+            },
+            watch: WatchConfig::default(),
+            engine: EngineConfig::default(),
+            sql: SqlLimits::default(),
+            runtime: RuntimeConfig::default(),
+        }
+    }
 }
 
 /// One bound.
@@ -57,6 +73,7 @@ fn of_store(config: &StoreConfig) -> Vec<Bound> {
         chunk_bytes,
         compression_level: _,
         dictionary_after,
+        waiting_bytes,
         log_entries,
         log_bytes,
         pinned_bytes,
@@ -72,6 +89,7 @@ fn of_store(config: &StoreConfig) -> Vec<Bound> {
             dictionary_after,
             "kybern_table_raw_bytes",
         ),
+        is("waiting_bytes", waiting_bytes, "kybern_store_waiting_bytes"),
         is("log_entries", log_entries, "kybern_change_log_entries"),
         is("log_bytes", log_bytes, "kybern_change_log_bytes"),
         is("pinned_bytes", pinned_bytes, "kybern_store_pinned_bytes"),

@@ -4,6 +4,7 @@
 //! when it is full. Own writes go through a second channel that is served first
 //! and answers with the sequence at which the write can be seen.
 
+use super::jobs::Jobs;
 use kybern_table::{Applied, Batch, Change, Sequence, Writer};
 use std::thread::JoinHandle;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -52,9 +53,12 @@ impl Ingest {
         let (writes, writes_in) = mpsc::channel(WAITING_WRITES);
         let (commits_out, commits) = watch::channel(at);
         let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+        let jobs = Jobs::start()?;
         let thread = std::thread::Builder::new()
             .name("kybern-ingest".into())
-            .spawn(move || runtime.block_on(run(writer, batches_in, writes_in, commits_out)))?;
+            .spawn(move || {
+                runtime.block_on(run(writer, jobs, batches_in, writes_in, commits_out))
+            })?;
         Ok((
             Self {
                 batches,
@@ -92,6 +96,7 @@ impl Ingest {
 /// The task: own writes first, then what watches sent, gathered while it already waits.
 async fn run(
     mut writer: Writer,
+    mut jobs: Jobs,
     mut batches: mpsc::Receiver<Batch>,
     mut writes: mpsc::Receiver<OwnWrite>,
     commits: watch::Sender<Sequence>,
@@ -109,6 +114,7 @@ async fn run(
         });
     };
     loop {
+        jobs.offer(&mut writer);
         tokio::select! {
             biased;
             write = writes.recv() => {
@@ -118,6 +124,7 @@ async fn run(
                 // The writer may have given up waiting; the change stands all the same.
                 let _ = done.send(applied);
             }
+            done = jobs.done() => writer.put_in(done),
             batch = batches.recv() => {
                 let Some(mut batch) = batch else { break };
                 while batch.changes.len() < COMMIT_CHANGES {

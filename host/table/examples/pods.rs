@@ -2,18 +2,19 @@
 //!
 //! `pods [COUNT] [CONTAINERS]` loads so many pods as one list would, then updates
 //! each of them three times as watches would, and prints what each step cost.
-//! Making the pods is not in the times. One thread applies; "settled" is the CPU
-//! time of the whole process, other threads included.
+//! Making the pods is not in the times. One thread applies; what may wait (64 MiB)
+//! is settled after each step and timed apart.
 #![expect(
     clippy::disallowed_methods,
     reason = "a measurement needs the clock, and nothing here is tested with a moved one"
 )]
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use kybern_seed::Pods;
 use kybern_table::{
-    Batch, Change, Index, KindKey, Origin, Reader, StoreConfig, TableDef, Writer, store,
+    Batch, Change, Index, Job, KindKey, Origin, Reader, StoreConfig, TableDef, Writer, store,
 };
 
 /// Changes of one commit, as the host gathers them under load.
@@ -29,7 +30,10 @@ fn main() {
     };
     let (count, containers) = (number(100_000u64), number(1u64));
     let pods = Pods::new(1).with_containers(containers);
-    let (mut writer, reader) = store(StoreConfig::default());
+    let (mut writer, reader) = store(StoreConfig {
+        waiting_bytes: 64 << 20,
+        ..StoreConfig::default()
+    });
     let empty = resident();
     writer.apply(Batch {
         changes: vec![
@@ -48,15 +52,113 @@ fn main() {
         });
     });
     load.print("load");
+    println!("settling takes {:?}", settle(&mut writer));
     print_bytes(&reader, count, empty);
     for round in 1..=3 {
         let mut churn = Rate::default();
         churn.apply(&mut writer, &pods, 0..count, round, Origin::Watch);
         churn.print(&format!("update {round}"));
+        println!("settling takes {:?}", settle(&mut writer));
     }
     print_bytes(&reader, count, empty);
     small_commits(&mut writer, &pods, count);
     snapshots(&reader);
+    readers(writer, &reader, &pods, count);
+}
+
+/// Look-ups by a reader of its own, first with nothing else going on, then while
+/// 10,000 changes land each second and a third thread seals and merges.
+fn readers(mut writer: Writer, reader: &Reader, pods: &Pods, count: u64) {
+    const CHANGES: u64 = 10_000;
+    const SECONDS: u64 = 5;
+    let batches: Vec<Vec<Change>> = (0..SECONDS * CHANGES / 100)
+        .map(|batch| {
+            let numbers = batch * 100..batch * 100 + 100;
+            numbers
+                .map(|number| Change::Upsert {
+                    table: key(),
+                    raw: pods.pod(number * 7919 % count, 1_000 + batch).into(),
+                    origin: Origin::Watch,
+                })
+                .collect()
+        })
+        .collect();
+    let done = AtomicBool::new(false);
+    let look = |done: &AtomicBool| {
+        let mut times = Vec::new();
+        let mut number = 0;
+        while !done.load(Ordering::Relaxed) {
+            number = (number + 7919) % count;
+            let uid = pods.uid(number);
+            let start = Instant::now();
+            let view = reader.snapshot().table(&key());
+            let found = view.and_then(|view| view.lookup(&Index::Uid, &uid).ok());
+            assert_eq!(found.map(|rows| rows.len()), Some(1));
+            times.push(start.elapsed());
+        }
+        times.sort();
+        times
+    };
+    let quiet = std::thread::scope(|scope| {
+        let looking = scope.spawn(|| look(&done));
+        std::thread::park_timeout(Duration::from_secs(SECONDS));
+        done.store(true, Ordering::Relaxed);
+        looking.join().unwrap_or_default()
+    });
+    done.store(false, Ordering::Relaxed);
+    let (to_worker, jobs) = std::sync::mpsc::sync_channel::<Job>(1);
+    let (to_writer, made) = std::sync::mpsc::channel();
+    let mut late = Duration::ZERO;
+    let loaded = std::thread::scope(|scope| {
+        let looking = scope.spawn(|| look(&done));
+        scope.spawn(move || {
+            for job in jobs {
+                if to_writer.send(job.run()).is_err() {
+                    return;
+                }
+            }
+        });
+        let start = Instant::now();
+        let mut busy = false;
+        for (number, changes) in (0u32..).zip(batches) {
+            let due = Duration::from_millis(10) * number;
+            if let Some(wait) = due.checked_sub(start.elapsed()) {
+                std::thread::park_timeout(wait);
+            }
+            late = late.max(start.elapsed().saturating_sub(due));
+            writer.apply(Batch { changes });
+            if let Ok(done) = made.try_recv() {
+                writer.put_in(done);
+                busy = false;
+            }
+            if !busy && let Some(job) = writer.job() {
+                busy = to_worker.send(job).is_ok();
+            }
+        }
+        drop(to_worker);
+        done.store(true, Ordering::Relaxed);
+        looking.join().unwrap_or_default()
+    });
+    for (what, times) in [("quiet", quiet), ("10,000 changes/s", loaded)] {
+        let of = |thousandths: usize| times.get(times.len() * thousandths / 1000).copied();
+        println!(
+            "look-ups, {what}: {} done, p50 {:?}, p99 {:?}, p99.9 {:?}",
+            times.len(),
+            of(500).unwrap_or_default(),
+            of(990).unwrap_or_default(),
+            of(999).unwrap_or_default(),
+        );
+    }
+    println!("the latest commit was {late:?} behind");
+}
+
+/// Does all jobs that wait; their CPU time.
+fn settle(writer: &mut Writer) -> Duration {
+    let start = cpu();
+    while let Some(job) = writer.job() {
+        writer.put_in(job.run());
+    }
+    cpu_since(start)
 }
 
 fn key() -> KindKey {
@@ -124,7 +226,7 @@ impl Rate {
 
     fn print(&self, what: &str) {
         println!(
-            "{what:9} {:>8} events  {:>5} B raw  visible {:>7.0}/s  settled {:>7.0}/s  slowest commit {:?}",
+            "{what:9} {:>8} events  {:>5} B raw  visible {:>7.0}/s of wall, {:>7.0}/s of CPU time  slowest commit {:?}",
             self.events,
             self.bytes / usize::try_from(self.events).unwrap_or(1),
             rate(self.events, self.wall),

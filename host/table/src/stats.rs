@@ -38,6 +38,13 @@ pub struct Stats {
 }
 
 impl Stats {
+    /// Bytes that wait to be sealed or merged away: see
+    /// [`crate::StoreConfig::waiting_bytes`].
+    pub fn waiting_bytes(&self) -> usize {
+        let tables = self.tables.iter();
+        tables.map(|t| t.unsealed_bytes + t.dead_bytes).sum()
+    }
+
     /// Bytes of tables, their indexes and dictionaries, the log, and what only
     /// older snapshots keep. Kept columns are apart: they can go.
     pub fn total_bytes(&self) -> usize {
@@ -67,6 +74,8 @@ pub struct TableStats {
     pub indexes: Vec<(Index, usize)>,
     /// Bytes of the dictionaries that bodies are compressed with.
     pub dictionary_bytes: usize,
+    /// Bytes of bodies in full chunks that are not sealed yet.
+    pub unsealed_bytes: usize,
     /// Bytes of bodies before compression.
     pub raw_bytes: usize,
     /// Tombstones.
@@ -104,6 +113,14 @@ impl TableStats {
                 .map(|(index, bytes)| (index.clone(), bytes))
                 .collect(),
             dictionary_bytes: codecs.iter().map(|codec| codec.dictionary_bytes()).sum(),
+            unsealed_bytes: slots
+                .iter()
+                .rev()
+                .filter(|slot| slot.block.codec().is_none())
+                // The newest takes rows.
+                .skip(1)
+                .map(|slot| slot.raw_bytes)
+                .sum(),
             raw_bytes: slots.iter().map(|slot| slot.raw_bytes).sum(),
             tombstones: version.facts.tombstones,
         }

@@ -55,6 +55,14 @@ fn pods() -> TableDef {
     }
 }
 
+/// As the host configures it: sealing may be so much behind what is visible.
+fn hosted() -> StoreConfig {
+    StoreConfig {
+        waiting_bytes: 64 << 20,
+        ..StoreConfig::default()
+    }
+}
+
 /// One processor for all threads, from now on.
 fn pin() -> Result<()> {
     let allowed = sched_getaffinity(None).context("ask for the processors")?;
@@ -73,7 +81,7 @@ fn ingest(recording: &FilePath, objects: usize) -> Result<()> {
     let config = WatchConfig::default();
     let def = pods();
     let key = def.key.clone();
-    let (mut writer, reader) = store(StoreConfig::default());
+    let (mut writer, reader) = store(hosted());
     let mut batch = Batch {
         changes: vec![kybern_table::Change::Define(def.clone())],
     };
@@ -98,6 +106,10 @@ fn ingest(recording: &FilePath, objects: usize) -> Result<()> {
     let visible = processor_time()? - from;
     ensure!(rows == objects, "{rows} of {objects} pods are visible");
     let wall = now()? - began;
+    // What a thread of its own does in the host; here there is one processor for both.
+    while let Some(job) = writer.job() {
+        writer.put_in(job.run());
+    }
     let settled = quiet()? - from;
     println!(
         r#"{{"visible":{},"settled":{},"wall":{}}}"#,
@@ -135,7 +147,7 @@ fn quiet() -> Result<Duration> {
 }
 
 fn cache(server: &str) -> Result<()> {
-    let (writer, reader) = store(StoreConfig::default());
+    let (writer, reader) = store(hosted());
     let (batches, waiting) = mpsc::channel(WAITING_BATCHES);
     // As in the host: an I/O runtime, and a thread that alone owns the writer.
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -178,6 +190,12 @@ fn commit(mut writer: Writer, mut waiting: mpsc::Receiver<Batch>) -> Result<()> 
             }
         }
         apply(&mut writer, &mut batch)?;
+        // While nothing waits, what can be sealed is.
+        while waiting.is_empty()
+            && let Some(job) = writer.job()
+        {
+            writer.put_in(job.run());
+        }
     }
     Ok(())
 }
@@ -220,7 +238,42 @@ fn shows(reader: &Reader, key: &str, version: u64) -> bool {
     ready && rows.iter().any(|row| row.resource_version() >= version)
 }
 
-/// Where the store says that its bytes are, on one line.
+/// Where the store says that its bytes are, per row, on one line.
 fn budget(reader: &Reader) -> String {
-    format!("{:?}", reader.stats())
+    let stats = reader.stats();
+    let mut parts: Vec<(String, usize)> = Vec::new();
+    for table in &stats.tables {
+        let dead_bodies = table.dead_bytes * table.body_bytes / table.bytes.max(1);
+        let columns = (table.bytes - table.body_bytes) - (table.dead_bytes - dead_bodies);
+        parts.push(("bodies".to_owned(), table.body_bytes - dead_bodies));
+        parts.push(("columns".to_owned(), columns));
+        parts.push(("dead".to_owned(), table.dead_bytes));
+        let indexes = table.indexes.iter();
+        parts.extend(indexes.map(|(index, bytes)| (format!("index {index}"), *bytes)));
+        parts.push(("dictionaries".to_owned(), table.dictionary_bytes));
+    }
+    parts.push(("shredded".to_owned(), stats.cache_bytes));
+    parts.push(("log".to_owned(), stats.log_bytes));
+    parts.push(("pinned".to_owned(), stats.pinned_bytes));
+    let [allocated, resident] = allocator();
+    let known: usize = parts.iter().map(|(_, bytes)| bytes).sum();
+    parts.push(("other".to_owned(), allocated.saturating_sub(known)));
+    parts.push((
+        "allocator slack".to_owned(),
+        resident.saturating_sub(allocated),
+    ));
+    let rows: usize = stats.tables.iter().map(|table| table.rows).sum();
+    let each = |(name, bytes): &(String, usize)| format!("{name} {}", bytes / rows.max(1));
+    let parts: Vec<String> = parts.iter().map(each).collect();
+    format!("{rows} rows, bytes each: {}", parts.join(", "))
+}
+
+/// Bytes that the program asked for, and that the allocator holds for it.
+fn allocator() -> [usize; 2] {
+    // The figures are those of the last epoch.
+    let _ = tikv_jemalloc_ctl::epoch::advance();
+    [
+        tikv_jemalloc_ctl::stats::allocated::read().unwrap_or(0),
+        tikv_jemalloc_ctl::stats::resident::read().unwrap_or(0),
+    ]
 }

@@ -94,12 +94,14 @@ fn the_writer_does_what_has_waited_too_long() {
     put(&mut writer, 0..200, 1);
     let unsealed = stats(&reader);
     assert_eq!(unsealed.body_bytes, unsealed.raw_bytes);
+    assert!(unsealed.unsealed_bytes > 8_000, "{unsealed:?}");
 
     let (mut writer, reader) = slow(8_000);
     put(&mut writer, 0..200, 1);
     let sealed = stats(&reader);
     assert_eq!(sealed.raw_bytes, unsealed.raw_bytes);
     assert!(sealed.body_bytes < sealed.raw_bytes / 2, "{sealed:?}");
+    assert!(reader.stats().waiting_bytes() <= 8_000, "{sealed:?}");
 
     // Dead rows count as well.
     for version in 2..20 {

@@ -16,36 +16,46 @@ fn filled(config: StoreConfig, count: u64) -> (Writer, Reader) {
     (writer, reader)
 }
 
-/// A fixed mixture of updates, deletes and recreations.
+/// A fixed mixture of updates, deletes and recreations, twenty a commit.
 fn churn(writer: &mut Writer, rounds: u64, names: u64) {
-    for round in 0..rounds {
-        let n = round.wrapping_mul(6_364_136_223_846_793_005) >> 33;
-        let version = 1_000 + round * 2;
-        let name = format!("o{}", n % names);
-        let uid = format!("uid-{}-{}", n % names, round / 500);
-        let object = Object::new(&name, &uid, version);
-        let change = match n % 11 {
-            0 => Object {
-                uid: String::new(),
-                ..object
+    let rounds: Vec<u64> = (0..rounds).collect();
+    for commit in rounds.chunks(20) {
+        let changes = commit.iter().map(|round| {
+            let n = round.wrapping_mul(6_364_136_223_846_793_005) >> 33;
+            let version = 1_000 + round * 2;
+            let name = format!("o{}", n % names);
+            let uid = format!("uid-{}-{}", n % names, round / 500);
+            let object = Object::new(&name, &uid, version);
+            match n % 11 {
+                0 => Object {
+                    uid: String::new(),
+                    ..object
+                }
+                .gone(),
+                _ => object.upsert(Origin::Watch),
             }
-            .gone(),
-            _ => object.upsert(Origin::Watch),
-        };
-        let applied = apply(writer, vec![change]);
+        });
+        let applied = apply(writer, changes.collect());
         assert!(applied.errors.is_empty());
     }
 }
 
 #[test]
-fn a_held_snapshot_stays_while_thousands_of_changes_land() {
-    let (mut writer, reader) = filled(small(), 100);
+fn a_held_snapshot_stays_while_100_000_changes_land() {
+    let (mut writer, reader) = filled(
+        StoreConfig {
+            chunk_rows: 256,
+            chunk_bytes: 100_000,
+            ..small()
+        },
+        100,
+    );
     let held = reader.snapshot();
     let view = held.table(&key()).unwrap();
     let expected = scan(&view);
     let row = view.lookup(&Index::Uid, "uid-7").unwrap().remove(0);
     let body = row.body();
-    churn(&mut writer, 5_000, 100);
+    churn(&mut writer, 100_000, 100);
     apply(&mut writer, vec![list_begin(), list_end(1_000_000)]);
     assert_eq!(reader.snapshot().table(&key()).unwrap().count(), 0);
     assert_eq!(scan(&view), expected);
@@ -70,13 +80,13 @@ fn a_held_snapshot_stays_while_thousands_of_changes_land() {
     drop(held);
     apply(
         &mut writer,
-        vec![Object::new("last", "last", 1_000_001).upsert(Origin::Watch)],
+        vec![Object::new("last", "last", 2_000_001).upsert(Origin::Watch)],
     );
     assert_eq!(view.lookup(&Index::Uid, "uid-7").unwrap().len(), 1);
     drop(view);
     apply(
         &mut writer,
-        vec![Object::new("last", "last", 1_000_002).upsert(Origin::Watch)],
+        vec![Object::new("last", "last", 2_000_002).upsert(Origin::Watch)],
     );
     let stats = reader.stats();
     assert_eq!((stats.snapshots_held, stats.index_garbage), (0, 0));
