@@ -8,7 +8,7 @@ use crate::lifecycle::own_plane;
 use crate::scene::{SOON, Scene, condition, pass_time};
 use anyhow::{Result, ensure};
 use kybern_kube::Interruption;
-use kybern_testcluster::{Progress, Stopwatch, until};
+use kybern_testcluster::{Mark, Progress, Request, Stopwatch, until};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -222,6 +222,43 @@ impl Torture {
         Ok(())
     }
 
+    /// The same, and by the time that anybody looks twice the new history is longer than the lost one:
+    /// no resourceVersion tells any more.
+    fn restore_overtaken(&mut self) -> Result<()> {
+        let plane = self.scene.plane;
+        let copy = plane.store().copy()?;
+        self.lose()?;
+        let lost = plane.store().revision()?;
+        let running = plane.audit().mark()?;
+        plane.stop_api_server()?;
+        plane.store().restore(&copy)?;
+        plane.start_api_server()?;
+        until("both watches have come back", SOON, || {
+            let back = self.came_back(running, lost)?;
+            Ok(if back >= 2 {
+                Progress::Done(())
+            } else {
+                Progress::Waiting(format!("{back}"))
+            })
+        })?;
+        plane.store().raise_revision(lost + 100)?;
+        self.equal("restored etcd that has overtaken")
+    }
+
+    /// Requests for pods that were answered at a time before `lost`: they ask where the API server
+    /// is, or go on as if nothing were wrong.
+    fn came_back(&self, since: Mark, lost: u64) -> Result<usize> {
+        let requests = self.scene.plane.audit().since(since)?;
+        let asked = |request: &&Request| {
+            request.user == self.scene.user.name()
+                && request.resource == "pods"
+                && request.code == Some(200)
+                && (request.uri.ends_with("?limit=1") || request.uri.contains("&resourceVersion="))
+        };
+        ensure!(self.scene.plane.store().revision()? < lost, "too late");
+        Ok(requests.iter().filter(asked).count())
+    }
+
     /// The same, as Kubernetes asks for it: the revision is raised past all that anybody saw.
     fn restore_raised(&mut self) -> Result<()> {
         let before = self.interruptions(Interruption::Expired)?;
@@ -272,6 +309,7 @@ fn twenty_thousand_pods_are_in_the_table_as_they_are_whatever_happens_on_the_way
         torture.silence()?;
         torture.expire()?;
         torture.restore()?;
+        torture.restore_overtaken()?;
         torture.restore_raised()?;
         eprintln!("all of it after {:?}", watch.elapsed());
         Ok(())
