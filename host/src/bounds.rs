@@ -170,7 +170,7 @@ impl Bounds {
             gauge,
             "kybern_sql_held_bytes",
             "Bytes that running statements hold for joins, sorts and groups",
-            one(size(self.sql.held_bytes())),
+            one(size(self.sql.held().working_bytes)),
         )?;
         put(
             encoder,

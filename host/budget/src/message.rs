@@ -31,13 +31,9 @@ pub struct Reached {
 const CURE: &str = "Raise --memory-budget (unless told, it is three fifths of resources.limits.memory), or watch less: \
                     one namespace with --namespaces, or fewer kinds in the grants of the registrations.";
 
-/// Why a kind is not watched. `reached` is how far its first list had come.
-pub fn refused(
-    table: &str,
-    reached: Option<Reached>,
-    reading: &Reading,
-    holders: &[Holder],
-) -> String {
+/// Why a kind is not watched. `reached` is how far its first list had come. Other tables are not
+/// named: who reads this one may not know of them.
+pub fn refused(table: &str, reached: Option<Reached>, reading: &Reading) -> String {
     let why = match reached {
         None => "the memory budget is used up".to_owned(),
         Some(Reached { rows, bytes }) => format!(
@@ -47,7 +43,7 @@ pub fn refused(
     };
     format!(
         "{table} is not watched: {why}. {} {CURE} It is watched as soon as there is room",
-        held(reading, holders)
+        held(reading, &[])
     )
 }
 
@@ -145,8 +141,8 @@ mod tests {
             ..Reading::default()
         };
         let all = [
-            refused("v1/Pod", None, &reading(), &holders()),
-            refused("v1/Pod", reached, &reading(), &holders()),
+            refused("v1/Pod", None, &reading()),
+            refused("v1/Pod", reached, &reading()),
             cancelled(7 * MIB, &reading()),
             over(&reading(), &holders()),
             over(&none, &[]),
