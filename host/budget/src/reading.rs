@@ -3,6 +3,15 @@
 use crate::account::Account;
 
 /// What is held at one moment, in bytes.
+///
+/// ```
+/// use kybern_budget::{Reading, measures};
+///
+/// let reading = Reading { budget: 100, store: 70, caches: 40, ..Reading::default() };
+/// assert_eq!(reading.over(), 10);
+/// // The ten, and a sixteenth of the budget beyond.
+/// assert_eq!(measures(&reading).evict, 16);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Reading {
     /// What may be held.
@@ -19,7 +28,8 @@ pub struct Reading {
     pub filling: u64,
     /// Of the queries: what the largest statement holds that was not cancelled.
     pub largest_query: u64,
-    /// Of the queries: what statements hold that were cancelled and have not ended.
+    /// Of store and queries: what back-fills and statements hold that were told to end and have
+    /// not.
     pub ending: u64,
 }
 

@@ -1,113 +1,41 @@
 //! Which kinds are watched: one watch a kind, shared by all users, started on need.
+//!
+//! A kind that is new is watched only while the memory budget has room: see [`refusal`].
+
+mod board;
+mod refusal;
 
 use super::ingest::Ingest;
-use kybern_kube::{Cluster, Observation, Phase, Scope, WatchConfig, WatchObserver, WatchTarget};
+use crate::budget::Budget;
+use kybern_kube::{Cluster, Phase, Scope, WatchConfig, WatchEnd, WatchObserver, WatchTarget};
 use kybern_table::{Change, KindKey, Reader, TableDef, TableState};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// The most that one batch of a watch held.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Largest {
-    /// Changes.
-    pub(crate) changes: usize,
-    /// Bytes of objects.
-    pub(crate) bytes: usize,
-}
-
-/// How one watch is doing; gauges of it are exported.
-#[derive(Debug, Clone)]
-pub(crate) struct WatchHealth {
-    /// What it is doing.
-    pub(crate) phase: Phase,
-    /// resourceVersion of the last complete list of this run of the watch.
-    pub(crate) listed: Option<u64>,
-    /// Whether the table holds a complete list and has not failed since.
-    pub(crate) readable: bool,
-    /// Lists that completed since it was started.
-    pub(crate) lists: u64,
-    /// Lost or refused connections.
-    pub(crate) interruptions: u64,
-    /// Changes handed over.
-    pub(crate) changes: u64,
-    /// The most that was handed over at once.
-    pub(crate) largest_batch: Largest,
-    /// Why it was last interrupted.
-    pub(crate) reason: String,
-    /// When it last said anything, on the monotonic clock.
-    pub(crate) last: Duration,
-}
-
-impl Default for WatchHealth {
-    fn default() -> Self {
-        Self {
-            phase: Phase::Listing,
-            listed: None,
-            readable: false,
-            lists: 0,
-            interruptions: 0,
-            changes: 0,
-            largest_batch: Largest::default(),
-            reason: String::new(),
-            last: crate::clock::monotonic(),
-        }
-    }
-}
-
-/// Keeps what watches tell.
-#[derive(Default)]
-struct Board {
-    health: Mutex<BTreeMap<KindKey, WatchHealth>>,
-    news: watch::Sender<u64>,
-}
-
-impl WatchObserver for Board {
-    fn observe(&self, kind: &KindKey, observation: Observation) {
-        let mut all = self.health.lock();
-        let Some(health) = all.get_mut(kind) else {
-            return;
-        };
-        health.last = crate::clock::monotonic();
-        match observation {
-            Observation::Phase(phase) => {
-                health.phase = phase;
-                health.readable &= phase != Phase::Failed;
-            }
-            Observation::Listed { resource_version } => {
-                health.readable = true;
-                health.listed = Some(resource_version);
-                health.lists += 1;
-            }
-            Observation::Batch { changes, bytes } => {
-                let largest = &mut health.largest_batch;
-                largest.changes = largest.changes.max(changes);
-                largest.bytes = largest.bytes.max(bytes);
-                health.changes += u64::try_from(changes).unwrap_or_default();
-            }
-            Observation::Interrupted { reason } => {
-                tracing::warn!(table = %kind, %reason, "watch interrupted");
-                health.interruptions += 1;
-                health.reason = reason;
-            }
-            Observation::NewEpoch => {
-                health.readable = false;
-                tracing::warn!(table = %kind, "resourceVersions went backwards: the cluster's store was restored; the table is read anew");
-            }
-        }
-        drop(all);
-        self.news.send_modify(|n| *n = n.wrapping_add(1));
-    }
-}
+use self::board::Board;
+pub(crate) use self::board::WatchHealth;
+use self::refusal::Refusals;
 
 /// A watch that runs.
 struct Running {
     def: TableDef,
     stop: CancellationToken,
+    task: JoinHandle<WatchEnd>,
+    fill: Fill,
+}
+
+/// Whether a table was complete at any time since it was begun.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fill {
+    /// Its first list is under way: it may be stopped for want of memory.
+    First,
+    /// It was, or it must be there whatever it takes.
+    Done,
 }
 
 /// All watches.
@@ -122,6 +50,8 @@ struct Shared {
     config: WatchConfig,
     namespace: Option<String>,
     running: Mutex<BTreeMap<KindKey, Running>>,
+    budget: Budget,
+    refusals: Refusals,
     board: Arc<Board>,
     tasks: TaskTracker,
     shutdown: CancellationToken,
@@ -134,6 +64,7 @@ impl Watches {
         ingest: Ingest,
         config: WatchConfig,
         namespace: Option<String>,
+        budget: Budget,
         shutdown: CancellationToken,
     ) -> Self {
         Self {
@@ -143,6 +74,8 @@ impl Watches {
                 config,
                 namespace,
                 running: Mutex::default(),
+                budget,
+                refusals: Refusals::default(),
                 board: Arc::default(),
                 tasks: TaskTracker::new(),
                 shutdown,
@@ -151,13 +84,15 @@ impl Watches {
     }
 
     /// Watches exactly these kinds from now on. Tables of kinds that are no longer wanted go; those
-    /// whose definition changed stay as they are until they are listed again.
+    /// whose definition changed stay as they are until they are listed again. New ones are refused
+    /// while the memory budget is exceeded, and admitted once there is room.
     pub(crate) async fn set(&self, wanted: Vec<TableDef>) {
+        let _turn = self.shared.refusals.turn().await;
         let wanted: BTreeMap<KindKey, TableDef> = wanted
             .into_iter()
             .map(|def| (def.key.clone(), def))
             .collect();
-        let mut dropped = Vec::new();
+        let mut changes = Vec::new();
         {
             let mut running = self.shared.running.lock();
             let stale: Vec<KindKey> = running
@@ -165,27 +100,39 @@ impl Watches {
                 .filter(|(key, run)| wanted.get(*key).is_none_or(|def| *def != run.def))
                 .map(|(key, _)| key.clone())
                 .collect();
-            let mut complete = BTreeSet::new();
+            let mut before = BTreeMap::new();
             for key in stale {
-                if let Some(run) = running.remove(&key) {
-                    run.stop.cancel();
-                }
+                let Some(run) = running.remove(&key) else {
+                    continue;
+                };
+                run.stop.cancel();
                 let health = self.shared.board.health.lock().remove(&key);
-                if !wanted.contains_key(&key) {
-                    dropped.push(Change::Drop(key));
-                } else if health.is_some_and(|health| health.readable) {
-                    complete.insert(key);
+                if wanted.contains_key(&key) {
+                    let readable = health.is_some_and(|health| health.readable);
+                    before.insert(key, (run.fill, readable));
+                } else {
+                    changes.push(Change::Drop(key));
                 }
             }
+            let unwanted = self.shared.refusals.retain(|key| wanted.contains_key(key));
+            changes.extend(unwanted.into_iter().map(Change::Drop));
             for (key, def) in wanted {
-                let readable = complete.contains(&key);
-                running
-                    .entry(key)
-                    .or_insert_with(|| self.start(def, readable));
+                if running.contains_key(&key) {
+                    continue;
+                }
+                if let Some((fill, readable)) = before.remove(&key) {
+                    // It is watched already: there is room for it, whatever else there is.
+                    running.insert(key, self.start(def, readable, fill));
+                } else if let Some(refused) = self.refuse(&def) {
+                    changes.extend(refused);
+                } else {
+                    let fill = refusal::fill_of(&key);
+                    running.insert(key, self.start(def, false, fill));
+                }
             }
         }
-        if !dropped.is_empty() {
-            self.shared.ingest.commit(dropped).await;
+        if !changes.is_empty() {
+            self.shared.ingest.commit(changes).await;
         }
     }
 
@@ -199,11 +146,13 @@ impl Watches {
         limit: Duration,
     ) {
         let mut late: BTreeSet<KindKey> = {
+            let _turn = self.shared.refusals.turn().await;
             let mut running = self.shared.running.lock();
+            self.settle(&mut running);
             for run in running.values_mut() {
                 run.stop.cancel();
                 // What a new leader acts on must be fresh: a table whose list fails fails too.
-                *run = self.start(run.def.clone(), false);
+                *run = self.start(run.def.clone(), false, run.fill);
             }
             running.keys().cloned().collect()
         };
@@ -272,8 +221,20 @@ impl Watches {
         self.shared.tasks.wait().await;
     }
 
+    /// Which part of a kind is watched, for people.
+    pub(crate) fn scope(&self, table: &KindKey) -> String {
+        let running = self.shared.running.lock();
+        let namespaced = running.get(table).map(|run| run.def.namespaced);
+        let namespaced = namespaced.or_else(|| self.shared.refusals.is_namespaced(table));
+        match (namespaced, &self.shared.namespace) {
+            (Some(true), Some(namespace)) => format!("namespace {namespace}"),
+            (Some(true), None) => "all namespaces".to_owned(),
+            _ => "the cluster".to_owned(),
+        }
+    }
+
     /// Starts the watch of one kind, of which the table may be complete already.
-    fn start(&self, def: TableDef, readable: bool) -> Running {
+    fn start(&self, def: TableDef, readable: bool, fill: Fill) -> Running {
         let shared = &self.shared;
         let health = WatchHealth {
             readable,
@@ -291,7 +252,7 @@ impl Watches {
             readable,
         };
         let board: Arc<dyn WatchObserver> = Arc::<Board>::clone(&shared.board);
-        shared.tasks.spawn(kybern_kube::watch(
+        let task = shared.tasks.spawn(kybern_kube::watch(
             shared.cluster.clone(),
             target,
             shared.config.clone(),
@@ -299,10 +260,14 @@ impl Watches {
             board,
             stop.clone(),
         ));
-        Running { def, stop }
+        Running {
+            def,
+            stop,
+            task,
+            fill,
+        }
     }
 }
 
 #[cfg(test)]
-#[path = "watches_tests.rs"]
 mod tests;
