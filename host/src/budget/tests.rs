@@ -330,9 +330,10 @@ async fn a_refused_kind_that_nobody_wants_any_more_leaves_nothing() {
     ));
     scene.watches.set(Vec::new()).await;
     assert_eq!(scene.state(&secrets()), None);
+    assert!(scene.watches.refused().is_empty());
     scene.unfill().await;
     scene.look().await;
-    assert!(scene.watches.refused().is_empty() && scene.asked.lock().is_empty());
+    assert!(scene.watches.health().is_empty(), "nothing was begun");
 }
 
 #[tokio::test]
