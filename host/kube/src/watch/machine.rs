@@ -16,6 +16,8 @@
 //! A transient failure leaves a table that was complete as it is, old but readable. One that is not
 //! complete says the reason after a [`Patience`], and is tried again all the same.
 
+#[cfg(test)]
+mod tests;
 mod transitions;
 
 use std::time::Duration;

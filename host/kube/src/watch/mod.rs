@@ -21,8 +21,6 @@ mod event;
 mod failure;
 mod lines;
 mod machine;
-#[cfg(test)]
-mod machine_tests;
 mod observe;
 mod protocol;
 mod replay;
