@@ -72,6 +72,11 @@ fn a_plain_bookmark_during_a_streaming_list_means_that_there_is_none() {
 #[test]
 fn an_expired_watch_lists_again_at_once_and_then_with_growing_waits() {
     let (machine, output) = watching().step(Input::Failed(Failure::Expired));
+    let said = |cause| {
+        let of = |observation: &Observation| matches!(observation, Observation::Interrupted { cause: said, .. } if *said == cause);
+        output.observations.iter().any(of)
+    };
+    assert!(said(Interruption::Expired) && !said(Interruption::Failed));
     assert_eq!(output.action, Action::StreamList);
     let (machine, _) = machine.step(bookmark(11, true));
     let (_, output) = machine.step(Input::Failed(Failure::Expired));
@@ -104,20 +109,62 @@ fn a_refusal_fails_the_table_once_and_a_complete_list_heals_it() {
 #[test]
 fn silence_resumes_the_watch_once_and_then_lists() {
     let (machine, output) = watching().step(Input::Idle);
+    assert_eq!(output.action, Action::Probe);
+    let (machine, output) = machine.step(probed(10));
     assert_eq!(output.action, Action::Watch { from: 10 });
     let (machine, output) = machine.step(Input::Idle);
     assert_eq!(output.action, Action::StreamList);
     let (machine, _) = machine.step(bookmark(10, true));
-    let (machine, _) = machine.step(bookmark(11, false));
-    let (_, output) = machine.step(Input::Idle);
+    let (machine, output) = machine.step(bookmark(11, false));
+    let confirmed = Observation::Bookmark {
+        resource_version: 11,
+    };
+    assert_eq!(output.observations, [confirmed]);
+    let (machine, _) = machine.step(Input::Idle);
+    let (_, output) = machine.step(probed(11));
     assert_eq!(output.action, Action::Watch { from: 11 }, "it had spoken");
+}
+
+/// An API server whose etcd was restored accepts a watch from the future and says nothing.
+#[test]
+fn a_watch_that_broke_goes_on_only_where_the_server_knows_its_past() {
+    for break_ in [Input::Idle, Input::Ended, transient()] {
+        let mut machine = watching().step(break_).0;
+        if matches!(machine.state, State::Waiting { .. }) {
+            let (next, output) = machine.step(Input::Resumed);
+            assert_eq!(output.action, Action::Probe);
+            machine = next;
+        }
+        // A probe that fails is tried again, a refused one does not hold the watch up.
+        let (waits, output) = machine.clone().step(transient());
+        assert!(matches!(output.action, Action::Wait(_)));
+        assert_eq!(waits.step(Input::Resumed).1.action, Action::Probe);
+        let (_, output) = machine.clone().step(refused("forbidden"));
+        assert_eq!(output.action, Action::Watch { from: 10 });
+        let (_, output) = machine.clone().step(probed(12));
+        assert_eq!(output.action, Action::Watch { from: 10 });
+        // Older: the first of two in a row.
+        let (machine, output) = machine.step(probed(5));
+        assert!(matches!(output.action, Action::Wait(_)));
+        assert!(output.observations.iter().any(|observation| matches!(
+            observation,
+            Observation::Interrupted {
+                cause: Interruption::Older,
+                ..
+            }
+        )));
+        let (machine, output) = machine.step(Input::Resumed);
+        assert_eq!(output.action, Action::StreamList);
+        let (_, output) = feed(machine, [present("a", 2), bookmark(5, true)]);
+        assert_eq!(names(&output), ["epoch"]);
+    }
 }
 
 #[test]
 fn two_lists_in_a_row_that_are_older_than_the_table_are_a_new_epoch() {
     let (machine, output) = feed(
         watching(),
-        [Input::Idle, Input::Idle, present("a", 2), bookmark(5, true)],
+        [bookmark(9, false), present("a", 2), bookmark(5, true)],
     );
     assert!(names(&output).is_empty(), "once may be a stale replica");
     assert!(matches!(output.action, Action::Wait(_)));
@@ -187,7 +234,7 @@ fn a_watch_that_ends_without_a_word_waits_longer_each_time() {
     for attempt in 0..4 {
         let (next, output) = machine.step(Input::Ended);
         assert!(matches!(output.action, Action::Wait(wait) if wait.attempt == attempt));
-        let (next, output) = next.step(Input::Resumed);
+        let (next, output) = feed(next, [Input::Resumed, probed(10)]);
         assert_eq!(output.action, Action::Watch { from: 10 });
         machine = next;
     }

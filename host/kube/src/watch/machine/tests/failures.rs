@@ -114,7 +114,7 @@ fn patience_ends_with_time_too() {
 
 #[test]
 fn a_table_that_is_complete_outlives_any_number_of_failures() {
-    let relisting = feed(watching(), [Input::Idle, Input::Idle]).0;
+    let relisting = feed(watching(), [Input::Idle, probed(10), Input::Idle]).0;
     for mut machine in [watching(), relisting, start(true, 500, true).0] {
         for hour in 0..50 {
             let now = Duration::from_secs(3600 * hour);

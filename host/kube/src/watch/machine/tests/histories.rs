@@ -206,6 +206,7 @@ impl World {
                 self.cursor = self.version;
                 self.action = Action::Read;
             }
+            Action::Probe => self.input(probed(self.version)),
             Action::Watch { from } if from < self.compacted => {
                 self.input(Input::Failed(Failure::Expired));
             }

@@ -14,8 +14,9 @@ use super::{
         Patience,
         event::Event,
         failure::Failure,
-        observe::{Observation, Phase},
+        observe::{Interruption, Observation, Phase},
         protocol::{Action, Input, Output, WaitReason},
+        state::State,
     },
     Machine, Start,
 };
@@ -55,6 +56,10 @@ fn bookmark(resource_version: u64, initial_events_end: bool) -> Input {
         resource_version,
         initial_events_end,
     })
+}
+
+fn probed(resource_version: u64) -> Input {
+    Input::Probed { resource_version }
 }
 
 fn refused(reason: &str) -> Input {
