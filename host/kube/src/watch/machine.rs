@@ -238,6 +238,7 @@ impl Machine {
         self.memory.highest = self.memory.highest.max(from);
         self.memory.attempts = 0;
         self.memory.silent = 0;
+        self.memory.refusals = 0;
         self.state = State::Watching {
             from,
             progressed: true,

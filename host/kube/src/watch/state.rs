@@ -52,7 +52,7 @@ pub(super) struct Memory {
     pub(super) trouble: Trouble,
     /// Failures since a watch last made progress.
     pub(super) attempts: u32,
-    /// Refusals since a list last completed.
+    /// Refusals since a list last completed or an event came.
     pub(super) refusals: u32,
     /// Watches in a row that ended without having said anything.
     pub(super) silent: u32,

@@ -159,12 +159,18 @@ impl Machine {
         })
     }
 
-    /// The table cannot be kept: say so, and start over after a long wait.
+    /// The table cannot be kept: say so, and start over after a long wait. An API server that starts
+    /// refuses whom it will know in a moment, so a complete table outlives one refusal.
     pub(super) fn fail(&mut self, cause: Interruption, reason: String, out: &mut Output) -> Action {
         let attempt = self.memory.refusals;
         self.memory.refusals = attempt.saturating_add(1);
         out.interrupted(cause, &reason);
-        self.unreadable(reason, out);
+        if cause == Interruption::Refused && self.memory.readable && attempt == 0 {
+            self.state = State::Waiting { then: self.then() };
+            out.phase(Phase::Waiting);
+        } else {
+            self.unreadable(reason, out);
+        }
         Action::Wait(Wait {
             reason: WaitReason::Refused,
             attempt,

@@ -84,8 +84,24 @@ fn an_expired_watch_lists_again_at_once_and_then_with_growing_waits() {
 }
 
 #[test]
+fn a_complete_table_outlives_one_refusal_of_an_api_server_that_starts() {
+    let (machine, output) = watching().step(refused("who are you"));
+    assert!(names(&output).is_empty());
+    assert!(
+        matches!(output.action, Action::Wait(wait) if wait.reason == WaitReason::Refused && wait.attempt == 0)
+    );
+    let (machine, output) = feed(machine, [Input::Resumed, probed(10), present("b", 11)]);
+    assert_eq!(names(&output), ["upsert"], "it goes on where it was");
+    let (machine, output) = machine.step(refused("who are you"));
+    assert!(names(&output).is_empty(), "it had been known in between");
+    let (_, output) = feed(machine, [Input::Resumed, probed(11), refused("no")]);
+    assert_eq!(names(&output), ["fail"]);
+}
+
+#[test]
 fn a_refusal_fails_the_table_once_and_a_complete_list_heals_it() {
-    let (machine, output) = watching().step(refused("not served"));
+    let (machine, _) = machine(true, 500);
+    let (machine, output) = machine.step(refused("not served"));
     assert_eq!(names(&output), ["fail"]);
     assert!(
         matches!(output.action, Action::Wait(wait) if wait.reason == WaitReason::Refused && wait.attempt == 0)
@@ -98,7 +114,15 @@ fn a_refusal_fails_the_table_once_and_a_complete_list_heals_it() {
     let (machine, _) = machine.step(Input::Resumed);
     let (machine, output) = machine.step(bookmark(20, true));
     assert_eq!(names(&output), ["begin", "end"]);
-    let (_, output) = machine.step(refused("forbidden"));
+    let (_, output) = feed(
+        machine,
+        [
+            refused("forbidden"),
+            Input::Resumed,
+            probed(20),
+            refused("forbidden"),
+        ],
+    );
     assert_eq!(
         names(&output),
         ["fail"],
