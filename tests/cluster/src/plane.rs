@@ -240,6 +240,12 @@ impl ControlPlane {
         self.start_api_server()
     }
 
+    /// The API server's process, while it runs.
+    #[must_use]
+    pub fn api_server_id(&self) -> Option<u32> {
+        self.server_slot().as_ref().map(Process::id)
+    }
+
     /// Process ids of all children.
     #[must_use]
     pub fn process_ids(&self) -> Vec<u32> {
