@@ -78,7 +78,7 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
         watched,
         shutdown.child_token(),
     );
-    watches.set(vec![plugin_table(), crd_table()]).await;
+    watches.set(vec![plugin_table(), crd_table()]);
 
     let election = Election::start(&args, &cluster, &namespace)?;
     let writes = Writes::new(cluster.clone(), Arc::clone(&election.fence));

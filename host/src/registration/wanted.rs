@@ -51,7 +51,7 @@ impl Controller {
                 }
             }
         }
-        self.watches.set(wanted.into_values().collect()).await;
+        self.watches.set(wanted.into_values().collect());
         schemas
     }
 }

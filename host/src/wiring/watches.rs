@@ -14,6 +14,10 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+/// How long a kind that nobody needs any more is still watched: who comes back meanwhile, as a plugin
+/// that is registered anew, finds its table as it left it.
+const GRACE: Duration = Duration::from_secs(60);
+
 /// The most that one batch of a watch held.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Largest {
@@ -141,6 +145,8 @@ impl WatchObserver for Board {
 struct Running {
     def: TableDef,
     stop: CancellationToken,
+    /// Since when nobody needs it, on the monotonic clock.
+    unwanted: Option<Duration>,
 }
 
 /// All watches.
@@ -154,6 +160,7 @@ struct Shared {
     ingest: Ingest,
     config: WatchConfig,
     namespace: Option<String>,
+    grace: Duration,
     running: Mutex<BTreeMap<KindKey, Running>>,
     board: Arc<Board>,
     tasks: TaskTracker,
@@ -175,6 +182,7 @@ impl Watches {
                 ingest,
                 config,
                 namespace,
+                grace: GRACE,
                 running: Mutex::default(),
                 board: Arc::default(),
                 tasks: TaskTracker::new(),
@@ -183,41 +191,70 @@ impl Watches {
         }
     }
 
-    /// Watches exactly these kinds from now on. Tables of kinds that are no longer wanted go; those
-    /// whose definition changed stay as they are until they are listed again.
-    pub(crate) async fn set(&self, wanted: Vec<TableDef>) {
-        let wanted: BTreeMap<KindKey, TableDef> = wanted
+    /// How long a kind is watched after it is not needed any more.
+    pub(crate) const GRACE: Duration = GRACE;
+
+    /// Watches these kinds from now on. Tables of kinds that are no longer wanted go after a grace
+    /// time; those whose definition changed stay as they are until they are listed again.
+    pub(crate) fn set(&self, wanted: Vec<TableDef>) {
+        let mut wanted: BTreeMap<KindKey, TableDef> = wanted
             .into_iter()
             .map(|def| (def.key.clone(), def))
             .collect();
-        let mut dropped = Vec::new();
-        {
-            let mut running = self.shared.running.lock();
-            let stale: Vec<KindKey> = running
-                .iter()
-                .filter(|(key, run)| wanted.get(*key).is_none_or(|def| *def != run.def))
-                .map(|(key, _)| key.clone())
-                .collect();
-            let mut complete = BTreeSet::new();
-            for key in stale {
-                if let Some(run) = running.remove(&key) {
-                    run.stop.cancel();
-                }
-                let mut health = self.shared.board.health.lock();
-                if !wanted.contains_key(&key) {
-                    health.remove(&key);
-                    dropped.push(Change::Drop(key));
-                } else if health.get(&key).is_some_and(|health| health.readable) {
-                    complete.insert(key);
-                }
-            }
-            for (key, def) in wanted {
-                let readable = complete.contains(&key);
-                running
-                    .entry(key)
-                    .or_insert_with(|| self.start(def, readable));
+        let now = crate::clock::monotonic();
+        let mut running = self.shared.running.lock();
+        let mut left = 0_usize;
+        for (key, run) in running.iter_mut() {
+            let Some(def) = wanted.remove(key) else {
+                left += usize::from(run.unwanted.is_none());
+                run.unwanted.get_or_insert(now);
+                continue;
+            };
+            let came_back = run.unwanted.take().is_some();
+            let health = self.shared.board.health.lock().get(key).cloned();
+            let failed = health.as_ref().is_some_and(|h| h.phase == Phase::Failed);
+            // One that has failed waits long between tries; who comes back shall not.
+            if def != run.def || (came_back && failed) {
+                run.stop.cancel();
+                *run = self.start(def, health.is_some_and(|health| health.readable));
             }
         }
+        for (key, def) in wanted {
+            running.insert(key, self.start(def, false));
+        }
+        drop(running);
+        if left > 0 {
+            let this = self.clone();
+            let over = self.shared.shutdown.child_token();
+            self.shared.tasks.spawn(async move {
+                let grace = tokio::time::sleep(this.shared.grace);
+                if over.run_until_cancelled_owned(grace).await.is_some() {
+                    this.end_unwanted().await;
+                }
+            });
+        }
+    }
+
+    /// Ends the watches, and drops the tables, that nobody has needed for the grace time.
+    async fn end_unwanted(&self) {
+        let now = crate::clock::monotonic();
+        let grace = self.shared.grace;
+        let over = |run: &Running| {
+            run.unwanted
+                .is_some_and(|since| now.saturating_sub(since) >= grace)
+        };
+        let ended: Vec<KindKey> = {
+            let mut running = self.shared.running.lock();
+            let ended = running.extract_if(.., |_, run| over(run));
+            ended
+                .map(|(key, run)| {
+                    run.stop.cancel();
+                    self.shared.board.health.lock().remove(&key);
+                    key
+                })
+                .collect()
+        };
+        let dropped: Vec<Change> = ended.into_iter().map(Change::Drop).collect();
         if !dropped.is_empty() {
             self.shared.ingest.commit(dropped).await;
         }
@@ -237,7 +274,9 @@ impl Watches {
             for run in running.values_mut() {
                 run.stop.cancel();
                 // What a new leader acts on must be fresh: a table whose list fails fails too.
+                let unwanted = run.unwanted;
                 *run = self.start(run.def.clone(), false);
+                run.unwanted = unwanted;
             }
             running.keys().cloned().collect()
         };
@@ -333,7 +372,11 @@ impl Watches {
             board,
             stop.clone(),
         ));
-        Running { def, stop }
+        Running {
+            def,
+            stop,
+            unwanted: None,
+        }
     }
 }
 

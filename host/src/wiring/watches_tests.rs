@@ -88,7 +88,7 @@ async fn a_kind_that_cannot_be_listed_holds_a_new_leader_back_for_a_while_only()
     };
     let watches = Watches::new(cluster, ingest.clone(), config, None, stop.child_token());
     let (maps, secrets) = (def("ConfigMap", "configmaps"), def("Secret", "secrets"));
-    watches.set(vec![maps.clone(), secrets.clone()]).await;
+    watches.set(vec![maps.clone(), secrets.clone()]);
 
     let limit = Duration::from_millis(500);
     let fresh = watches.refresh(&reader, &stop, limit);
@@ -108,6 +108,75 @@ async fn a_kind_that_cannot_be_listed_holds_a_new_leader_back_for_a_while_only()
         }
         other => panic!("what reads it must wait: {other:?}"),
     }
+    stop.cancel();
+    drop(server);
+}
+
+/// The definitions and states of all tables.
+fn tables(reader: &Reader) -> Vec<String> {
+    let snapshot = reader.snapshot();
+    let mut tables: Vec<String> = snapshot
+        .tables()
+        .map(|table| format!("{}: {:?}", table.def().plural, table.state()))
+        .collect();
+    tables.sort();
+    tables
+}
+
+/// Waits until the tables are as expected.
+async fn until_tables(reader: &Reader, ingest: &Ingest, wanted: &[&str]) {
+    let mut commits = ingest.commits();
+    let there = async {
+        while tables(reader) != wanted {
+            commits.changed().await.expect("the writer lives");
+        }
+    };
+    if tokio::time::timeout(FOR_EVER, there).await.is_err() {
+        panic!("{:?}, not {wanted:?}", tables(reader));
+    }
+}
+
+#[tokio::test]
+async fn a_kind_that_nobody_needs_is_kept_for_a_while_and_then_goes() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let cluster = connect(&listener).await;
+    let server = tokio_util::task::AbortOnDropHandle::new(
+        TaskTracker::new().spawn(serve(listener, "/nothing")),
+    );
+    let (writer, reader) = kybern_table::store(StoreConfig::default());
+    let (ingest, _thread) = Ingest::start(writer, reader.snapshot().sequence()).unwrap();
+    let stop = CancellationToken::new();
+    let config = WatchConfig {
+        streaming: false,
+        ..WatchConfig::default()
+    };
+    let mut watches = Watches::new(cluster, ingest.clone(), config, None, stop.child_token());
+    Arc::get_mut(&mut watches.shared).unwrap().grace = Duration::from_millis(300);
+    let (maps, secrets) = (def("ConfigMap", "configmaps"), def("Secret", "secrets"));
+    watches.set(vec![maps.clone(), secrets.clone()]);
+    let both = [
+        "configmaps: Ready { resource_version: 5 }",
+        "secrets: Ready { resource_version: 5 }",
+    ];
+    until_tables(&reader, &ingest, &both).await;
+
+    // It comes back in time: the same watch goes on, nothing is listed again.
+    watches.set(vec![maps.clone()]);
+    assert_eq!(tables(&reader), both);
+    watches.set(vec![maps.clone(), secrets.clone()]);
+    watches.end_unwanted().await;
+    let lists = || watches.health()[&secrets.key].lists;
+    assert_eq!(
+        (tables(&reader), lists()),
+        (both.map(str::to_owned).to_vec(), 1)
+    );
+
+    watches.set(vec![maps.clone()]);
+    let since = crate::clock::monotonic();
+    until_tables(&reader, &ingest, &both[..1]).await;
+    let kept = crate::clock::monotonic().saturating_sub(since);
+    assert!(kept >= Duration::from_millis(300), "{kept:?}");
+    assert!(!watches.health().contains_key(&secrets.key));
     stop.cancel();
     drop(server);
 }
