@@ -4,6 +4,7 @@
 
 use crate::wiring::decide::Guests;
 use crate::wiring::watches::Watches;
+use kybern_kube::Interruption;
 use kybern_reconcile::Engine;
 use kybern_table::Reader;
 use parking_lot::RwLock;
@@ -193,12 +194,32 @@ impl Sources {
             "Complete lists of a kind",
             of(&|h| number(h.lists)),
         )?;
+        let mut interruptions = Vec::new();
+        for (table, health) in &health {
+            for cause in Interruption::ALL {
+                let count = health.interruptions.get(&cause).copied();
+                interruptions.push((
+                    vec![
+                        ("table", table.to_string()),
+                        ("cause", cause.name().to_owned()),
+                    ],
+                    number(count.unwrap_or_default()),
+                ));
+            }
+        }
         put(
             encoder,
             MetricType::Counter,
             "kybern_watch_interruptions",
-            "Watches lost or refused",
-            of(&|h| number(h.interruptions)),
+            "Watches lost or refused, by cause",
+            interruptions,
+        )?;
+        put(
+            encoder,
+            MetricType::Counter,
+            "kybern_watch_epochs",
+            "How often the API server's store turned out to be restored, and a table was replaced whole",
+            of(&|h| number(h.epochs)),
         )?;
         put(
             encoder,
@@ -213,6 +234,20 @@ impl Sources {
             "kybern_watch_silence_seconds",
             "Time since a watch last said anything",
             of(&|h| now.saturating_sub(h.last).as_secs_f64()),
+        )?;
+        let confirmed = health
+            .iter()
+            .filter_map(|(table, health)| {
+                let at = health.confirmed?.as_duration().as_secs_f64();
+                Some((vec![("table", table.to_string())], at))
+            })
+            .collect();
+        put(
+            encoder,
+            MetricType::Gauge,
+            "kybern_watch_confirmed_timestamp_seconds",
+            "When the API server last confirmed that a table is up to date, in Unix time",
+            confirmed,
         )
     }
 

@@ -43,7 +43,8 @@ pub use openapi::{OpenApiError, OpenApiTypes, PathStep, TypedPath, openapi_types
 pub use read::{ListOptions, ListPage};
 pub use resource::{Resource, Target};
 pub use watch::{
-    Observation, Phase, Scope, WatchConfig, WatchEnd, WatchObserver, WatchTarget, watch,
+    Interruption, Observation, Phase, Scope, WatchConfig, WatchEnd, WatchObserver, WatchTarget,
+    watch,
 };
 pub use write_options::{ApplyOptions, DeleteOptions, PatchOptions, Propagation, WriteOptions};
 pub use writes::{Deletion, Writes, WritesConfig};

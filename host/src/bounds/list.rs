@@ -2,6 +2,7 @@
 
 use crate::metrics::{number, size};
 use crate::wiring::ingest::Ingest;
+use crate::wiring::watches::Watches;
 use kybern_kube::WatchConfig;
 use kybern_kube::watch::{Pace, Patience};
 use kybern_plugin::{CallLimits, RuntimeConfig};
@@ -143,6 +144,11 @@ fn of_watch(config: &WatchConfig) -> Vec<Bound> {
             "page_objects",
             number(u64::from(*page)),
             "kybern_watch_lists_total",
+        ),
+        is(
+            "grace_seconds",
+            seconds(Watches::GRACE),
+            "kybern_table_rows",
         ),
     ]);
     all

@@ -34,7 +34,7 @@ impl HostFacts for Facts {
                 live: health.phase == Phase::Watching,
                 silence_seconds: Some(now.saturating_sub(health.last).as_secs_f64()),
                 lists: health.lists,
-                interruptions: health.interruptions,
+                interruptions: health.interruptions.values().sum(),
                 reason: Some(health.reason).filter(|reason| !reason.is_empty()),
                 changes: health.changes,
                 resource_version: health.listed,

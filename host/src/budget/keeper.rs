@@ -66,6 +66,10 @@ impl Keeper {
             }
             NewTables::Refuse => {}
         }
+        if measures.tables == NewTables::Refuse {
+            // What nobody needs is kept for those who come back; not while it is in the way.
+            self.watches.end_unwanted(Duration::ZERO).await;
+        }
         if measures.evict > 0 {
             self.budget.evict(measures.evict);
         }

@@ -405,6 +405,24 @@ async fn a_kind_that_was_complete_once_is_never_stopped() {
 }
 
 #[tokio::test]
+async fn what_is_kept_for_those_who_come_back_goes_when_it_is_in_the_way() {
+    let mut scene = Scene::new(1 << 20).await;
+    scene.pages.add_permits(PAGES);
+    scene.watches.set(vec![secrets()]).await;
+    scene
+        .until("a first list", |scene| scene.is_ready(&secrets()))
+        .await;
+    scene.watches.set(Vec::new()).await;
+    scene.look().await;
+    assert!(scene.is_ready(&secrets()), "there is room for it");
+    scene.fill(300).await;
+    assert!(scene.look().await.over() > 0);
+    assert_eq!(scene.state(&secrets()), None);
+    assert_eq!(scene.look().await.over(), 0);
+    assert_eq!(scene.taken(), Taken::default(), "nothing else was done");
+}
+
+#[tokio::test]
 async fn caches_are_dropped_before_anything_else() {
     let mut scene = Scene::new(8 << 20).await;
     scene.fill(600).await;

@@ -5,7 +5,7 @@
 //! Loading until the first list is complete, then ready; failed, with a reason,
 //! from a fault until a list has completed again; loading again in a new epoch.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -33,6 +33,9 @@ type Identity = u128;
 struct List {
     number: u64,
     seen: HashSet<Identity>,
+    /// Items that are older than what is known of their objects. Most often an own write came in
+    /// between; the end of the list tells.
+    older: BTreeMap<Identity, Bytes>,
     /// Something in it could not be read: it is not complete.
     broken: bool,
 }
@@ -109,15 +112,21 @@ impl Table {
         let key = name_key(&object.namespace, &object.name);
         let identity = identity(&key);
         let mut list_number = None;
-        if let Some(list) = self.list.as_mut().filter(|_| origin == Origin::List) {
-            list.seen.insert(identity);
-            list_number = Some(list.number);
+        if let Some(list) = &mut self.list {
+            if origin != Origin::OwnWrite {
+                list.older.remove(&identity);
+            }
+            if origin == Origin::List {
+                list.seen.insert(identity);
+                list_number = Some(list.number);
+            }
         }
         let resource_version = object.resource_version;
         if self
             .tombstones
             .hides(&object.uid, resource_version, list_number)
         {
+            self.remember_older(identity, raw, list_number);
             return Ok(());
         }
         // A row from before the epoch is older than anything.
@@ -134,6 +143,9 @@ impl Table {
         };
         let known = current.resource_version();
         if !old_epoch && resource_version != 0 && resource_version <= known {
+            if resource_version < known {
+                self.remember_older(identity, raw, list_number);
+            }
             return Ok(());
         }
         let record = object.into_record();
@@ -177,6 +189,10 @@ impl Table {
         let object = Object::decode(raw).map_err(|error| error.to_string())?;
         let key = name_key(&object.namespace, &object.name);
         let resource_version = object.resource_version;
+        if let Some(list) = &mut self.list {
+            list.older.remove(&identity(&key));
+            list.seen.remove(&identity(&key));
+        }
         let old_epoch = self
             .epoch
             .as_ref()
@@ -201,6 +217,7 @@ impl Table {
         self.list = Some(List {
             number: self.lists,
             seen: HashSet::new(),
+            older: BTreeMap::new(),
             broken: false,
         });
     }
@@ -232,10 +249,53 @@ impl Table {
                 self.log(row, work);
             }
         }
+        self.roll_back(list.older.into_values(), resource_version, work);
         self.listed = resource_version;
         self.tombstones.list_ended(list.number, resource_version);
         self.state = TableState::Ready { resource_version };
         Ok(())
+    }
+
+    fn remember_older(&mut self, identity: Identity, raw: &Bytes, list_number: Option<u64>) {
+        if let Some(list) = self.list.as_mut().filter(|_| list_number.is_some()) {
+            list.older.insert(identity, raw.clone());
+        }
+    }
+
+    /// A whole list is what was there at its resourceVersion. A row, or a deletion, that is newer
+    /// than the list's item and not newer than the list is from a history that the API server's
+    /// store has lost: it was restored, and its revision raised past the lost ones (`etcdutl
+    /// snapshot restore --bump-revision`, or writes since). The item counts.
+    fn roll_back(&mut self, items: impl Iterator<Item = Bytes>, listed: u64, work: &mut Work) {
+        let mut rows = 0_usize;
+        for raw in items {
+            // It was decoded before.
+            let Ok(object) = Object::decode(&raw) else {
+                continue;
+            };
+            if self.tombstones.gone_after(&object.uid, listed) {
+                continue;
+            }
+            let key = name_key(&object.namespace, &object.name);
+            match self.current(&key) {
+                Some((_, current)) if current.resource_version() > listed => continue,
+                Some((position, current)) => {
+                    self.slots.kill(position, work);
+                    let record = object.into_record();
+                    if differ(&current.uid(), &record.uid) {
+                        self.log(current, work);
+                        self.insert(record, None, work);
+                    } else {
+                        self.insert(record, Some(current), work);
+                    }
+                }
+                None => self.insert(object.into_record(), None, work),
+            }
+            rows += 1;
+        }
+        if rows > 0 {
+            tracing::warn!(table = %self.key, rows, "a list is older than rows that it should include: the API server's store was restored; the list counts");
+        }
     }
 
     fn current(&self, key: &str) -> Option<(Position, Row)> {

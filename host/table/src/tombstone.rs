@@ -80,6 +80,20 @@ impl Tombstones {
         hides
     }
 
+    /// Whether this uid is known to be gone later than this resourceVersion; what was confirmed
+    /// earlier is forgotten, for a list at that resourceVersion holds the object.
+    pub(crate) fn gone_after(&mut self, uid: &str, listed: u64) -> bool {
+        let after = match self.gone.get(uid) {
+            None => return false,
+            Some((Gone::Own { .. }, _)) => true,
+            Some((Gone::Confirmed { resource_version }, _)) => *resource_version > listed,
+        };
+        if !after {
+            self.gone.remove(uid);
+        }
+        after
+    }
+
     /// A list that did not hold them confirms the own deletes from before it began.
     pub(crate) fn list_ended(&mut self, list: u64, list_resource_version: u64) {
         for (gone, _) in self.gone.values_mut() {

@@ -1,7 +1,7 @@
 //! The command line.
 
 use crate::systems::System;
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
 /// Measures Kybern and its peers.
@@ -68,6 +68,38 @@ pub(crate) enum Subject {
         /// URL of the API server.
         server: String,
     },
+    /// Lists all pods of a real API server once and says what it cost.
+    #[command(name = "be-startup", hide = true)]
+    Startup {
+        /// How.
+        how: Listing,
+        /// Where the API server is, and who asks.
+        kubeconfig: PathBuf,
+        /// Pods that are there.
+        objects: usize,
+    },
+}
+
+/// Who lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Listing {
+    /// The product's watch and store.
+    Table,
+    /// A streaming list whose bytes are thrown away.
+    Stream,
+    /// Pages whose bytes are thrown away.
+    Pages,
+}
+
+impl Listing {
+    /// All of them.
+    pub(crate) const ALL: [Listing; 3] = [Listing::Table, Listing::Stream, Listing::Pages];
+
+    /// The name in the results.
+    pub(crate) fn name(self) -> String {
+        self.to_possible_value()
+            .map_or_else(String::new, |value| value.get_name().to_owned())
+    }
 }
 
 impl Options {

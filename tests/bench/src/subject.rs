@@ -2,6 +2,7 @@
 
 use crate::args::Subject;
 use crate::clock::{now, pass, processor_time};
+use crate::listing;
 use anyhow::{Context, Result, bail, ensure};
 use kybern_kube::watch::Replay;
 use kybern_kube::{Cluster, ClusterConfig, WatchConfig, WatchTarget};
@@ -19,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 /// Changes that one commit gathers, as in the host.
 const COMMIT_CHANGES: usize = 512;
 /// Batches that may wait, as in the host.
-const WAITING_BATCHES: usize = 256;
+pub(crate) const WAITING_BATCHES: usize = 256;
 /// As much as a connection hands over at once.
 const CHUNK: usize = 64 << 10;
 
@@ -41,10 +42,15 @@ pub(crate) fn run(subject: &Subject) -> Result<()> {
             recording, objects, ..
         } => ingest(recording, *objects),
         Subject::Cache { server, .. } => cache(server),
+        Subject::Startup {
+            how,
+            kubeconfig,
+            objects,
+        } => listing::run(*how, kubeconfig, *objects),
     }
 }
 
-fn pods() -> TableDef {
+pub(crate) fn pods() -> TableDef {
     TableDef {
         key: KindKey::new("", "v1", "Pod"),
         schema: "core".to_owned(),
@@ -169,7 +175,7 @@ fn cache(server: &str) -> Result<()> {
     }
 }
 
-fn commit(mut writer: Writer, mut waiting: mpsc::Receiver<Batch>) -> Result<()> {
+pub(crate) fn commit(mut writer: Writer, mut waiting: mpsc::Receiver<Batch>) -> Result<()> {
     while let Some(mut batch) = waiting.blocking_recv() {
         while batch.changes.len() < COMMIT_CHANGES {
             match waiting.try_recv() {

@@ -7,7 +7,7 @@ use std::process::Command;
 #[test]
 fn every_benchmark_prints_its_lines() {
     // Each by its name: one was once taken for the word that a child process is started with.
-    let printed = ["ingest", "memory"].map(|name| {
+    let printed = ["ingest", "memory", "startup"].map(|name| {
         let output = Command::new(env!("CARGO_BIN_EXE_kybern-bench"))
             .args([name, "--quick", "--json", "--systems", "kybern"])
             .output()
@@ -38,6 +38,12 @@ fn every_benchmark_prints_its_lines() {
         "memory pods_1k_churned bytes_per_object B",
         "memory relist_100pct peak_ratio x",
         "memory relist_1pct peak_ratio x",
+        "startup pods_1k_pages api_server_processor_s s",
+        "startup pods_1k_pages client_processor_s s",
+        "startup pods_1k_stream api_server_processor_s s",
+        "startup pods_1k_stream client_processor_s s",
+        "startup pods_1k_table api_server_processor_s s",
+        "startup pods_1k_table client_processor_s s",
     ];
     assert_eq!(Vec::from_iter(seen), expected);
 }
@@ -50,5 +56,5 @@ fn an_unknown_benchmark_is_refused_with_the_names_of_the_others() {
         .expect("it starts");
     assert!(!output.status.success());
     let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(errors.contains("ingest, memory"), "{errors}");
+    assert!(errors.contains("ingest, memory, startup"), "{errors}");
 }

@@ -48,6 +48,7 @@ mod process;
 mod scratch;
 mod shared;
 mod spawner;
+mod store;
 mod user;
 mod wait;
 
@@ -65,5 +66,6 @@ pub use process::Process;
 pub use scratch::sweep;
 pub use shared::shared;
 pub use spawner::spawn;
+pub use store::{Store, StoreCopy};
 pub use user::User;
 pub use wait::{Progress, Stopwatch, until};

@@ -7,6 +7,7 @@ use crate::etcd::Etcd;
 use crate::options::Options;
 use crate::process::Process;
 use crate::scratch::Scratch;
+use crate::store::Store;
 use crate::user::User;
 use crate::{controllers, crd, keys, kubeconfig, kwok, ports};
 use anyhow::{Context, Result, ensure};
@@ -193,6 +194,12 @@ impl ControlPlane {
         crd::install_yaml(&self.client, name, yaml)
     }
 
+    /// The store under the API server.
+    #[must_use]
+    pub fn store(&self) -> Store<'_> {
+        Store::new(&self.etcd)
+    }
+
     /// The audit log.
     #[must_use]
     pub fn audit(&self) -> &Audit {
@@ -233,6 +240,12 @@ impl ControlPlane {
         self.start_api_server()
     }
 
+    /// The API server's process, while it runs.
+    #[must_use]
+    pub fn api_server_id(&self) -> Option<u32> {
+        self.server_slot().as_ref().map(Process::id)
+    }
+
     /// Process ids of all children.
     #[must_use]
     pub fn process_ids(&self) -> Vec<u32> {
@@ -240,8 +253,8 @@ impl ControlPlane {
         self.others
             .iter()
             .chain(server.as_ref())
-            .chain(std::iter::once(&self.etcd.process))
             .map(Process::id)
+            .chain(self.etcd.process_id())
             .collect()
     }
 

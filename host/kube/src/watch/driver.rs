@@ -163,6 +163,7 @@ impl Driver {
             Action::StreamList => self.open_stream(None).await,
             Action::Watch { from } => self.open_stream(Some(*from)).await,
             Action::Read => Some(self.read().await),
+            Action::Probe => Some(self.probe().await),
             Action::ReadPage { token, limit } => Some(self.read_page(token.clone(), *limit).await),
             Action::Wait(wait) => {
                 tokio::time::sleep(self.delay(wait)).await;
@@ -224,6 +225,16 @@ impl Driver {
         }
     }
 
+    /// A consistent list of one object.
+    async fn probe(&mut self) -> Input {
+        match self.read_page(None, Some(1)).await {
+            Input::Page {
+                resource_version, ..
+            } => Input::Probed { resource_version },
+            other => other,
+        }
+    }
+
     async fn read_page(&mut self, token: Option<String>, limit: Option<u32>) -> Input {
         let scope = &self.target.scope;
         let options = ListOptions {
@@ -271,8 +282,19 @@ impl Driver {
             match stream.fill(idle).await {
                 Chunk::More => {}
                 Chunk::Ended => return Input::Ended,
-                Chunk::Idle => return Input::Idle,
+                Chunk::Idle => {
+                    self.distrust_connections();
+                    return Input::Idle;
+                }
             }
+        }
+    }
+
+    /// What silenced this connection has silenced the unused ones beside it too: a request on one of
+    /// them would wait for its whole time limit.
+    fn distrust_connections(&self) {
+        if let Err(error) = self.cluster.close_connections() {
+            tracing::warn!(error = chain(&error), "unused connections are kept");
         }
     }
 
@@ -388,8 +410,8 @@ impl Pending {
 
 fn log(key: &kybern_table::KindKey, observation: &Observation) {
     match observation {
-        Observation::Interrupted { reason } => {
-            tracing::info!(kind = %key, reason, "a watch was interrupted");
+        Observation::Interrupted { cause, reason } => {
+            tracing::info!(kind = %key, cause = cause.name(), reason, "a watch was interrupted");
         }
         Observation::NewEpoch => {
             tracing::warn!(kind = %key, "resourceVersions went backwards: etcd was restored; replacing the whole table");
@@ -397,6 +419,6 @@ fn log(key: &kybern_table::KindKey, observation: &Observation) {
         Observation::Listed { resource_version } => {
             tracing::debug!(kind = %key, resource_version, "listed");
         }
-        Observation::Phase(_) | Observation::Batch { .. } => {}
+        Observation::Phase(_) | Observation::Batch { .. } | Observation::Bookmark { .. } => {}
     }
 }

@@ -4,18 +4,28 @@
 //! ```text
 //!            +--------- expired, suspicious ----------+
 //!            v                                        |
-//!   start -> Listing ---- list complete ----------> Watching <-+ ended, idle
-//!            |   ^  \                                 |   |    |
-//!            |   |   +- transient -> Waiting <--------+   +----+
-//!            |   +------------------ | ^
-//!            +- refused, unusable: Fail+
+//!   start -> Listing ---- list complete ----------> Watching <-+ ended by the server
+//!            |   ^  \                                |  | ^  |  |
+//!            |   |   +- transient -> Waiting <-------+  | |  +--+
+//!            |   +------------------ | ^ |             idle |
+//!            +- refused, unusable: Fail+ +-> Probing <--+ | |
+//!                                              |  +-------+ |
+//!                                              older: Listing
 //! ```
 //! *Listing* is one streaming list, or pages where the server has no streaming lists. A streaming
 //! list's connection goes on as the watch. *Waiting* knows which state follows.
 //!
+//! *Probing*: an API server whose etcd was restored from a snapshot accepts a watch from a
+//! resourceVersion that it has not reached, says nothing until it has, and then sends what follows
+//! as if nothing were missing. So after every break the resourceVersion that it is at is asked for
+//! first.
+//!
 //! A transient failure leaves a table that was complete as it is, old but readable. One that is not
 //! complete says the reason after a [`Patience`], and is tried again all the same.
 
+mod breaks;
+#[cfg(test)]
+mod tests;
 mod transitions;
 
 use std::time::Duration;
@@ -26,8 +36,7 @@ use kybern_table::{Batch, Change, Deleted, KindKey, Origin};
 use super::{
     Patience,
     event::Event,
-    failure::Failure,
-    observe::Phase,
+    observe::{Interruption, Observation},
     protocol::{Action, Input, Output},
     state::{How, Memory, State, Then, Trouble},
 };
@@ -111,10 +120,11 @@ impl Machine {
                 resource_version,
                 token,
             } => self.on_page(items, resource_version, token, &mut out),
+            Input::Probed { resource_version } => self.on_probed(resource_version, &mut out),
             Input::Ended => self.on_ended(&mut out),
             Input::Idle => self.on_idle(&mut out),
             Input::Failed(failure) => self.on_failure(failure, &mut out),
-            Input::Resumed => self.on_resumed(&mut out),
+            Input::Resumed => self.on_resumed(),
         };
         (self, out)
     }
@@ -127,7 +137,9 @@ impl Machine {
             } => self.on_list_event(event, out),
             State::Watching { from, .. } => self.on_watch_event(from, event, out),
             // Nothing is open, so there is nothing to read: ask for what the state wants.
-            State::Listing { .. } | State::Waiting { .. } => self.unasked(out),
+            State::Listing { .. } | State::Probing { .. } | State::Waiting { .. } => {
+                self.unasked(out)
+            }
         }
     }
 
@@ -161,11 +173,15 @@ impl Machine {
             }
             // A plain bookmark during a streaming list: the server took it for an ordinary watch.
             Event::Bookmark { .. } => {
-                out.interrupted("the server has no streaming lists: reading pages");
+                let none = "the server has no streaming lists: reading pages";
+                out.interrupted(Interruption::NotStreaming, none);
                 self.memory.streaming = false;
                 self.list()
             }
-            Event::Error(error) => self.retry(Then::List, &error.to_string(), None, out),
+            Event::Error(error) => {
+                let cause = Interruption::Failed;
+                self.retry(Then::List, cause, &error.to_string(), None, out)
+            }
         }
     }
 
@@ -202,14 +218,19 @@ impl Machine {
                 resource_version, ..
             } if resource_version < from => {
                 let backwards = "the watch went backwards: listing again";
-                out.interrupted(backwards);
+                out.interrupted(Interruption::Older, backwards);
                 return self.list_again(backwards, out);
             }
             Event::Bookmark {
                 resource_version, ..
-            } => (None, resource_version),
+            } => {
+                out.observations
+                    .push(Observation::Bookmark { resource_version });
+                (None, resource_version)
+            }
             Event::Error(error) => {
-                return self.retry(Then::Watch { from }, &error.to_string(), None, out);
+                let then = Then::Watch { from };
+                return self.retry(then, Interruption::Failed, &error.to_string(), None, out);
             }
         };
         out.batch.changes.extend(change);
@@ -217,6 +238,7 @@ impl Machine {
         self.memory.highest = self.memory.highest.max(from);
         self.memory.attempts = 0;
         self.memory.silent = 0;
+        self.memory.refusals = 0;
         self.state = State::Watching {
             from,
             progressed: true,
@@ -266,142 +288,22 @@ impl Machine {
         }
     }
 
-    fn on_ended(&mut self, out: &mut Output) -> Action {
-        match self.state {
-            State::Watching {
-                from,
-                progressed: true,
-            } => {
-                self.state = State::Watching {
-                    from,
-                    progressed: false,
-                };
-                self.action()
-            }
-            State::Watching { .. } | State::Listing { .. } | State::Waiting { .. } => {
-                self.retry(self.then(), "the server closed the connection", None, out)
-            }
-        }
-    }
-
-    fn on_idle(&mut self, out: &mut Output) -> Action {
-        let silent = "the connection was silent for too long";
-        out.interrupted(silent);
-        match self.state {
-            // A watch at a resourceVersion from before etcd was restored is silent for ever, so the
-            // second silence in a row is answered with a list.
-            State::Watching {
-                progressed: false, ..
-            } if self.memory.silent > 0 => {
-                self.memory.silent = 0;
-                self.list_again(silent, out)
-            }
-            State::Watching { from, .. } => {
-                self.memory.silent = self.memory.silent.saturating_add(1);
-                self.state = State::Watching {
-                    from,
-                    progressed: false,
-                };
-                self.action()
-            }
-            // A server that ignores `sendInitialEvents` never ends the list.
-            State::Listing {
-                how: How::Streaming,
-                ..
-            } => {
-                self.memory.streaming = false;
-                self.list()
-            }
-            State::Listing { .. } | State::Waiting { .. } => {
-                self.wait(self.then(), silent, None, out)
-            }
-        }
-    }
-
-    fn on_failure(&mut self, failure: Failure, out: &mut Output) -> Action {
-        match failure {
-            Failure::Expired => self.on_expired(out),
-            Failure::BadRequest(reason) => match self.state {
-                State::Listing {
-                    how: How::Streaming,
-                    ..
-                } => {
-                    out.interrupted(&format!("no streaming list, reading pages: {reason}"));
-                    self.memory.streaming = false;
-                    self.list()
-                }
-                _ => self.fail(reason, out),
-            },
-            Failure::PageTooLarge(reason) => match &self.state {
-                State::Listing {
-                    how: How::Paged { token, limit },
-                    begun,
-                } if *limit != Some(1) => {
-                    let limit = limit.map_or(self.page, |limit| (limit / 4).max(1));
-                    let how = How::Paged {
-                        token: token.clone(),
-                        limit: Some(limit),
-                    };
-                    self.state = State::Listing { how, begun: *begun };
-                    self.action()
-                }
-                _ => self.fail(reason, out),
-            },
-            Failure::Refused(reason) | Failure::Unusable(reason) => self.fail(reason, out),
-            Failure::Transient {
-                reason,
-                retry_after,
-            } => self.retry(self.then(), &reason, retry_after, out),
-        }
-    }
-
-    fn on_expired(&mut self, out: &mut Output) -> Action {
-        match self.state {
-            State::Watching { .. } => {
-                let expired = "the watch's resourceVersion expired: listing again";
-                out.interrupted(expired);
-                self.list_again(expired, out)
-            }
-            State::Listing {
-                how: How::Paged { .. },
-                ..
-            } => {
-                let expired = "the list expired between pages: starting it again";
-                out.interrupted(expired);
-                self.memory.expired_tokens = self.memory.expired_tokens.saturating_add(1);
-                self.list_again(expired, out)
-            }
-            State::Listing { .. } | State::Waiting { .. } => {
-                self.retry(Then::List, "the list expired", None, out)
-            }
-        }
-    }
-
-    fn on_resumed(&mut self, out: &mut Output) -> Action {
+    fn on_resumed(&mut self) -> Action {
         let State::Waiting { then } = &self.state else {
             return self.action();
         };
         match then.clone() {
-            Then::List => self.list(),
+            Then::List => return self.list(),
             Then::Page {
                 token,
                 limit,
                 begun,
             } => {
-                self.state = State::Listing {
-                    how: How::Paged { token, limit },
-                    begun,
-                };
-                self.action()
+                let how = How::Paged { token, limit };
+                self.state = State::Listing { how, begun };
             }
-            Then::Watch { from } => {
-                self.state = State::Watching {
-                    from,
-                    progressed: false,
-                };
-                out.phase(Phase::Watching);
-                self.action()
-            }
+            Then::Watch { from } => self.state = State::Probing { from },
         }
+        self.action()
     }
 }

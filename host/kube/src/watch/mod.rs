@@ -7,7 +7,7 @@
 //! complete outlives transient failures, old but readable; see [`Patience`] for one that was not.
 //!
 //! # States
-//! See [`machine`]: *Listing* (streamed or in pages), *Watching*, *Waiting*. All decisions are made
+//! See [`machine`]: *Listing* (streamed or in pages), *Watching*, *Waiting*, *Probing*. All decisions are made
 //! by its pure `step`; [`driver`] only does what it asks for.
 //!
 //! # Limits
@@ -21,8 +21,6 @@ mod event;
 mod failure;
 mod lines;
 mod machine;
-#[cfg(test)]
-mod machine_tests;
 mod observe;
 mod protocol;
 mod replay;
@@ -33,7 +31,7 @@ use std::time::Duration;
 use kybern_table::TableDef;
 
 pub use driver::watch;
-pub use observe::{NoObserver, Observation, Phase, WatchObserver};
+pub use observe::{Interruption, NoObserver, Observation, Phase, WatchObserver};
 pub use replay::{Replay, ReplayError};
 
 /// Which objects of the kind are kept.

@@ -15,6 +15,56 @@ pub enum Phase {
     Failed,
 }
 
+/// Why a watch was interrupted: few values, fit for a metric's label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Interruption {
+    /// The API server closed the connection, or it broke.
+    Closed,
+    /// Nothing came for longer than the idle deadline, not even a bookmark.
+    Silent,
+    /// The resourceVersion or the continue token is too old (HTTP 410): everything is listed again.
+    Expired,
+    /// The API server says less than it said before: its store was restored, or a replica is behind.
+    Older,
+    /// The request failed, or the API server is overloaded; tried again.
+    Failed,
+    /// Somebody must change something: a permission is missing, or the kind is not served.
+    Refused,
+    /// The API server sent what cannot be used: a line too long, no JSON, a page too large.
+    Unusable,
+    /// The API server has no streaming lists; pages are read instead.
+    NotStreaming,
+}
+
+impl Interruption {
+    /// All of them.
+    pub const ALL: [Interruption; 8] = [
+        Interruption::Closed,
+        Interruption::Silent,
+        Interruption::Expired,
+        Interruption::Older,
+        Interruption::Failed,
+        Interruption::Refused,
+        Interruption::Unusable,
+        Interruption::NotStreaming,
+    ];
+
+    /// As the label's value: lower case, words joined by `_`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Interruption::Closed => "closed",
+            Interruption::Silent => "silent",
+            Interruption::Expired => "expired",
+            Interruption::Older => "older",
+            Interruption::Failed => "failed",
+            Interruption::Refused => "refused",
+            Interruption::Unusable => "unusable",
+            Interruption::NotStreaming => "not_streaming",
+        }
+    }
+}
+
 /// Something that happened in a watch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Observation {
@@ -32,8 +82,15 @@ pub enum Observation {
         /// Bytes of their bodies.
         bytes: usize,
     },
+    /// The API server vouched for everything up to here without sending anything: a bookmark.
+    Bookmark {
+        /// Its resourceVersion.
+        resource_version: u64,
+    },
     /// The connection was lost or refused, and why.
     Interrupted {
+        /// For metrics.
+        cause: Interruption,
         /// For people.
         reason: String,
     },

@@ -8,7 +8,7 @@ use kybern_table::{Batch, Change};
 use super::{
     event::Event,
     failure::Failure,
-    observe::{Observation, Phase},
+    observe::{Interruption, Observation, Phase},
 };
 
 /// What the machine is told.
@@ -24,6 +24,8 @@ pub(crate) enum Input {
     },
     /// The server closed the stream, or the connection broke while reading it.
     Ended,
+    /// What the probe found: the resourceVersion that the API server is at.
+    Probed { resource_version: u64 },
     /// The stream said nothing for too long.
     Idle,
     /// What was asked for failed.
@@ -42,6 +44,8 @@ pub(crate) enum Action {
         token: Option<String>,
         limit: Option<u32>,
     },
+    /// Ask for the resourceVersion that the API server is at, by a consistent list of one object.
+    Probe,
     /// Open a watch.
     Watch { from: u64 },
     /// Go on reading the open stream.
@@ -85,8 +89,9 @@ impl Output {
         self.observations.push(Observation::Phase(phase));
     }
 
-    pub(super) fn interrupted(&mut self, reason: &str) {
+    pub(super) fn interrupted(&mut self, cause: Interruption, reason: &str) {
         self.observations.push(Observation::Interrupted {
+            cause,
             reason: reason.to_owned(),
         });
     }

@@ -8,6 +8,9 @@ use super::Patience;
 pub(super) enum State {
     /// Reading a list; `begun` once `ListBegin` was sent for it.
     Listing { how: How, begun: bool },
+    /// Asking whether the API server still knows the history that the table is from, before the
+    /// watch goes on after `from`.
+    Probing { from: u64 },
     /// Following events after `from`; `progressed` once this connection delivered one.
     Watching { from: u64, progressed: bool },
     /// Nothing is open.
@@ -23,6 +26,7 @@ pub(super) enum How {
     },
 }
 
+/// What is opened next.
 #[derive(Clone, Debug)]
 pub(super) enum Then {
     /// A list from its beginning.
@@ -33,9 +37,8 @@ pub(super) enum Then {
         limit: Option<u32>,
         begun: bool,
     },
-    Watch {
-        from: u64,
-    },
+    /// The watch, after a probe.
+    Watch { from: u64 },
 }
 
 /// What outlives a state.
@@ -49,7 +52,7 @@ pub(super) struct Memory {
     pub(super) trouble: Trouble,
     /// Failures since a watch last made progress.
     pub(super) attempts: u32,
-    /// Refusals since a list last completed.
+    /// Refusals since a list last completed or an event came.
     pub(super) refusals: u32,
     /// Watches in a row that ended without having said anything.
     pub(super) silent: u32,

@@ -224,7 +224,7 @@ struct Notes(Arc<Mutex<Seen>>);
 
 impl WatchObserver for Notes {
     fn observe(&self, _kind: &KindKey, observation: Observation) {
-        if let Observation::Interrupted { reason } = observation {
+        if let Observation::Interrupted { reason, .. } = observation {
             self.0
                 .lock()
                 .expect("not poisoned")

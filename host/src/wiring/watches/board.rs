@@ -1,6 +1,7 @@
 //! What watches tell about themselves.
 
-use kybern_kube::{Observation, Phase, WatchObserver};
+use jiff::Timestamp;
+use kybern_kube::{Interruption, Observation, Phase, WatchObserver};
 use kybern_table::KindKey;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -25,10 +26,12 @@ pub(crate) struct WatchHealth {
     pub(crate) listed: Option<u64>,
     /// Whether the table holds a complete list and has not failed since.
     pub(crate) readable: bool,
-    /// Lists that completed since it was started.
+    /// Lists that completed.
     pub(crate) lists: u64,
-    /// Lost or refused connections.
-    pub(crate) interruptions: u64,
+    /// How often it was interrupted, by cause.
+    pub(crate) interruptions: BTreeMap<Interruption, u64>,
+    /// How often the API server's store turned out to be another one: restored.
+    pub(crate) epochs: u64,
     /// Changes handed over.
     pub(crate) changes: u64,
     /// The most that was handed over at once.
@@ -37,6 +40,9 @@ pub(crate) struct WatchHealth {
     pub(crate) reason: String,
     /// When it last said anything, on the monotonic clock.
     pub(crate) last: Duration,
+    /// When the API server last said something that left the table up to date: an event, a
+    /// bookmark, the end of a list. None before its first list.
+    pub(crate) confirmed: Option<Timestamp>,
 }
 
 impl Default for WatchHealth {
@@ -46,11 +52,62 @@ impl Default for WatchHealth {
             listed: None,
             readable: false,
             lists: 0,
-            interruptions: 0,
+            interruptions: BTreeMap::new(),
+            epochs: 0,
             changes: 0,
             largest_batch: Largest::default(),
             reason: String::new(),
             last: crate::clock::monotonic(),
+            confirmed: None,
+        }
+    }
+}
+
+impl WatchHealth {
+    /// Of a new watch of the same kind: what was counted stays counted.
+    pub(super) fn restarted(self, readable: bool) -> Self {
+        Self {
+            phase: Phase::Listing,
+            listed: None,
+            readable,
+            last: crate::clock::monotonic(),
+            ..self
+        }
+    }
+
+    fn observe(&mut self, kind: &KindKey, observation: Observation) {
+        self.last = crate::clock::monotonic();
+        match observation {
+            Observation::Phase(phase) => {
+                self.phase = phase;
+                self.readable &= phase != Phase::Failed;
+            }
+            Observation::Listed { resource_version } => {
+                self.readable = true;
+                self.listed = Some(resource_version);
+                self.lists += 1;
+                self.confirmed = Some(crate::clock::wall());
+            }
+            Observation::Bookmark { .. } => self.confirmed = Some(crate::clock::wall()),
+            Observation::Batch { changes, bytes } => {
+                let largest = &mut self.largest_batch;
+                largest.changes = largest.changes.max(changes);
+                largest.bytes = largest.bytes.max(bytes);
+                self.changes += u64::try_from(changes).unwrap_or_default();
+                if self.phase == Phase::Watching {
+                    self.confirmed = Some(crate::clock::wall());
+                }
+            }
+            Observation::Interrupted { cause, reason } => {
+                tracing::warn!(table = %kind, cause = cause.name(), %reason, "watch interrupted");
+                *self.interruptions.entry(cause).or_default() += 1;
+                self.reason = reason;
+            }
+            Observation::NewEpoch => {
+                self.readable = false;
+                self.epochs += 1;
+                tracing::warn!(table = %kind, "resourceVersions went backwards: the cluster's store was restored; the table is read anew");
+            }
         }
     }
 }
@@ -68,33 +125,7 @@ impl WatchObserver for Board {
         let Some(health) = all.get_mut(kind) else {
             return;
         };
-        health.last = crate::clock::monotonic();
-        match observation {
-            Observation::Phase(phase) => {
-                health.phase = phase;
-                health.readable &= phase != Phase::Failed;
-            }
-            Observation::Listed { resource_version } => {
-                health.readable = true;
-                health.listed = Some(resource_version);
-                health.lists += 1;
-            }
-            Observation::Batch { changes, bytes } => {
-                let largest = &mut health.largest_batch;
-                largest.changes = largest.changes.max(changes);
-                largest.bytes = largest.bytes.max(bytes);
-                health.changes += u64::try_from(changes).unwrap_or_default();
-            }
-            Observation::Interrupted { reason } => {
-                tracing::warn!(table = %kind, %reason, "watch interrupted");
-                health.interruptions += 1;
-                health.reason = reason;
-            }
-            Observation::NewEpoch => {
-                health.readable = false;
-                tracing::warn!(table = %kind, "resourceVersions went backwards: the cluster's store was restored; the table is read anew");
-            }
-        }
+        health.observe(kind, observation);
         drop(all);
         self.news.send_modify(|n| *n = n.wrapping_add(1));
     }

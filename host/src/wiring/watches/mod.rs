@@ -21,12 +21,18 @@ use self::board::Board;
 pub(crate) use self::board::WatchHealth;
 use self::refusal::Refusals;
 
+/// How long a kind that nobody needs any more is still watched: who comes back meanwhile, as a plugin
+/// that is registered anew, finds its table as it left it.
+const GRACE: Duration = Duration::from_secs(60);
+
 /// A watch that runs.
 struct Running {
     def: TableDef,
     stop: CancellationToken,
     task: JoinHandle<WatchEnd>,
     fill: Fill,
+    /// Since when nobody needs it, on the monotonic clock.
+    unwanted: Option<Duration>,
 }
 
 /// Whether a table was complete at any time since it was begun.
@@ -49,6 +55,7 @@ struct Shared {
     ingest: Ingest,
     config: WatchConfig,
     namespace: Option<String>,
+    grace: Duration,
     running: Mutex<BTreeMap<KindKey, Running>>,
     budget: Budget,
     refusals: Refusals,
@@ -73,6 +80,7 @@ impl Watches {
                 ingest,
                 config,
                 namespace,
+                grace: GRACE,
                 running: Mutex::default(),
                 budget,
                 refusals: Refusals::default(),
@@ -83,47 +91,44 @@ impl Watches {
         }
     }
 
-    /// Watches exactly these kinds from now on. Tables of kinds that are no longer wanted go; those
-    /// whose definition changed stay as they are until they are listed again. New ones are refused
-    /// while the memory budget is exceeded, and admitted once there is room.
+    /// How long a kind is watched after it is not needed any more.
+    pub(crate) const GRACE: Duration = GRACE;
+
+    /// Watches these kinds from now on. Tables of kinds that are no longer wanted go after a grace
+    /// time; those whose definition changed stay as they are until they are listed again. New ones
+    /// are refused while the memory budget is exceeded, and admitted once there is room.
     pub(crate) async fn set(&self, wanted: Vec<TableDef>) {
         let _turn = self.shared.refusals.turn().await;
-        let wanted: BTreeMap<KindKey, TableDef> = wanted
+        let mut wanted: BTreeMap<KindKey, TableDef> = wanted
             .into_iter()
             .map(|def| (def.key.clone(), def))
             .collect();
+        let now = crate::clock::monotonic();
+        let mut left = 0_usize;
         let mut changes = Vec::new();
         {
             let mut running = self.shared.running.lock();
-            let stale: Vec<KindKey> = running
-                .iter()
-                .filter(|(key, run)| wanted.get(*key).is_none_or(|def| *def != run.def))
-                .map(|(key, _)| key.clone())
-                .collect();
-            let mut before = BTreeMap::new();
-            for key in stale {
-                let Some(run) = running.remove(&key) else {
+            for (key, run) in running.iter_mut() {
+                let Some(def) = wanted.remove(key) else {
+                    left += usize::from(run.unwanted.is_none());
+                    run.unwanted.get_or_insert(now);
                     continue;
                 };
-                run.stop.cancel();
-                let health = self.shared.board.health.lock().remove(&key);
-                if wanted.contains_key(&key) {
+                let came_back = run.unwanted.take().is_some();
+                let health = self.shared.board.health.lock().get(key).cloned();
+                let failed = health.as_ref().is_some_and(|h| h.phase == Phase::Failed);
+                // One that has failed waits long between tries; who comes back shall not.
+                if def != run.def || (came_back && failed) {
+                    run.stop.cancel();
+                    // It is watched already: there is room for it, whatever else there is.
                     let readable = health.is_some_and(|health| health.readable);
-                    before.insert(key, (run.fill, readable));
-                } else {
-                    changes.push(Change::Drop(key));
+                    *run = self.start(def, readable, run.fill);
                 }
             }
             let unwanted = self.shared.refusals.retain(|key| wanted.contains_key(key));
             changes.extend(unwanted.into_iter().map(Change::Drop));
             for (key, def) in wanted {
-                if running.contains_key(&key) {
-                    continue;
-                }
-                if let Some((fill, readable)) = before.remove(&key) {
-                    // It is watched already: there is room for it, whatever else there is.
-                    running.insert(key, self.start(def, readable, fill));
-                } else if let Some(refused) = self.refuse(&def) {
+                if let Some(refused) = self.refuse(&def) {
                     changes.extend(refused);
                 } else {
                     let fill = refusal::fill_of(&key);
@@ -133,6 +138,40 @@ impl Watches {
         }
         if !changes.is_empty() {
             self.shared.ingest.commit(changes).await;
+        }
+        if left > 0 {
+            let this = self.clone();
+            let over = self.shared.shutdown.child_token();
+            self.shared.tasks.spawn(async move {
+                let grace = tokio::time::sleep(this.shared.grace);
+                if over.run_until_cancelled_owned(grace).await.is_some() {
+                    this.end_unwanted(this.shared.grace).await;
+                }
+            });
+        }
+    }
+
+    /// Ends the watches, and drops the tables, that nobody has needed for this time.
+    pub(crate) async fn end_unwanted(&self, grace: Duration) {
+        let now = crate::clock::monotonic();
+        let over = |run: &Running| {
+            run.unwanted
+                .is_some_and(|since| now.saturating_sub(since) >= grace)
+        };
+        let ended: Vec<KindKey> = {
+            let mut running = self.shared.running.lock();
+            let ended = running.extract_if(.., |_, run| over(run));
+            ended
+                .map(|(key, run)| {
+                    run.stop.cancel();
+                    self.shared.board.health.lock().remove(&key);
+                    key
+                })
+                .collect()
+        };
+        let dropped: Vec<Change> = ended.into_iter().map(Change::Drop).collect();
+        if !dropped.is_empty() {
+            self.shared.ingest.commit(dropped).await;
         }
     }
 
@@ -152,7 +191,9 @@ impl Watches {
             for run in running.values_mut() {
                 run.stop.cancel();
                 // What a new leader acts on must be fresh: a table whose list fails fails too.
+                let unwanted = run.unwanted;
                 *run = self.start(run.def.clone(), false, run.fill);
+                run.unwanted = unwanted;
             }
             running.keys().cloned().collect()
         };
@@ -236,11 +277,11 @@ impl Watches {
     /// Starts the watch of one kind, of which the table may be complete already.
     fn start(&self, def: TableDef, readable: bool, fill: Fill) -> Running {
         let shared = &self.shared;
-        let health = WatchHealth {
-            readable,
-            ..WatchHealth::default()
-        };
-        shared.board.health.lock().insert(def.key.clone(), health);
+        {
+            let mut all = shared.board.health.lock();
+            let before = all.remove(&def.key).unwrap_or_default();
+            all.insert(def.key.clone(), before.restarted(readable));
+        }
         let stop = shared.shutdown.child_token();
         let scope = Scope {
             namespace: shared.namespace.clone().filter(|_| def.namespaced),
@@ -265,6 +306,7 @@ impl Watches {
             stop,
             task,
             fill,
+            unwanted: None,
         }
     }
 }

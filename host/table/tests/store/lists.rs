@@ -233,6 +233,80 @@ fn a_new_epoch_replaces_everything_whatever_the_versions() {
     );
 }
 
+/// What `etcdutl snapshot restore --bump-revision` makes: objects as they were, in a list newer
+/// than all that was ever seen.
+#[test]
+fn a_list_counts_more_than_newer_rows_that_it_should_include() {
+    let (mut writer, reader) = store(small());
+    apply(&mut writer, vec![Change::Define(def())]);
+    let object = |name: &str, image: &str, version| Object {
+        image: image.to_owned(),
+        ..Object::new(name, name, version)
+    };
+    let lost = |name: &str| object(name, "lost", 900).upsert(Origin::Watch);
+    apply(&mut writer, vec![list_begin(), list_end(1)]);
+    apply(
+        &mut writer,
+        vec![
+            lost("changed"),
+            lost("created"),
+            lost("changed-and-gone"),
+            object("deleted", "lost", 800).upsert(Origin::Watch),
+            object("deleted", "lost", 900).gone(),
+            Object::new("recreated", "lost-uid", 900).upsert(Origin::Watch),
+        ],
+    );
+    // An own write that the list cannot hold yet.
+    let own = object("own", "written", 2_001);
+    let restored = [
+        object("changed", "restored", 400),
+        object("deleted", "restored", 400),
+        Object::new("recreated", "restored-uid", 400),
+    ];
+    apply(
+        &mut writer,
+        vec![list_begin(), own.upsert(Origin::OwnWrite)],
+    );
+    let items = restored.iter().map(|object| object.upsert(Origin::List));
+    apply(&mut writer, items.collect());
+    apply(
+        &mut writer,
+        vec![
+            object("own", "earlier", 400).upsert(Origin::List),
+            object("changed-and-gone", "restored", 400).upsert(Origin::List),
+            object("changed-and-gone", "restored", 500).gone(),
+            list_end(2_000),
+        ],
+    );
+    let mut expected = restored.to_vec();
+    expected.push(own);
+    expected.sort();
+    let view = reader.snapshot().table(&key()).unwrap();
+    assert_eq!(scan(&view), expected);
+}
+
+/// A streaming list sends what happens meanwhile before it ends.
+#[test]
+fn what_a_list_repeats_newer_is_no_reason_to_go_back() {
+    let (mut writer, reader) = store(small());
+    apply(&mut writer, vec![Change::Define(def())]);
+    let newer = Object {
+        image: "newer".to_owned(),
+        ..Object::new("a", "a", 15)
+    };
+    apply(
+        &mut writer,
+        vec![list_begin(), newer.upsert(Origin::OwnWrite)],
+    );
+    let older = Object::new("a", "a", 10).upsert(Origin::List);
+    apply(
+        &mut writer,
+        vec![older, newer.upsert(Origin::List), list_end(15)],
+    );
+    let view = reader.snapshot().table(&key()).unwrap();
+    assert_eq!(scan(&view), [newer]);
+}
+
 #[test]
 fn what_is_not_defined_is_refused_and_the_rest_goes_on() {
     let (mut writer, reader) = store(small());

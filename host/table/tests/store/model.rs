@@ -26,13 +26,23 @@ pub(crate) enum Event {
     Garbage,
 }
 
+/// A list that has begun.
+#[derive(Clone, Debug)]
+struct List {
+    number: u64,
+    seen: BTreeSet<String>,
+    /// Items older than what was known of their objects.
+    older: BTreeMap<String, Object>,
+    broken: bool,
+}
+
 /// A table as plain maps.
 #[derive(Clone, Debug)]
 pub(crate) struct Model {
     pub(crate) rows: BTreeMap<String, Object>,
     pub(crate) state: TableState,
     gone: BTreeMap<String, Gone>,
-    list: Option<(u64, BTreeSet<String>, bool)>,
+    list: Option<List>,
     lists: u64,
     epoch: Option<BTreeSet<String>>,
     listed: u64,
@@ -58,7 +68,12 @@ impl Model {
             Event::Deleted(object) => self.deleted(object),
             Event::ListBegin => {
                 self.lists += 1;
-                self.list = Some((self.lists, BTreeSet::new(), false));
+                self.list = Some(List {
+                    number: self.lists,
+                    seen: BTreeSet::new(),
+                    older: BTreeMap::new(),
+                    broken: false,
+                });
             }
             Event::ListEnd(resource_version) => self.list_end(*resource_version),
             Event::NewEpoch => {
@@ -75,26 +90,33 @@ impl Model {
 
     fn fail(&mut self, reason: &str) {
         self.state = TableState::Failed(reason.into());
-        if let Some((_, _, broken)) = &mut self.list {
-            *broken = true;
+        if let Some(list) = &mut self.list {
+            list.broken = true;
         }
     }
 
     fn upsert(&mut self, object: &Object, origin: Origin) {
         let key = object.key();
         let mut list = None;
-        if origin == Origin::List
-            && let Some((number, seen, _)) = &mut self.list
+        if origin != Origin::OwnWrite
+            && let Some(list) = &mut self.list
         {
-            seen.insert(key.clone());
-            list = Some(*number);
+            list.older.remove(&key);
+        }
+        if origin == Origin::List
+            && let Some(begun) = &mut self.list
+        {
+            begun.seen.insert(key.clone());
+            list = Some(begun.number);
         }
         match self.gone.get(&object.uid) {
-            Some(Gone::Own { lists }) if list.is_none_or(|list| list <= *lists) => return,
+            Some(Gone::Own { lists }) if list.is_none_or(|list| list <= *lists) => {
+                return self.older(object, list);
+            }
             Some(Gone::Confirmed(version))
                 if object.resource_version != 0 && object.resource_version <= *version =>
             {
-                return;
+                return self.older(object, list);
             }
             _ => self.gone.remove(&object.uid),
         };
@@ -105,6 +127,9 @@ impl Model {
         if let Some(current) = self.rows.get(&key) {
             let older = object.resource_version <= current.resource_version;
             if older && object.resource_version != 0 && !old_epoch {
+                if object.resource_version < current.resource_version {
+                    self.older(object, list);
+                }
                 return;
             }
             let uid = current.uid.clone();
@@ -119,8 +144,20 @@ impl Model {
         self.rows.insert(key, object.clone());
     }
 
+    fn older(&mut self, object: &Object, list: Option<u64>) {
+        if list.is_some()
+            && let Some(list) = &mut self.list
+        {
+            list.older.insert(object.key(), object.clone());
+        }
+    }
+
     fn gone(&mut self, object: &Object) {
         let key = object.key();
+        if let Some(list) = &mut self.list {
+            list.older.remove(&key);
+            list.seen.remove(&key);
+        }
         if let Some(current) = self.rows.get(&key) {
             let same = current.uid == object.uid || current.uid.is_empty() || object.uid.is_empty();
             let old_epoch = self.epoch.as_ref().is_some_and(|seen| !seen.contains(&key));
@@ -153,20 +190,28 @@ impl Model {
     }
 
     fn list_end(&mut self, resource_version: u64) {
-        let Some((number, seen, broken)) = self.list.take() else {
+        let Some(list) = self.list.take().filter(|list| !list.broken) else {
             return;
         };
-        if broken {
-            return;
-        }
         let epoch = self.epoch.take();
         self.rows.retain(|key, row| {
             let old_epoch = epoch.as_ref().is_some_and(|seen| !seen.contains(key));
-            seen.contains(key) || (!old_epoch && row.resource_version > resource_version)
+            list.seen.contains(key) || (!old_epoch && row.resource_version > resource_version)
         });
+        for (key, object) in list.older {
+            match self.gone.get(&object.uid) {
+                Some(Gone::Own { .. }) => continue,
+                Some(Gone::Confirmed(version)) if *version > resource_version => continue,
+                _ => self.gone.remove(&object.uid),
+            };
+            let newer = |row: &Object| row.resource_version > resource_version;
+            if !self.rows.get(&key).is_some_and(newer) {
+                self.rows.insert(key, object);
+            }
+        }
         self.listed = resource_version;
         for gone in self.gone.values_mut() {
-            if matches!(gone, Gone::Own { lists } if *lists < number) {
+            if matches!(gone, Gone::Own { lists } if *lists < list.number) {
                 *gone = Gone::Confirmed(resource_version);
             }
         }

@@ -282,3 +282,32 @@ fn with_nodes_alone_a_pod_becomes_ready() {
         })
         .unwrap();
 }
+
+#[test]
+fn a_store_is_written_copied_raised_and_restored() {
+    let plane = ControlPlane::start(Options::new()).unwrap();
+    let (client, store) = (plane.client(), plane.store());
+    let object = |name: &str| Object::new("v1", "ConfigMap", "default", name);
+    let mut direct = config_map("default", "direct", "a");
+    direct["metadata"]["uid"] = json!("6f1b7d1e-0000-4000-8000-000000000001");
+    let key = "/registry/configmaps/default/direct".to_owned();
+    store.put([(key, direct.to_string())]).unwrap();
+    client
+        .wait_for(&object("direct"), "it is seen", SOON, |now| {
+            now["data"]["key"] == "a"
+        })
+        .unwrap();
+
+    let copy = store.copy().unwrap();
+    client.create(&config_map("default", "lost", "a")).unwrap();
+    let before = store.revision().unwrap();
+    plane.stop_api_server().unwrap();
+    store.restore(&copy).unwrap();
+    assert!(store.revision().unwrap() < before);
+    store.raise_revision(before + 10).unwrap();
+    store.compact().unwrap();
+    plane.start_api_server().unwrap();
+    assert!(client.find(&object("direct")).unwrap().is_some());
+    assert_eq!(client.find(&object("lost")).unwrap(), None);
+    assert!(store.revision().unwrap() >= before + 10);
+}

@@ -63,7 +63,7 @@ impl Two {
             { "group": "", "kinds": ["ServiceAccount"], "verbs": ["apply", "delete"], "scope": "Cluster" },
         ]);
         scene.grant(std::slice::from_ref(&registration))?;
-        scene.start_host_everywhere()?;
+        scene.start_host_everywhere(&[])?;
         let plugin = scene.register(&registration)?;
         Ok(Self {
             scene,
@@ -189,7 +189,7 @@ fn a_kind_dropped_while_no_host_ran_loses_its_children_with_delete_children() ->
     two.scene
         .client()
         .merge_patch(&two.plugin, &json!({ "spec": spec }))?;
-    two.scene.start_host_everywhere()?;
+    two.scene.start_host_everywhere(&[])?;
     two.scene.wait(&far, |f| !held(f))?;
     let map = Object::new("v1", "ConfigMap", &two.beside, "far");
     two.scene.client().wait_gone(&map, SOON)?;

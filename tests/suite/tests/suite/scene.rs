@@ -126,8 +126,8 @@ impl Scene {
     }
 
     /// Starts a host that sees all namespaces: its registrations must select what is theirs.
-    pub(crate) fn start_host_everywhere(&mut self) -> Result<()> {
-        let mut host = self.launch_with(Vec::new(), &[])?;
+    pub(crate) fn start_host_everywhere(&mut self, arguments: &[&str]) -> Result<()> {
+        let mut host = self.launch_with(Vec::new(), arguments)?;
         host.wait_ready()?;
         self.host = Some(host);
         Ok(())

@@ -6,7 +6,7 @@ use kybern_table::Change;
 
 use super::{
     super::{
-        observe::{Observation, Phase},
+        observe::{Interruption, Observation, Phase},
         protocol::{Action, Output, Wait, WaitReason},
         state::{How, State, Then, Verdict},
     },
@@ -58,8 +58,8 @@ impl Machine {
         next
     }
 
-    /// A consistent list is older than what the same server said before. Once can be a confused
-    /// proxy; twice in a row is another etcd.
+    /// A consistent list, a probe's included, is older than what the same server said before. Once
+    /// can be a confused proxy; twice in a row is another etcd.
     pub(super) fn older(&mut self, resource_version: u64, out: &mut Output) -> Action {
         self.memory.older_lists = self.memory.older_lists.saturating_add(1);
         if self.memory.older_lists < 2 {
@@ -67,7 +67,7 @@ impl Machine {
                 "a list at resourceVersion {resource_version} is older than the table at {}: listing again",
                 self.memory.highest
             );
-            return self.retry(Then::List, &older, None, out);
+            return self.retry(Then::List, Interruption::Older, &older, None, out);
         }
         self.memory.older_lists = 0;
         self.memory.highest = 0;
@@ -93,6 +93,16 @@ impl Machine {
         self.action()
     }
 
+    /// The watch goes on after this resourceVersion.
+    pub(super) fn watch(&mut self, from: u64, out: &mut Output) -> Action {
+        self.state = State::Watching {
+            from,
+            progressed: false,
+        };
+        out.phase(Phase::Watching);
+        self.action()
+    }
+
     /// A list because the watch cannot go on: at once the first time, then with growing waits.
     pub(super) fn list_again(&mut self, why: &str, out: &mut Output) -> Action {
         if self.memory.attempts == 0 {
@@ -112,11 +122,12 @@ impl Machine {
     pub(super) fn retry(
         &mut self,
         then: Then,
+        cause: Interruption,
         why: &str,
         at_least: Option<Duration>,
         out: &mut Output,
     ) -> Action {
-        out.interrupted(why);
+        out.interrupted(cause, why);
         self.wait(then, why, at_least, out)
     }
 
@@ -148,12 +159,18 @@ impl Machine {
         })
     }
 
-    /// The table cannot be kept: say so, and start over after a long wait.
-    pub(super) fn fail(&mut self, reason: String, out: &mut Output) -> Action {
+    /// The table cannot be kept: say so, and start over after a long wait. An API server that starts
+    /// refuses whom it will know in a moment, so a complete table outlives one refusal.
+    pub(super) fn fail(&mut self, cause: Interruption, reason: String, out: &mut Output) -> Action {
         let attempt = self.memory.refusals;
         self.memory.refusals = attempt.saturating_add(1);
-        out.interrupted(&reason);
-        self.unreadable(reason, out);
+        out.interrupted(cause, &reason);
+        if cause == Interruption::Refused && self.memory.readable && attempt == 0 {
+            self.state = State::Waiting { then: self.then() };
+            out.phase(Phase::Waiting);
+        } else {
+            self.unreadable(reason, out);
+        }
         Action::Wait(Wait {
             reason: WaitReason::Refused,
             attempt,
@@ -190,31 +207,23 @@ impl Machine {
                 limit: *limit,
                 begun: *begun,
             },
-            State::Watching { from, .. } => Then::Watch { from: *from },
+            State::Probing { from } | State::Watching { from, .. } => Then::Watch { from: *from },
             State::Waiting { then } => then.clone(),
         }
     }
 
     /// What opens the state that the machine is in.
     pub(super) fn action(&self) -> Action {
-        match &self.state {
-            State::Listing {
-                how: How::Streaming,
-                ..
-            } => Action::StreamList,
-            State::Listing {
-                how: How::Paged { token, limit },
-                ..
-            } => Action::ReadPage {
-                token: token.clone(),
-                limit: *limit,
-            },
-            State::Watching { from, .. } => Action::Watch { from: *from },
-            State::Waiting { .. } => Action::Wait(Wait {
+        match (&self.state, self.then()) {
+            (State::Waiting { .. }, _) => Action::Wait(Wait {
                 reason: WaitReason::Retry,
                 attempt: self.memory.attempts,
                 at_least: None,
             }),
+            (State::Probing { .. }, _) => Action::Probe,
+            (_, Then::List) => Action::StreamList,
+            (_, Then::Page { token, limit, .. }) => Action::ReadPage { token, limit },
+            (_, Then::Watch { from }) => Action::Watch { from },
         }
     }
 }
