@@ -125,6 +125,11 @@ pub(crate) struct RunArgs {
     /// Memory that the process may use, such as `512Mi`, beside its container's own limit; exit code 75 when used up.
     #[arg(long, value_name = "QUANTITY", value_parser = bytes, env = "KYBERN_MEMORY_LIMIT")]
     pub(crate) memory_limit: Option<u64>,
+    /// Memory that tables, statements, plugins and caches may hold together, such as `300Mi`; without it three
+    /// fifths of what the process may use, or 4Gi where nothing limits it. Over it new kinds are refused, caches
+    /// dropped, then the largest statements cancelled.
+    #[arg(long, value_name = "QUANTITY", value_parser = bytes, env = "KYBERN_MEMORY_BUDGET")]
+    pub(crate) memory_budget: Option<u64>,
     /// File for the last message when memory is used up; written only if it is there.
     #[arg(
         long,

@@ -93,10 +93,43 @@ impl Bounds {
             put(encoder, MetricType::Gauge, name, help, samples)
         };
         of("kybern_table_chunks", "Chunks of a table", |t| t.chunks)?;
+        let body = "Of a table's bytes, those of bodies as they are kept";
+        of("kybern_table_body_bytes", body, |t| t.body_bytes)?;
+        let dead = "Of a table's bytes, about those of dead rows";
+        of("kybern_table_dead_bytes", dead, |t| t.dead_bytes)?;
+        let dictionary = "Bytes of the dictionaries that a table's bodies are compressed with";
+        of("kybern_table_dictionary_bytes", dictionary, |t| {
+            t.dictionary_bytes
+        })?;
         let raw = "Bytes of a table's bodies before compression";
         of("kybern_table_raw_bytes", raw, |t| t.raw_bytes)?;
         let tombstones = "Own deletions that the API server has not confirmed";
         of("kybern_table_tombstones", tombstones, |t| t.tombstones)?;
+        let indexes = stats
+            .tables
+            .iter()
+            .flat_map(|t| {
+                t.indexes.iter().map(|(index, bytes)| {
+                    let table = ("table", t.table.to_string());
+                    (vec![table, ("index", index.to_string())], size(*bytes))
+                })
+            })
+            .collect();
+        put(
+            encoder,
+            MetricType::Gauge,
+            "kybern_table_index_bytes",
+            "Bytes of an index of a table, about",
+            indexes,
+        )?;
+        let expired = vec![(Vec::new(), number(stats.snapshots_expired))];
+        put(
+            encoder,
+            MetricType::Counter,
+            "kybern_store_snapshots_expired",
+            "Snapshots that ended because they kept too many old rows",
+            expired,
+        )?;
         let snapshot = self.reader.snapshot();
         let readable = snapshot
             .tables()
@@ -170,7 +203,7 @@ impl Bounds {
             gauge,
             "kybern_sql_held_bytes",
             "Bytes that running statements hold for joins, sorts and groups",
-            one(size(self.sql.held_bytes())),
+            one(size(self.sql.held().working_bytes)),
         )?;
         put(
             encoder,

@@ -2,10 +2,13 @@
 
 mod args;
 mod bounds;
+mod budget;
 mod clock;
 mod cluster;
 mod commands;
 mod environment;
+#[cfg(test)]
+mod fake_api;
 mod kinds;
 mod logging;
 mod memory;

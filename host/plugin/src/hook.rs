@@ -11,6 +11,7 @@ use crate::meter::{OutOfTime, Stopwatch};
 use crate::runtime::Inner;
 use crate::state::CallState;
 use kybern_interface::{Failure, HookError, PACKAGE};
+use std::sync::Arc;
 use wasmtime::component::{
     ComponentExportIndex, ComponentType, Instance, InstancePre, Lift, TypedFunc,
 };
@@ -124,7 +125,12 @@ impl Callee<'_> {
         let working = Stopwatch::start();
         let mut store = Store::new(
             &self.runtime.engine,
-            CallState::new(self.plugin, answers, limits),
+            CallState::new(
+                self.plugin,
+                answers,
+                limits,
+                Arc::clone(&self.runtime.memory),
+            ),
         );
         store.limiter(|state| &mut state.limiter);
         store.set_epoch_deadline(1);

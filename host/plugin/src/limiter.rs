@@ -1,6 +1,8 @@
 //! Counts what a store's instances take and refuses what is over the limit.
 
 use crate::limits::CallLimits;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use wasmtime::ResourceLimiter;
 
 /// The guest wanted too much. Travels through the engine as the error of the growth.
@@ -13,9 +15,11 @@ pub(crate) struct OutOfMemory {
     pub(crate) limit: usize,
 }
 
-/// Counts what a store's instances take.
+/// Counts what a store's instances take, beside what all stores take.
 #[derive(Debug)]
 pub(crate) struct Limiter {
+    /// Bytes of linear memory of all calls that run.
+    all: Arc<AtomicUsize>,
     memory_limit: usize,
     memory: usize,
     peak: usize,
@@ -27,8 +31,9 @@ pub(crate) struct Limiter {
 }
 
 impl Limiter {
-    pub(crate) fn new(limits: &CallLimits) -> Self {
+    pub(crate) fn new(limits: &CallLimits, all: Arc<AtomicUsize>) -> Self {
         Self {
+            all,
             memory_limit: limits.memory,
             memory: 0,
             peak: 0,
@@ -42,6 +47,12 @@ impl Limiter {
     /// Most bytes of all linear memories at one time.
     pub(crate) fn peak(&self) -> usize {
         self.peak
+    }
+}
+
+impl Drop for Limiter {
+    fn drop(&mut self) {
+        self.all.fetch_sub(self.memory, Ordering::Relaxed);
     }
 }
 
@@ -64,6 +75,7 @@ impl ResourceLimiter for Limiter {
             return Err(OutOfMemory { limit }.into());
         }
         self.memory = memory;
+        self.all.fetch_add(growth, Ordering::Relaxed);
         self.peak = self.peak.max(memory);
         self.last_growth = growth;
         Ok(true)
@@ -76,6 +88,7 @@ impl ResourceLimiter for Limiter {
         }
         // Allowed, but the host has not got it: the guest must not see that either.
         self.memory = self.memory.saturating_sub(growth);
+        self.all.fetch_sub(growth, Ordering::Relaxed);
         Err(error)
     }
 
@@ -117,11 +130,36 @@ mod tests {
     use super::*;
 
     fn limiter(memory: usize) -> Limiter {
-        Limiter::new(&CallLimits {
+        beside(memory, &Arc::default())
+    }
+
+    fn beside(memory: usize, all: &Arc<AtomicUsize>) -> Limiter {
+        let limits = CallLimits {
             memory,
             table_elements: 10,
             ..CallLimits::default()
-        })
+        };
+        Limiter::new(&limits, Arc::clone(all))
+    }
+
+    #[test]
+    fn what_all_calls_take_is_counted_and_taken_back() {
+        let all = Arc::default();
+        let (mut first, mut second) = (beside(100, &all), beside(100, &all));
+        let taken = || all.load(Ordering::Relaxed);
+        assert!(first.memory_growing(0, 60, None).unwrap());
+        assert!(second.memory_growing(0, 30, None).unwrap());
+        assert_eq!(taken(), 90);
+        // Refused, so not taken; allowed but failed, so taken back.
+        assert!(first.memory_growing(60, 101, None).is_err());
+        assert!(second.memory_growing(30, 50, None).unwrap());
+        let none_left = wasmtime::Error::msg("the host has none left");
+        assert!(second.memory_grow_failed(none_left).is_err());
+        assert_eq!(taken(), 90);
+        drop(first);
+        assert_eq!(taken(), 30);
+        drop(second);
+        assert_eq!(taken(), 0);
     }
 
     #[test]

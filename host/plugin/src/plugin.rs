@@ -63,6 +63,12 @@ impl Plugin {
         self.loaded.code
     }
 
+    /// Bytes of its machine code, with what the engine keeps beside it.
+    pub fn code_bytes(&self) -> usize {
+        let image = self.loaded.pure.component().image_range();
+        image.end.addr().saturating_sub(image.start.addr())
+    }
+
     /// Whether it exports the sense hook.
     pub fn has_sense(&self) -> bool {
         self.loaded.sense.is_some()

@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use wasmtime::Engine;
 use wasmtime::component::Linker;
@@ -86,6 +87,8 @@ pub(crate) struct Inner {
     pub(crate) cache: Option<Cache>,
     pub(crate) compiling: Mutex<()>,
     pub(crate) config: RuntimeConfig,
+    /// Bytes of linear memory of all calls that run.
+    pub(crate) memory: Arc<AtomicUsize>,
     allocation: Allocation,
 }
 
@@ -111,6 +114,7 @@ impl Runtime {
             linker,
             cache,
             config,
+            memory: Arc::default(),
             allocation,
         };
         Ok(Self {
@@ -124,6 +128,11 @@ impl Runtime {
     /// unless its code is in the cache. Blocks.
     pub fn load(&self, wasm: &[u8]) -> Result<Plugin, LoadError> {
         plugin::load(&self.inner, wasm)
+    }
+
+    /// Bytes of linear memory of all calls that run.
+    pub fn memory_bytes(&self) -> usize {
+        self.inner.memory.load(Ordering::Relaxed)
     }
 
     /// Where instances live.

@@ -5,6 +5,8 @@ use crate::limiter::Limiter;
 use crate::limits::CallLimits;
 use crate::log::CallLog;
 use crate::meter::Deadline;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use wasmtime::component::ResourceTable;
 
 /// What the host keeps for one call while the guest runs.
@@ -21,11 +23,17 @@ pub(crate) struct CallState {
 }
 
 impl CallState {
-    pub(crate) fn new(plugin: &str, answers: Vec<NamedAnswer>, limits: &CallLimits) -> Self {
+    /// `memory` counts the linear memory of all calls that run.
+    pub(crate) fn new(
+        plugin: &str,
+        answers: Vec<NamedAnswer>,
+        limits: &CallLimits,
+        memory: Arc<AtomicUsize>,
+    ) -> Self {
         let mut cursors = ResourceTable::new();
         cursors.set_max_capacity(limits.handles);
         Self {
-            limiter: Limiter::new(limits),
+            limiter: Limiter::new(limits, memory),
             deadline: Deadline::start(limits.time, limits.wall_time),
             log: CallLog::new(plugin, limits.log_bytes),
             answers: Answers::new(answers),

@@ -14,7 +14,7 @@ use crate::now::{NOW, now_type};
 use crate::planner::{kind_source, rewrite_expressions};
 use crate::source::BoundSource;
 use crate::system::SystemSource;
-use crate::{Param, SqlError};
+use crate::{HostFacts, Param, SqlError};
 
 /// Values for the parameters of one execution.
 #[derive(Clone, Copy, Debug)]
@@ -91,9 +91,10 @@ pub(crate) fn bind(
     values: Values<'_>,
     snapshot: &Snapshot,
     namespace: Option<&Arc<str>>,
+    host: Option<&Arc<dyn HostFacts>>,
 ) -> Result<LogicalPlan, SqlError> {
     let bound = plan.clone().transform_up_with_subqueries(|node| {
-        let node = bind_scan(node, snapshot, namespace)?;
+        let node = bind_scan(node, snapshot, namespace, host)?;
         node.transform_data(|node| {
             rewrite_expressions(node, |expr| match expr {
                 Expr::Placeholder(_) => values.substitute(expr),
@@ -110,6 +111,7 @@ fn bind_scan(
     node: LogicalPlan,
     snapshot: &Snapshot,
     namespace: Option<&Arc<str>>,
+    host: Option<&Arc<dyn HostFacts>>,
 ) -> Result<Transformed<LogicalPlan>> {
     let LogicalPlan::TableScan(mut scan) = node else {
         return Ok(Transformed::no(node));
@@ -125,7 +127,7 @@ fn bind_scan(
     } else if let Ok(provider) = source_as_provider(&scan.source)
         && let Some(system) = provider.downcast_ref::<SystemSource>()
     {
-        scan.source = provider_as_source(Arc::new(system.bind(snapshot)));
+        scan.source = provider_as_source(Arc::new(system.bind(snapshot, host)));
     }
     Ok(Transformed::yes(LogicalPlan::TableScan(scan)))
 }

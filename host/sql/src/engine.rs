@@ -25,11 +25,12 @@ use crate::cache::{CacheKey, PlanCache};
 use crate::contain::contained;
 use crate::explain::{explain, padded};
 use crate::functions::Functions;
-use crate::guard::{Deadline, guarded};
+use crate::guard::{Deadline, End, guarded};
 use crate::lane::Lane;
 use crate::memory::StatementPool;
 use crate::names::Granted;
-use crate::{AccessSet, Answer, Catalog, Param, Prepared, SqlError, SqlLimits, planner};
+use crate::running::{Held, Running, Statement, Ticket};
+use crate::{AccessSet, Answer, Catalog, HostFacts, Param, Prepared, SqlError, SqlLimits, planner};
 
 /// Microseconds since 1970.
 type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
@@ -42,6 +43,7 @@ type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
 pub struct Engine {
     inner: Arc<Inner>,
     clock: Option<Clock>,
+    host: Option<Arc<dyn HostFacts>>,
 }
 
 struct Inner {
@@ -53,6 +55,7 @@ struct Inner {
     pool: Arc<dyn MemoryPool>,
     catalog: RwLock<(u64, Arc<Catalog>)>,
     cache: Mutex<PlanCache>,
+    running: Arc<Running>,
     limits_met: AtomicU64,
 }
 
@@ -89,11 +92,13 @@ impl Engine {
             pool,
             catalog,
             cache,
+            running: Arc::default(),
             limits_met: AtomicU64::new(0),
         };
         Self {
             inner: Arc::new(inner),
             clock: None,
+            host: None,
         }
     }
 
@@ -102,8 +107,18 @@ impl Engine {
     #[must_use]
     pub fn with_clock(&self, clock: impl Fn() -> i64 + Send + Sync + 'static) -> Self {
         Self {
-            inner: Arc::clone(&self.inner),
             clock: Some(Arc::new(clock)),
+            ..self.clone()
+        }
+    }
+
+    /// The same engine with a host that says what `kybern.watches` and `kybern.memory` show.
+    /// Without one both are empty.
+    #[must_use]
+    pub fn with_host(&self, host: Arc<dyn HostFacts>) -> Self {
+        Self {
+            host: Some(host),
+            ..self.clone()
         }
     }
 
@@ -128,9 +143,26 @@ impl Engine {
         self.inner.cache.lock().len()
     }
 
-    /// Bytes that running statements hold for joins, sorts and groups.
-    pub fn held_bytes(&self) -> usize {
-        self.inner.pool.reserved()
+    /// Bytes that they take, about.
+    pub fn cached_plan_bytes(&self) -> usize {
+        self.inner.cache.lock().bytes()
+    }
+
+    /// Forgets planned statements until at least so many bytes are free or none is left; those
+    /// that were not asked for the longest go first. Bytes forgotten.
+    pub fn evict_plans(&self, bytes: usize) -> usize {
+        self.inner.cache.lock().evict(bytes)
+    }
+
+    /// What the statements that run hold.
+    pub fn held(&self) -> Held {
+        self.inner.running.held()
+    }
+
+    /// Ends the statement that holds most with [`SqlError::Cancelled`]; `why` makes the message
+    /// from its bytes. They are free once it has ended, soon. Its bytes; none if nothing runs.
+    pub fn cancel_largest(&self, why: impl FnOnce(usize) -> String) -> Option<usize> {
+        self.inner.running.cancel_largest(why)
     }
 
     /// How many statements were ended by a limit.
@@ -222,7 +254,8 @@ impl Engine {
             params,
             now: self.now(),
         };
-        let run = async { self.run(prepared, values, snapshot).await };
+        let ticket = self.inner.running.begin();
+        let run = async { self.run(prepared, values, snapshot, &ticket).await };
         let (batches, schema) = (contained(run).await?, planned.plan.schema().as_arrow());
         Answer::new(schema, &batches, planned.ordered).map_err(|error| SqlError::execution(&error))
     }
@@ -232,6 +265,7 @@ impl Engine {
         prepared: &Prepared,
         values: Values<'_>,
         snapshot: &Snapshot,
+        ticket: &Ticket,
     ) -> Result<Vec<RecordBatch>, SqlError> {
         match &prepared.planned.lane {
             Lane::KeyLookup(lookup) => {
@@ -239,7 +273,7 @@ impl Engine {
                 let batches = lookup
                     .run(values, snapshot, prepared.namespace.as_ref(), props)
                     .map_err(|error| own(&error, SqlError::execution))?;
-                let mut total = Total::default();
+                let mut total = Total::of(&ticket.statement);
                 batches
                     .iter()
                     .try_for_each(|batch| total.add(batch, &self.inner.limits))?;
@@ -247,7 +281,7 @@ impl Engine {
             }
             Lane::General => {
                 let plan = self.physical(prepared, values, snapshot).await?;
-                self.collect(plan).await
+                self.collect(plan, ticket).await
             }
         }
     }
@@ -272,7 +306,8 @@ impl Engine {
         {
             ready(prepared, snapshot)?;
             let plan = self.physical(prepared, values, snapshot).await?;
-            let batches = contained(self.collect(Arc::clone(&plan))).await?;
+            let ticket = self.inner.running.begin();
+            let batches = contained(self.collect(Arc::clone(&plan), &ticket)).await?;
             let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
             let shown = DisplayableExecutionPlan::with_metrics(plan.as_ref());
             text.push_str(&format!(
@@ -301,7 +336,8 @@ impl Engine {
             now: self.now(),
         };
         let plan = self.physical(prepared, values, snapshot).await?;
-        let batches = self.collect(plan).await?;
+        let ticket = self.inner.running.begin();
+        let batches = self.collect(plan, &ticket).await?;
         let planned = &prepared.planned;
         Answer::new(planned.plan.schema().as_arrow(), &batches, planned.ordered)
             .map_err(|error| SqlError::execution(&error))
@@ -318,6 +354,7 @@ impl Engine {
             values,
             snapshot,
             prepared.namespace.as_ref(),
+            self.host.as_ref(),
         )?;
         DefaultPhysicalPlanner::default()
             .create_physical_plan(&plan, &self.inner.state)
@@ -325,14 +362,24 @@ impl Engine {
             .map_err(|error| own(&error, SqlError::planning))
     }
 
-    async fn collect(&self, plan: Arc<dyn ExecutionPlan>) -> Result<Vec<RecordBatch>, SqlError> {
+    async fn collect(
+        &self,
+        plan: Arc<dyn ExecutionPlan>,
+        ticket: &Ticket,
+    ) -> Result<Vec<RecordBatch>, SqlError> {
+        let statement = &ticket.statement;
         let limits = &self.inner.limits;
         let deadline = Deadline {
             at: Instant::now() + limits.time,
             time: limits.time,
         };
-        let plan = guarded(plan, deadline).map_err(|error| SqlError::execution(&error))?;
-        let pool = StatementPool::new(Arc::clone(&self.inner.pool), limits.statement_bytes);
+        let end = End {
+            deadline,
+            statement: Arc::clone(statement),
+        };
+        let plan = guarded(plan, &end).map_err(|error| SqlError::execution(&error))?;
+        let all = Arc::clone(&self.inner.pool);
+        let pool = StatementPool::new(all, limits.statement_bytes, Arc::clone(statement));
         let runtime = RuntimeEnvBuilder::from_runtime_env(&self.inner.runtime)
             .with_memory_pool(Arc::new(pool))
             .build_arc()
@@ -343,7 +390,7 @@ impl Engine {
         let run = async {
             let mut stream = execute_stream(plan, Arc::new(context))?;
             let mut batches = Vec::new();
-            let mut total = Total::default();
+            let mut total = Total::of(statement);
             while let Some(batch) = stream.next().await {
                 let batch = batch?;
                 total
@@ -353,24 +400,36 @@ impl Engine {
             }
             Ok(batches)
         };
-        match tokio::time::timeout_at(deadline.at, run).await {
-            Ok(result) => result.map_err(|error| own(&error, SqlError::execution)),
-            Err(_) => Err(deadline.error()),
+        tokio::select! {
+            result = tokio::time::timeout_at(deadline.at, run) => match result {
+                Ok(result) => result.map_err(|error| own(&error, SqlError::execution)),
+                Err(_) => Err(deadline.error()),
+            },
+            error = statement.wait() => Err(error),
         }
     }
 }
 
 /// What an answer holds so far.
-#[derive(Default)]
-struct Total {
+struct Total<'a> {
     rows: usize,
     bytes: usize,
+    statement: &'a Statement,
 }
 
-impl Total {
+impl<'a> Total<'a> {
+    fn of(statement: &'a Statement) -> Self {
+        Self {
+            rows: 0,
+            bytes: 0,
+            statement,
+        }
+    }
+
     fn add(&mut self, batch: &RecordBatch, limits: &SqlLimits) -> Result<(), SqlError> {
         self.rows += batch.num_rows();
         self.bytes += batch.get_array_memory_size();
+        self.statement.has_answered(self.bytes);
         let message = if self.rows > limits.rows {
             format!(
                 "the answer has more than {} rows; narrow it with WHERE or LIMIT",

@@ -42,6 +42,12 @@ pub enum SqlError {
         /// Which one, and what to do.
         message: String,
     },
+    /// The host took its memory back. Trying again helps once less is held.
+    #[error("{message}")]
+    Cancelled {
+        /// Why, and what to do.
+        message: String,
+    },
     /// A value could not be computed, as with a division by zero or a text that
     /// is no number. Trying again helps only once the data changes.
     #[error("the statement failed: {message}")]

@@ -4,8 +4,8 @@
 //!
 //! Operators loop while their input gives batches that a condition drops, so a
 //! cross join under a filter may not return to its caller for hours. A guard
-//! above every join and every leaf looks at the deadline for each batch, and
-//! returns to the runtime now and then, so that dropping the statement stops it.
+//! above every join and every leaf looks for each batch whether the statement was
+//! cancelled or has run for too long, and returns to the runtime now and then, so that dropping the statement stops it.
 
 use std::fmt;
 use std::pin::Pin;
@@ -24,11 +24,27 @@ use futures::{Stream, StreamExt};
 use tokio::time::Instant;
 
 use crate::SqlError;
+use crate::running::Statement;
 
 /// Batches after which a guard returns to the runtime.
 const BATCHES_AT_ONCE: u32 = 8;
 
 /// When a statement must end.
+#[derive(Clone, Debug)]
+pub(crate) struct End {
+    pub deadline: Deadline,
+    pub statement: Arc<Statement>,
+}
+
+impl End {
+    /// Why it must end now, if it must.
+    fn now(&self) -> Option<SqlError> {
+        let late = || (Instant::now() >= self.deadline.at).then(|| self.deadline.error());
+        self.statement.cancelled().or_else(late)
+    }
+}
+
+/// How long a statement may run.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Deadline {
     pub at: Instant,
@@ -47,15 +63,12 @@ impl Deadline {
 }
 
 /// The plan with a guard above every leaf and every join.
-pub(crate) fn guarded(
-    plan: Arc<dyn ExecutionPlan>,
-    deadline: Deadline,
-) -> Result<Arc<dyn ExecutionPlan>> {
+pub(crate) fn guarded(plan: Arc<dyn ExecutionPlan>, end: &End) -> Result<Arc<dyn ExecutionPlan>> {
     let guarded = plan.transform_up(|node| {
         if node.children().is_empty() || node.name().contains("Join") {
             let guard: Arc<dyn ExecutionPlan> = Arc::new(Guard {
                 input: node,
-                deadline,
+                end: end.clone(),
             });
             return Ok(Transformed::yes(guard));
         }
@@ -67,7 +80,7 @@ pub(crate) fn guarded(
 #[derive(Debug)]
 struct Guard {
     input: Arc<dyn ExecutionPlan>,
-    deadline: Deadline,
+    end: End,
 }
 
 impl DisplayAs for Guard {
@@ -108,7 +121,7 @@ impl ExecutionPlan for Guard {
         match (children.pop(), children.pop()) {
             (Some(input), None) => Ok(Arc::new(Self {
                 input,
-                deadline: self.deadline,
+                end: self.end.clone(),
             })),
             _ => internal_err!("a guard has one input"),
         }
@@ -133,7 +146,7 @@ impl ExecutionPlan for Guard {
         let input = self.input.execute(partition, context)?;
         Ok(Box::pin(GuardedStream {
             input,
-            deadline: self.deadline,
+            end: self.end.clone(),
             batches: 0,
         }))
     }
@@ -141,7 +154,7 @@ impl ExecutionPlan for Guard {
 
 struct GuardedStream {
     input: SendableRecordBatchStream,
-    deadline: Deadline,
+    end: End,
     batches: u32,
 }
 
@@ -149,8 +162,7 @@ impl Stream for GuardedStream {
     type Item = Result<RecordBatch>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if Instant::now() >= self.deadline.at {
-            let error = self.deadline.error();
+        if let Some(error) = self.end.now() {
             return Poll::Ready(Some(Err(DataFusionError::External(Box::new(error)))));
         }
         if self.batches >= BATCHES_AT_ONCE {

@@ -2,25 +2,27 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 
-use datafusion::common::{Result, resources_datafusion_err};
+use datafusion::common::{DataFusionError, Result, resources_datafusion_err};
 use datafusion::execution::memory_pool::{MemoryLimit, MemoryPool, MemoryReservation};
+
+use crate::running::Statement;
 
 /// One statement's pool within the pool of all.
 #[derive(Debug)]
 pub(crate) struct StatementPool {
     all: Arc<dyn MemoryPool>,
     limit: usize,
-    used: AtomicUsize,
+    statement: Arc<Statement>,
 }
 
 impl StatementPool {
-    pub(crate) fn new(all: Arc<dyn MemoryPool>, limit: usize) -> Self {
+    pub(crate) fn new(all: Arc<dyn MemoryPool>, limit: usize, statement: Arc<Statement>) -> Self {
         Self {
             all,
             limit,
-            used: AtomicUsize::new(0),
+            statement,
         }
     }
 }
@@ -37,22 +39,29 @@ impl MemoryPool for StatementPool {
     }
 
     fn grow(&self, reservation: &MemoryReservation, additional: usize) {
-        self.used.fetch_add(additional, Ordering::Relaxed);
+        self.statement
+            .working()
+            .fetch_add(additional, Ordering::Relaxed);
         self.all.grow(reservation, additional);
     }
 
     fn shrink(&self, reservation: &MemoryReservation, shrink: usize) {
-        self.used.fetch_sub(shrink, Ordering::Relaxed);
+        self.statement
+            .working()
+            .fetch_sub(shrink, Ordering::Relaxed);
         self.all.shrink(reservation, shrink);
     }
 
     fn try_grow(&self, reservation: &MemoryReservation, additional: usize) -> Result<()> {
-        let grown = self
-            .used
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
-                used.checked_add(additional)
-                    .filter(|used| *used <= self.limit)
-            });
+        // What gives no batches for long, such as a sort, may ask for memory meanwhile.
+        if let Some(error) = self.statement.cancelled() {
+            return Err(DataFusionError::External(Box::new(error)));
+        }
+        let used = self.statement.working();
+        let grown = used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
+            used.checked_add(additional)
+                .filter(|used| *used <= self.limit)
+        });
         if grown.is_err() {
             return Err(resources_datafusion_err!(
                 "one statement may hold {} bytes",
@@ -60,13 +69,13 @@ impl MemoryPool for StatementPool {
             ));
         }
         self.all.try_grow(reservation, additional).map_err(|_| {
-            self.used.fetch_sub(additional, Ordering::Relaxed);
+            used.fetch_sub(additional, Ordering::Relaxed);
             resources_datafusion_err!("all statements together hold too much already")
         })
     }
 
     fn reserved(&self) -> usize {
-        self.used.load(Ordering::Relaxed)
+        self.statement.working().load(Ordering::Relaxed)
     }
 
     fn memory_limit(&self) -> MemoryLimit {

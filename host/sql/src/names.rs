@@ -7,7 +7,7 @@ use kybern_table::{PathType, Segment};
 
 use crate::access::Grants;
 use crate::catalog::{Catalog, Table};
-use crate::system::SystemTable;
+use crate::system::{NO_LIST, SystemTable};
 
 /// A catalog as one asker sees it.
 pub(crate) struct Granted<'a> {
@@ -33,7 +33,7 @@ impl<'a> Granted<'a> {
             Resolution::Table(Arc::clone(&table.shape))
         } else {
             Resolution::Unreadable {
-                reason: "the API server does not list this kind".to_owned(),
+                reason: NO_LIST.to_owned(),
             }
         }
     }

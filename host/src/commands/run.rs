@@ -2,6 +2,7 @@
 
 use crate::args::RunArgs;
 use crate::bounds::{self, Bounds, Settings};
+use crate::budget::{self, Budget, Facts, Keeper, Sources};
 use crate::kinds::{Kinds, crd_table, plugin_table};
 use crate::memory::{self, Guard, GuardConfig, Meter};
 use crate::metrics;
@@ -71,22 +72,33 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
         reader: reader.clone(),
     })?;
     let (ingest, _ingest_thread) = Ingest::start(writer, reader.snapshot().sequence())?;
+    let guests = Guests::new(args.strict);
+    let runtime = Runtime::new(settings.runtime.clone())?;
+    let sql = kybern_sql::Engine::new(reader.clone(), settings.sql.clone());
+    let sources = Sources {
+        reader: reader.clone(),
+        sql: sql.clone(),
+        guests: Some((guests.clone(), runtime.clone())),
+    };
+    let budget = Budget::new(sources, args.memory_budget, meter.clone());
     let watches = Watches::new(
         cluster.clone(),
         ingest.clone(),
         settings.watch.clone(),
         watched,
+        budget.clone(),
         shutdown.child_token(),
     );
-    watches.set(vec![plugin_table(), crd_table()]);
+    let facts = Facts {
+        budget: budget.clone(),
+        watches: Some(watches.clone()),
+    };
+    let sense = Arc::new(SqlSense::new(sql.with_host(Arc::new(facts))));
+    watches.set(vec![plugin_table(), crd_table()]).await;
 
     let election = Election::start(&args, &cluster, &namespace)?;
     let writes = Writes::new(cluster.clone(), Arc::clone(&election.fence));
-    let guests = Guests::new(args.strict);
-    let sql = kybern_sql::Engine::new(reader.clone(), settings.sql.clone());
-    let sense = Arc::new(SqlSense::new(sql.clone()));
     let kinds = Kinds::default();
-    let runtime = Runtime::new(settings.runtime.clone())?;
 
     let engine_now: Arc<RwLock<Option<Engine>>> = Arc::default();
     let mut registry = Registry::default();
@@ -100,6 +112,7 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
         },
     );
     memory::register(&mut registry, meter);
+    budget::register(&mut registry, budget.clone(), watches.clone());
     bounds::register(
         &mut registry,
         Bounds {
@@ -112,6 +125,7 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
         },
     );
     let tasks = TaskTracker::new();
+    tasks.spawn(Keeper::new(budget, watches.clone()).run(shutdown.child_token()));
     let server = tasks.spawn(server::serve(
         args.listen,
         Arc::new(HostHealth {

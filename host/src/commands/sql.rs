@@ -2,11 +2,14 @@
 
 use super::manifests;
 use crate::args::{Output, SqlArgs};
+use crate::budget::{Budget, Facts, Sources};
 use crate::kinds::Kinds;
+use crate::memory::Meter;
 use crate::offline::Offline;
 use crate::terminal;
 use kybern_kube::Cluster;
 use kybern_sql::{AccessSet, Engine, Prepared, SqlError, SqlLimits};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -16,8 +19,19 @@ mod output;
 pub(crate) async fn run(args: SqlArgs) -> anyhow::Result<ExitCode> {
     let kinds = Kinds::default();
     let mut tables = Offline::new();
-    let engine = Engine::new(tables.reader.clone(), SqlLimits::default())
-        .with_clock(|| crate::clock::wall().as_microsecond());
+    let engine = Engine::new(tables.reader.clone(), SqlLimits::default());
+    let sources = Sources {
+        reader: tables.reader.clone(),
+        sql: engine.clone(),
+        guests: None,
+    };
+    let facts = Facts {
+        budget: Budget::new(sources, None, Meter::new(Path::new("/"), None)),
+        watches: None,
+    };
+    let engine = engine
+        .with_clock(|| crate::clock::wall().as_microsecond())
+        .with_host(Arc::new(facts));
     let access = AccessSet::all();
     let prepared = if args.filename.is_empty() {
         let cluster = crate::cluster::connect(&args.cluster).await?;

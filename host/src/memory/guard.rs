@@ -1,10 +1,11 @@
 //! The thread that looks, and what it does when memory is full.
 
 use super::level::{self, Level};
-use super::message::{self, mebibytes};
+use super::message;
 use super::meter::{Meter, Reading};
 use super::{EXHAUSTED, allocator};
 use crate::clock;
+use kybern_budget::mebibytes;
 use kybern_table::Reader;
 use std::path::PathBuf;
 use std::sync::mpsc::{self, RecvTimeoutError};

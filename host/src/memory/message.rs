@@ -1,6 +1,7 @@
 //! The last words, and where they go.
 
 use super::meter::Reading;
+use kybern_budget::mebibytes;
 use kybern_table::Stats;
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -67,14 +68,4 @@ pub(crate) fn to_termination_log(path: &Path, text: &str) -> std::io::Result<()>
 
 fn bytes(count: usize) -> u64 {
     u64::try_from(count).unwrap_or(u64::MAX)
-}
-
-/// One decimal below 10 MiB, where it tells something.
-pub(crate) fn mebibytes(bytes: u64) -> String {
-    let tenths = bytes.saturating_mul(10) >> 20;
-    if tenths < 100 {
-        format!("{}.{} MiB", tenths / 10, tenths % 10)
-    } else {
-        format!("{} MiB", tenths / 10)
-    }
 }

@@ -78,6 +78,12 @@ impl Meter {
             .min_by_key(|r| r.free())
     }
 
+    /// What the process may use: the lower of the container's limit and the user's.
+    pub(crate) fn limit(&self) -> Option<u64> {
+        let container = self.cgroup.as_ref().and_then(Cgroup::limit);
+        container.into_iter().chain(self.given).min()
+    }
+
     /// Where the limit comes from, for messages.
     pub(crate) fn source(&self) -> String {
         match (&self.cgroup, self.given) {

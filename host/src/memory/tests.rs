@@ -142,6 +142,10 @@ fn of_two_limits_the_one_with_less_room_counts() {
     let free = |given| root.meter(Some(given)).read().unwrap();
     assert_eq!(free(120 * MIB), reading(120 * MIB, 100 * MIB));
     assert_eq!(free(1024 * MIB), reading(256 * MIB, 200 * MIB));
+    // What may be used is the lower one, whatever is free below it.
+    assert_eq!(root.meter(Some(120 * MIB)).limit(), Some(120 * MIB));
+    assert_eq!(root.meter(Some(1024 * MIB)).limit(), Some(256 * MIB));
+    assert_eq!(root.meter(None).limit(), Some(256 * MIB));
 }
 
 #[test]

@@ -98,9 +98,9 @@ impl Prepared {
     }
 }
 
-/// The kind, or a problem that goes away when it is served.
+/// The kind, or a problem that goes away when it is served as a pass needs it.
 fn served_kind<'a>(served: &'a Served, gvk: &Gvk) -> Result<&'a kybern_kube::ApiResource, Problem> {
-    served.get(gvk).ok_or_else(|| {
+    let found = served.get(gvk).ok_or_else(|| {
         Problem::new(
             "KindNotServed",
             format!(
@@ -108,7 +108,17 @@ fn served_kind<'a>(served: &'a Served, gvk: &Gvk) -> Result<&'a kybern_kube::Api
                 served.why_not(gvk)
             ),
         )
-    })
+    })?;
+    // Without a list nothing is known of it; without a watch nothing says that it has changed.
+    match ["list", "watch"].into_iter().find(|verb| !found.can(verb)) {
+        None => Ok(found),
+        Some(verb) => Err(Problem::new(
+            "KindUnreadable",
+            format!(
+                "the API server does not {verb} {gvk}, so no pass could follow it; leave it out of the plugin's manifest, or of spec.grants. `kybern sql` reads what can be listed"
+            ),
+        )),
+    }
 }
 
 /// The first of these tables that cannot be read, and why.
@@ -125,4 +135,41 @@ pub(crate) fn unready(tables: &[TableDef], snapshot: &Snapshot) -> Option<Proble
             )),
         },
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kybern_kube::ApiResource;
+
+    #[test]
+    fn a_kind_that_no_pass_could_follow_is_refused_with_the_reason() {
+        let resource = |kind: &str, verbs: &[&str]| ApiResource {
+            group: String::new(),
+            version: "v1".into(),
+            kind: kind.into(),
+            plural: format!("{}s", kind.to_lowercase()),
+            singular: kind.to_lowercase(),
+            short_names: Vec::new(),
+            namespaced: true,
+            verbs: verbs.iter().map(|verb| (*verb).to_owned()).collect(),
+            subresources: std::collections::BTreeMap::new(),
+            preferred: true,
+        };
+        let served = Served::new(vec![
+            resource("Pod", &["get", "list", "watch"]),
+            resource("ComponentStatus", &["get", "list"]),
+            resource("TokenReview", &["create"]),
+        ]);
+        let problem = |kind: &str| {
+            let found = served_kind(&served, &Gvk::new("", "v1", kind));
+            found.err().map(|problem| (problem.reason, problem.message))
+        };
+        assert_eq!(problem("Pod"), None);
+        let told = ["ComponentStatus", "TokenReview", "Gone"].map(|kind| {
+            let (reason, message) = problem(kind).unwrap();
+            format!("{reason}: {message}")
+        });
+        insta::assert_snapshot!(told.join("\n"));
+    }
 }

@@ -51,7 +51,7 @@ impl Controller {
                 }
             }
         }
-        self.watches.set(wanted.into_values().collect());
+        self.watches.set(wanted.into_values().collect()).await;
         schemas
     }
 }

@@ -75,6 +75,16 @@ impl Guests {
         self.loaded.read().len()
     }
 
+    /// Bytes of their machine code.
+    pub(crate) fn code_bytes(&self) -> usize {
+        let loaded = self.loaded.read();
+        let by_digest: BTreeMap<&str, usize> = loaded
+            .iter()
+            .map(|((_, digest), loaded)| (digest.as_str(), loaded.plugin.code_bytes()))
+            .collect();
+        by_digest.into_values().sum()
+    }
+
     /// Calls under way, those that wait for an instance included.
     pub(crate) fn running(&self) -> usize {
         self.running.load(Ordering::Relaxed)

@@ -178,7 +178,7 @@ fn failure(query: &str, error: &SqlError) -> SenseError {
     let message = error.to_string();
     match error {
         SqlError::NotReady { .. } | SqlError::Expired(_) => SenseError::NotReady(message),
-        SqlError::Limit { .. } => SenseError::Limit { query, message },
+        SqlError::Limit { .. } | SqlError::Cancelled { .. } => SenseError::Limit { query, message },
         SqlError::Internal { .. } => SenseError::Internal(message),
         _ => SenseError::Query { query, message },
     }

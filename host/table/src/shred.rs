@@ -59,8 +59,20 @@ impl Budget {
 
     /// Drops columns until the rest fits.
     fn enforce(&self) {
+        self.shrink(self.limit);
+    }
+
+    /// Drops columns until at least so many bytes are free, or none is left. Bytes dropped.
+    pub(crate) fn evict(&self, bytes: usize) -> usize {
+        let before = self.bytes();
+        self.shrink(before.saturating_sub(bytes));
+        before.saturating_sub(self.bytes())
+    }
+
+    /// Drops columns until the rest takes no more than `limit` bytes.
+    fn shrink(&self, limit: usize) {
         let mut rounds = self.clock.lock().len() * 2;
-        while self.bytes() > self.limit && rounds > 0 {
+        while self.bytes() > limit && rounds > 0 {
             rounds -= 1;
             let Some((weak, want, group)) = self.clock.lock().pop_front() else {
                 return;

@@ -326,6 +326,12 @@ impl Reader {
         }
     }
 
+    /// Drops columns that were built from bodies and are kept, until at least so many bytes are
+    /// free or none is left; those that were not read for the longest go first. Bytes dropped.
+    pub fn evict_columns(&self, bytes: usize) -> usize {
+        self.shared.budget.evict(bytes)
+    }
+
     /// The store's gauges.
     pub fn stats(&self) -> Stats {
         let (sequence, tables) = self.read(|snapshot| {

@@ -75,6 +75,31 @@ fn loop_that_gets_no_cpu() {
 }
 
 #[test]
+fn the_memory_of_calls_that_run_is_counted_until_they_end() {
+    let runtime = Runtime::new(RuntimeConfig::default()).unwrap();
+    let plugin = runtime.load(crate::guest::wasm()).unwrap();
+    assert_eq!(runtime.memory_bytes(), 0, "the trial instance is gone");
+    assert!(plugin.code_bytes() > 10_000, "{}", plugin.code_bytes());
+    let limits = CallLimits {
+        time: Duration::from_secs(600),
+        wall_time: Duration::from_secs(2),
+        ..CallLimits::default()
+    };
+    let call = || plugin.decide(&situation(json!({ "mode": "loop" })), Vec::new(), &limits);
+    std::thread::scope(|scope| {
+        let calls = [scope.spawn(call), scope.spawn(call)];
+        let mut most = 0;
+        while !calls.iter().all(std::thread::ScopedJoinHandle::is_finished) {
+            most = most.max(runtime.memory_bytes());
+            std::thread::yield_now();
+        }
+        let peaks = calls.map(|call| call.join().unwrap().usage.peak_memory);
+        assert_eq!(most, peaks.iter().sum::<usize>(), "both at the same time");
+    });
+    assert_eq!(runtime.memory_bytes(), 0);
+}
+
+#[test]
 fn trap_with_the_panics_message() {
     let message = trap(error("trap"));
     let trap = "wasm `unreachable` instruction executed in `kybern_evil::modes::decide`";

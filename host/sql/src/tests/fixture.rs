@@ -84,6 +84,14 @@ pub(crate) fn catalog_tables() -> Vec<CatalogTable> {
     old.def.key = KindKey::new("", "v1", "Event");
     let mut metrics = table("Binding", "core", "bindings", &["target"], &[]);
     metrics.listable = false;
+    let mut statuses = table(
+        "ComponentStatus",
+        "core",
+        "componentstatuses",
+        &["conditions"],
+        &[],
+    );
+    statuses.watchable = false;
     let mut beta = table("Deployment", "apps", "deployments", usual, &[]);
     beta.def.key = KindKey::new("apps", "v1beta1", "Deployment");
     beta.preferred = false;
@@ -138,6 +146,7 @@ pub(crate) fn catalog_tables() -> Vec<CatalogTable> {
         old,
         table("Event", "events_k8s_io", "events", &["reason"], &[]),
         metrics,
+        statuses,
     ]
 }
 

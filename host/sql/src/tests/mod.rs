@@ -3,6 +3,7 @@
 mod access;
 mod fixture;
 mod golden;
+mod host;
 mod lanes;
 mod limits;
 mod read_sets;

@@ -146,6 +146,33 @@ fn the_cache_is_bounded_and_freed_with_its_chunks() {
 }
 
 #[test]
+fn kept_columns_can_be_dropped_and_change_nothing_that_is_read() {
+    let (mut writer, reader) = empty(small());
+    put(&mut writer, 1..=200, 1_000);
+    let snapshot = reader.snapshot();
+    let read = || {
+        let chunks = snapshot.table(&key()).unwrap().scan().unwrap();
+        let uids = chunks.iter().map(|chunk| chunk.fixed(&Column::Uid));
+        uids.collect::<Result<Vec<_>, _>>().unwrap()
+    };
+    let before = read();
+    let kept = reader.stats().cache_bytes;
+    assert!(kept > 1_000, "{kept}");
+    // At least what was asked for; a column goes whole.
+    let dropped = reader.evict_columns(kept / 2);
+    let left = reader.stats().cache_bytes;
+    assert!(dropped >= kept / 2 && left > 0, "{dropped} of {kept}");
+    assert_eq!(left, kept - dropped);
+    // Also what was read a moment ago, where all of it must go.
+    assert_eq!(read(), before);
+    let kept = reader.stats().cache_bytes;
+    assert_eq!(reader.evict_columns(usize::MAX), kept);
+    assert_eq!(reader.stats().cache_bytes, 0);
+    assert_eq!(read(), before);
+    assert_eq!(reader.evict_columns(0), 0);
+}
+
+#[test]
 fn no_index_finds_what_is_gone() {
     let (mut writer, reader) = empty(small());
     put(&mut writer, 1..=300, 30);

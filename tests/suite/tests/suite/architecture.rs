@@ -10,8 +10,9 @@ struct Rule {
 }
 
 /// The host's crates, from the store up.
-const HOST: [&str; 7] = [
+const HOST: [&str; 8] = [
     "kybern",
+    "kybern-budget",
     "kybern-kube",
     "kybern-plugin",
     "kybern-reconcile",
@@ -20,7 +21,7 @@ const HOST: [&str; 7] = [
     "kybern-table",
 ];
 
-const RULES: [Rule; 10] = [
+const RULES: [Rule; 11] = [
     Rule {
         package: "kybern-table",
         must_not_know: &[
@@ -28,6 +29,17 @@ const RULES: [Rule; 10] = [
             "wasmtime*",
             "kube*",
             "k8s-openapi",
+            "tokio",
+            "kybern-*",
+        ],
+    },
+    Rule {
+        package: "kybern-budget",
+        must_not_know: &[
+            "datafusion*",
+            "arrow*",
+            "wasmtime*",
+            "kube*",
             "tokio",
             "kybern-*",
         ],

@@ -3,7 +3,7 @@
 use crate::scene::{Scene, kybern};
 use anyhow::Result;
 use kybern_testcluster::{guest, shared};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// The fixtures' directory of this repository.
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../fixtures");
@@ -64,6 +64,47 @@ fn sql_refuses_what_it_does_not_answer_with_a_cure() -> Result<()> {
 }
 
 #[test]
+fn sql_lists_what_cannot_be_watched_and_refuses_what_cannot_be_listed() -> Result<()> {
+    let kubeconfig = shared()?.admin_kubeconfig()?;
+    let sql = |statement: &str| -> Result<Value> {
+        let kubeconfig = kubeconfig.to_string_lossy();
+        let text = kybern(&["sql", "--kubeconfig", &kubeconfig, "-o", "json", statement])?;
+        Ok(serde_json::from_str(&text)?)
+    };
+    // Its objects have no uid; they are told apart by name.
+    let statuses = sql("SELECT name, uid FROM componentstatuses")?;
+    let rows = statuses.as_array().unwrap();
+    let names: std::collections::BTreeSet<_> = rows.iter().map(|r| r["name"].as_str()).collect();
+    assert!(rows.len() > 1 && names.len() == rows.len(), "{statuses}");
+    assert!(rows.iter().all(|row| row["uid"].is_null()), "{statuses}");
+    let watch = sql("SELECT w.state, w.live, w.rows FROM kybern.watches w \
+         WHERE w.table_name = 'componentstatuses' AND EXISTS (SELECT 1 FROM componentstatuses)")?;
+    let wanted = json!([{ "state": "listed", "live": false, "rows": rows.len() }]);
+    assert_eq!(watch, wanted);
+    let kinds = sql("SELECT table_name, state, reason FROM kybern.kinds \
+         WHERE table_name IN ('componentstatuses', 'tokenreviews') ORDER BY 1")?;
+    let wanted = json!([
+        { "table_name": "componentstatuses", "state": "not watched",
+          "reason": "the API server does not watch this kind; it is listed for each statement" },
+        { "table_name": "tokenreviews", "state": "unreadable",
+          "reason": "the API server does not list this kind" },
+    ]);
+    assert_eq!(kinds, wanted);
+    let refused = sql("SELECT name FROM tokenreviews")
+        .unwrap_err()
+        .to_string();
+    assert!(
+        refused.contains("the API server does not list this kind"),
+        "{refused}"
+    );
+    let memory = sql("SELECT m.part, m.rows FROM kybern.memory m \
+         WHERE m.table_name = 'componentstatuses' AND m.bytes > 0 AND m.part = 'body' \
+         AND EXISTS (SELECT 1 FROM componentstatuses)")?;
+    assert_eq!(memory, json!([{ "part": "body", "rows": rows.len() }]));
+    Ok(())
+}
+
+#[test]
 fn explain_says_what_would_be_done_and_does_nothing() -> Result<()> {
     let mut scene = Scene::with_appservice("explain")?;
     let (_, deployment, _) = scene.create_app("web", 2)?;
@@ -81,10 +122,9 @@ fn explain_says_what_would_be_done_and_does_nothing() -> Result<()> {
     };
     let text = explain()?;
     assert_eq!(text.matches("is as intended").count(), 2, "{text}");
-    let before = scene.client().merge_patch(
-        &deployment,
-        &serde_json::json!({ "spec": { "replicas": 9 } }),
-    )?;
+    let before = scene
+        .client()
+        .merge_patch(&deployment, &json!({ "spec": { "replicas": 9 } }))?;
     let text = explain()?;
     assert!(text.contains("would be applied"), "{text}");
     assert_eq!(

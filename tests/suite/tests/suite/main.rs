@@ -13,6 +13,7 @@ mod cluster;
 
 mod bad_input;
 mod bounds;
+mod budget;
 mod children;
 mod cli;
 mod lag;

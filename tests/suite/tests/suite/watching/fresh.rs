@@ -136,7 +136,7 @@ impl Fresh {
         let key = format!("{}/{}", metadata.namespace, metadata.name);
         let (uid, version) = (metadata.uid, metadata.resource_version.parse()?);
         sums.add(&uid, version);
-        let rows = view.lookup(&Index::Name, &key);
+        let rows = view.lookup(&Index::Name, &key)?;
         let [row] = &rows[..] else {
             return Ok(Some(format!("{key}: {} rows", rows.len())));
         };

@@ -109,7 +109,7 @@ impl Table {
     pub(super) fn row(&self, object: &Object) -> Option<Row> {
         let namespace = object.namespace.as_deref().unwrap_or_default();
         let key = format!("{namespace}/{}", object.name);
-        let rows = self.view()?.lookup(&Index::Name, &key);
+        let rows = self.view()?.lookup(&Index::Name, &key).ok()?;
         rows.into_iter().next()
     }
 

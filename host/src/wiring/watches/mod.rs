@@ -1,152 +1,47 @@
 //! Which kinds are watched: one watch a kind, shared by all users, started on need.
+//!
+//! A kind that is new is watched only while the memory budget has room: see [`refusal`].
+
+mod board;
+mod refusal;
 
 use super::ingest::Ingest;
-use jiff::Timestamp;
-use kybern_kube::{
-    Cluster, Interruption, Observation, Phase, Scope, WatchConfig, WatchObserver, WatchTarget,
-};
+use crate::budget::Budget;
+use kybern_kube::{Cluster, Phase, Scope, WatchConfig, WatchEnd, WatchObserver, WatchTarget};
 use kybern_table::{Change, KindKey, Reader, TableDef, TableState};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+use self::board::Board;
+pub(crate) use self::board::WatchHealth;
+use self::refusal::Refusals;
 
 /// How long a kind that nobody needs any more is still watched: who comes back meanwhile, as a plugin
 /// that is registered anew, finds its table as it left it.
 const GRACE: Duration = Duration::from_secs(60);
 
-/// The most that one batch of a watch held.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Largest {
-    /// Changes.
-    pub(crate) changes: usize,
-    /// Bytes of objects.
-    pub(crate) bytes: usize,
-}
-
-/// How one watch is doing; gauges of it are exported.
-#[derive(Debug, Clone)]
-pub(crate) struct WatchHealth {
-    /// What it is doing.
-    pub(crate) phase: Phase,
-    /// resourceVersion of the last complete list of this run of the watch.
-    pub(crate) listed: Option<u64>,
-    /// Whether the table holds a complete list and has not failed since.
-    pub(crate) readable: bool,
-    /// Lists that completed.
-    pub(crate) lists: u64,
-    /// How often it was interrupted, by cause.
-    pub(crate) interruptions: BTreeMap<Interruption, u64>,
-    /// How often the API server's store turned out to be another one: restored.
-    pub(crate) epochs: u64,
-    /// Changes handed over.
-    pub(crate) changes: u64,
-    /// The most that was handed over at once.
-    pub(crate) largest_batch: Largest,
-    /// Why it was last interrupted.
-    pub(crate) reason: String,
-    /// When it last said anything, on the monotonic clock.
-    pub(crate) last: Duration,
-    /// When the API server last said something that left the table up to date: an event, a
-    /// bookmark, the end of a list. None before its first list.
-    pub(crate) confirmed: Option<Timestamp>,
-}
-
-impl Default for WatchHealth {
-    fn default() -> Self {
-        Self {
-            phase: Phase::Listing,
-            listed: None,
-            readable: false,
-            lists: 0,
-            interruptions: BTreeMap::new(),
-            epochs: 0,
-            changes: 0,
-            largest_batch: Largest::default(),
-            reason: String::new(),
-            last: crate::clock::monotonic(),
-            confirmed: None,
-        }
-    }
-}
-
-impl WatchHealth {
-    /// Of a new watch of the same kind: what was counted stays counted.
-    fn restarted(self, readable: bool) -> Self {
-        Self {
-            phase: Phase::Listing,
-            listed: None,
-            readable,
-            last: crate::clock::monotonic(),
-            ..self
-        }
-    }
-
-    fn observe(&mut self, kind: &KindKey, observation: Observation) {
-        self.last = crate::clock::monotonic();
-        match observation {
-            Observation::Phase(phase) => {
-                self.phase = phase;
-                self.readable &= phase != Phase::Failed;
-            }
-            Observation::Listed { resource_version } => {
-                self.readable = true;
-                self.listed = Some(resource_version);
-                self.lists += 1;
-                self.confirmed = Some(crate::clock::wall());
-            }
-            Observation::Bookmark { .. } => self.confirmed = Some(crate::clock::wall()),
-            Observation::Batch { changes, bytes } => {
-                let largest = &mut self.largest_batch;
-                largest.changes = largest.changes.max(changes);
-                largest.bytes = largest.bytes.max(bytes);
-                self.changes += u64::try_from(changes).unwrap_or_default();
-                if self.phase == Phase::Watching {
-                    self.confirmed = Some(crate::clock::wall());
-                }
-            }
-            Observation::Interrupted { cause, reason } => {
-                tracing::warn!(table = %kind, cause = cause.name(), %reason, "watch interrupted");
-                *self.interruptions.entry(cause).or_default() += 1;
-                self.reason = reason;
-            }
-            Observation::NewEpoch => {
-                self.readable = false;
-                self.epochs += 1;
-                tracing::warn!(table = %kind, "resourceVersions went backwards: the cluster's store was restored; the table is read anew");
-            }
-        }
-    }
-}
-
-/// Keeps what watches tell.
-#[derive(Default)]
-struct Board {
-    health: Mutex<BTreeMap<KindKey, WatchHealth>>,
-    news: watch::Sender<u64>,
-}
-
-impl WatchObserver for Board {
-    fn observe(&self, kind: &KindKey, observation: Observation) {
-        let mut all = self.health.lock();
-        let Some(health) = all.get_mut(kind) else {
-            return;
-        };
-        health.observe(kind, observation);
-        drop(all);
-        self.news.send_modify(|n| *n = n.wrapping_add(1));
-    }
-}
-
 /// A watch that runs.
 struct Running {
     def: TableDef,
     stop: CancellationToken,
+    task: JoinHandle<WatchEnd>,
+    fill: Fill,
     /// Since when nobody needs it, on the monotonic clock.
     unwanted: Option<Duration>,
+}
+
+/// Whether a table was complete at any time since it was begun.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fill {
+    /// Its first list is under way: it may be stopped for want of memory.
+    First,
+    /// It was, or it must be there whatever it takes.
+    Done,
 }
 
 /// All watches.
@@ -162,6 +57,8 @@ struct Shared {
     namespace: Option<String>,
     grace: Duration,
     running: Mutex<BTreeMap<KindKey, Running>>,
+    budget: Budget,
+    refusals: Refusals,
     board: Arc<Board>,
     tasks: TaskTracker,
     shutdown: CancellationToken,
@@ -174,6 +71,7 @@ impl Watches {
         ingest: Ingest,
         config: WatchConfig,
         namespace: Option<String>,
+        budget: Budget,
         shutdown: CancellationToken,
     ) -> Self {
         Self {
@@ -184,6 +82,8 @@ impl Watches {
                 namespace,
                 grace: GRACE,
                 running: Mutex::default(),
+                budget,
+                refusals: Refusals::default(),
                 board: Arc::default(),
                 tasks: TaskTracker::new(),
                 shutdown,
@@ -195,50 +95,65 @@ impl Watches {
     pub(crate) const GRACE: Duration = GRACE;
 
     /// Watches these kinds from now on. Tables of kinds that are no longer wanted go after a grace
-    /// time; those whose definition changed stay as they are until they are listed again.
-    pub(crate) fn set(&self, wanted: Vec<TableDef>) {
+    /// time; those whose definition changed stay as they are until they are listed again. New ones
+    /// are refused while the memory budget is exceeded, and admitted once there is room.
+    pub(crate) async fn set(&self, wanted: Vec<TableDef>) {
+        let _turn = self.shared.refusals.turn().await;
         let mut wanted: BTreeMap<KindKey, TableDef> = wanted
             .into_iter()
             .map(|def| (def.key.clone(), def))
             .collect();
         let now = crate::clock::monotonic();
-        let mut running = self.shared.running.lock();
         let mut left = 0_usize;
-        for (key, run) in running.iter_mut() {
-            let Some(def) = wanted.remove(key) else {
-                left += usize::from(run.unwanted.is_none());
-                run.unwanted.get_or_insert(now);
-                continue;
-            };
-            let came_back = run.unwanted.take().is_some();
-            let health = self.shared.board.health.lock().get(key).cloned();
-            let failed = health.as_ref().is_some_and(|h| h.phase == Phase::Failed);
-            // One that has failed waits long between tries; who comes back shall not.
-            if def != run.def || (came_back && failed) {
-                run.stop.cancel();
-                *run = self.start(def, health.is_some_and(|health| health.readable));
+        let mut changes = Vec::new();
+        {
+            let mut running = self.shared.running.lock();
+            for (key, run) in running.iter_mut() {
+                let Some(def) = wanted.remove(key) else {
+                    left += usize::from(run.unwanted.is_none());
+                    run.unwanted.get_or_insert(now);
+                    continue;
+                };
+                let came_back = run.unwanted.take().is_some();
+                let health = self.shared.board.health.lock().get(key).cloned();
+                let failed = health.as_ref().is_some_and(|h| h.phase == Phase::Failed);
+                // One that has failed waits long between tries; who comes back shall not.
+                if def != run.def || (came_back && failed) {
+                    run.stop.cancel();
+                    // It is watched already: there is room for it, whatever else there is.
+                    let readable = health.is_some_and(|health| health.readable);
+                    *run = self.start(def, readable, run.fill);
+                }
+            }
+            let unwanted = self.shared.refusals.retain(|key| wanted.contains_key(key));
+            changes.extend(unwanted.into_iter().map(Change::Drop));
+            for (key, def) in wanted {
+                if let Some(refused) = self.refuse(&def) {
+                    changes.extend(refused);
+                } else {
+                    let fill = refusal::fill_of(&key);
+                    running.insert(key, self.start(def, false, fill));
+                }
             }
         }
-        for (key, def) in wanted {
-            running.insert(key, self.start(def, false));
+        if !changes.is_empty() {
+            self.shared.ingest.commit(changes).await;
         }
-        drop(running);
         if left > 0 {
             let this = self.clone();
             let over = self.shared.shutdown.child_token();
             self.shared.tasks.spawn(async move {
                 let grace = tokio::time::sleep(this.shared.grace);
                 if over.run_until_cancelled_owned(grace).await.is_some() {
-                    this.end_unwanted().await;
+                    this.end_unwanted(this.shared.grace).await;
                 }
             });
         }
     }
 
-    /// Ends the watches, and drops the tables, that nobody has needed for the grace time.
-    async fn end_unwanted(&self) {
+    /// Ends the watches, and drops the tables, that nobody has needed for this time.
+    pub(crate) async fn end_unwanted(&self, grace: Duration) {
         let now = crate::clock::monotonic();
-        let grace = self.shared.grace;
         let over = |run: &Running| {
             run.unwanted
                 .is_some_and(|since| now.saturating_sub(since) >= grace)
@@ -270,12 +185,14 @@ impl Watches {
         limit: Duration,
     ) {
         let mut late: BTreeSet<KindKey> = {
+            let _turn = self.shared.refusals.turn().await;
             let mut running = self.shared.running.lock();
+            self.settle(&mut running);
             for run in running.values_mut() {
                 run.stop.cancel();
                 // What a new leader acts on must be fresh: a table whose list fails fails too.
                 let unwanted = run.unwanted;
-                *run = self.start(run.def.clone(), false);
+                *run = self.start(run.def.clone(), false, run.fill);
                 run.unwanted = unwanted;
             }
             running.keys().cloned().collect()
@@ -345,8 +262,20 @@ impl Watches {
         self.shared.tasks.wait().await;
     }
 
+    /// Which part of a kind is watched, for people.
+    pub(crate) fn scope(&self, table: &KindKey) -> String {
+        let running = self.shared.running.lock();
+        let namespaced = running.get(table).map(|run| run.def.namespaced);
+        let namespaced = namespaced.or_else(|| self.shared.refusals.is_namespaced(table));
+        match (namespaced, &self.shared.namespace) {
+            (Some(true), Some(namespace)) => format!("namespace {namespace}"),
+            (Some(true), None) => "all namespaces".to_owned(),
+            _ => "the cluster".to_owned(),
+        }
+    }
+
     /// Starts the watch of one kind, of which the table may be complete already.
-    fn start(&self, def: TableDef, readable: bool) -> Running {
+    fn start(&self, def: TableDef, readable: bool, fill: Fill) -> Running {
         let shared = &self.shared;
         {
             let mut all = shared.board.health.lock();
@@ -364,7 +293,7 @@ impl Watches {
             readable,
         };
         let board: Arc<dyn WatchObserver> = Arc::<Board>::clone(&shared.board);
-        shared.tasks.spawn(kybern_kube::watch(
+        let task = shared.tasks.spawn(kybern_kube::watch(
             shared.cluster.clone(),
             target,
             shared.config.clone(),
@@ -375,11 +304,12 @@ impl Watches {
         Running {
             def,
             stop,
+            task,
+            fill,
             unwanted: None,
         }
     }
 }
 
 #[cfg(test)]
-#[path = "watches_tests.rs"]
 mod tests;

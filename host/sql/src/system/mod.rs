@@ -1,11 +1,21 @@
-//! System tables: `kybern.kinds`, `information_schema.tables` and `.columns`.
+//! System tables: `kybern.kinds`, `.watches`, `.memory`, `information_schema.tables` and `.columns`.
 //!
-//! They show what the asker may name, and nothing else.
+//! They show what the asker may name, and nothing else. How many rows or bytes there are of a kind
+//! is told only to those who may see all of its rows. What is of no kind is told to everybody.
 
+mod kinds;
+mod memory;
+mod watches;
+
+pub(crate) use kinds::NO_LIST;
+
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray, Int64Array, RecordBatch, StringViewArray};
+use arrow::array::{
+    ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringViewArray,
+};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
@@ -14,19 +24,21 @@ use datafusion::datasource::memory::MemorySourceConfig;
 use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use kybern_statement::{ColumnShape, TableShape};
-use kybern_table::{Snapshot, TableState};
+use kybern_table::{KindKey, Snapshot};
 
-use crate::RowScope;
 use crate::access::Grants;
 use crate::catalog::{Catalog, Table};
 use crate::names::Granted;
 use crate::param::type_name;
 use crate::source::KindSource;
+use crate::{HostFacts, RowScope};
 
 /// Which system table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SystemTable {
     Kinds,
+    Watches,
+    Memory,
     Tables,
     Columns,
 }
@@ -37,6 +49,8 @@ impl SystemTable {
     pub(crate) fn named(schema: &str, table: &str) -> Option<Self> {
         match (schema, table) {
             ("kybern", "kinds") => Some(Self::Kinds),
+            ("kybern", "watches") => Some(Self::Watches),
+            ("kybern", "memory") => Some(Self::Memory),
             ("information_schema", "tables") => Some(Self::Tables),
             ("information_schema", "columns") => Some(Self::Columns),
             _ => None,
@@ -46,6 +60,8 @@ impl SystemTable {
     fn name(self) -> (&'static str, &'static str) {
         match self {
             Self::Kinds => ("kybern", "kinds"),
+            Self::Watches => ("kybern", "watches"),
+            Self::Memory => ("kybern", "memory"),
             Self::Tables => ("information_schema", "tables"),
             Self::Columns => ("information_schema", "columns"),
         }
@@ -53,20 +69,9 @@ impl SystemTable {
 
     fn fields(self) -> Vec<(&'static str, DataType)> {
         match self {
-            Self::Kinds => vec![
-                ("table_schema", TEXT),
-                ("table_name", TEXT),
-                ("api_group", TEXT),
-                ("version", TEXT),
-                ("kind", TEXT),
-                ("namespaced", DataType::Boolean),
-                ("preferred", DataType::Boolean),
-                ("listable", DataType::Boolean),
-                ("watchable", DataType::Boolean),
-                ("state", TEXT),
-                ("reason", TEXT),
-                ("rows", DataType::Int64),
-            ],
+            Self::Kinds => kinds::fields(),
+            Self::Watches => watches::fields(),
+            Self::Memory => memory::fields(),
             Self::Tables => vec![
                 ("table_catalog", TEXT),
                 ("table_schema", TEXT),
@@ -120,7 +125,14 @@ pub(crate) struct SystemSource {
     table: SystemTable,
     catalog: Arc<Catalog>,
     grants: Grants,
-    snapshot: Option<Snapshot>,
+    bound: Option<Bound>,
+}
+
+/// What a system table is made of when it is read.
+#[derive(Clone)]
+struct Bound {
+    snapshot: Snapshot,
+    host: Option<Arc<dyn HostFacts>>,
 }
 
 impl fmt::Debug for SystemSource {
@@ -135,27 +147,56 @@ impl SystemSource {
             table,
             catalog,
             grants,
-            snapshot: None,
+            bound: None,
         }
     }
 
-    pub(crate) fn bind(&self, snapshot: &Snapshot) -> Self {
+    pub(crate) fn bind(&self, snapshot: &Snapshot, host: Option<&Arc<dyn HostFacts>>) -> Self {
         Self {
             table: self.table,
             catalog: Arc::clone(&self.catalog),
             grants: self.grants.clone(),
-            snapshot: Some(snapshot.clone()),
+            bound: Some(Bound {
+                snapshot: snapshot.clone(),
+                host: host.cloned(),
+            }),
         }
     }
 
-    fn batch(&self, snapshot: &Snapshot) -> Result<RecordBatch> {
+    /// Whether the asker may see all rows of a table.
+    fn sees_all(&self, table: &KindKey) -> bool {
+        self.grants.scope(table) == Some(&RowScope::All)
+    }
+
+    /// Schema and name of each table that the asker may name. Those that the host itself needs
+    /// may be there before it is known what is served.
+    fn names(&self, tables: &[&Arc<Table>], snapshot: &Snapshot) -> BTreeMap<KindKey, [String; 2]> {
+        let name = |key: &KindKey, schema: &str, plural: &str| {
+            (key.clone(), [schema.to_owned(), plural.to_owned()])
+        };
+        let stored = snapshot
+            .tables()
+            .filter(|view| self.grants.scope(&view.def().key).is_some())
+            .map(|view| name(&view.def().key, &view.def().schema, &view.def().plural));
+        let served = tables
+            .iter()
+            .map(|table| name(table.key(), &table.schema, &table.info.def.plural));
+        // The catalog's word wins.
+        stored.chain(served).collect()
+    }
+
+    fn batch(&self, bound: &Bound) -> Result<RecordBatch> {
+        let snapshot = &bound.snapshot;
+        let host = bound.host.as_deref();
         let granted = Granted {
             catalog: &self.catalog,
             grants: &self.grants,
         };
         let tables: Vec<&Arc<Table>> = granted.tables().collect();
         let columns = match self.table {
-            SystemTable::Kinds => self.kinds(&tables, snapshot),
+            SystemTable::Kinds => kinds::columns(self, &tables, snapshot),
+            SystemTable::Watches => watches::columns(self, &tables, snapshot, host),
+            SystemTable::Memory => memory::columns(self, &tables, snapshot, host),
             SystemTable::Tables => vec![
                 text(tables.iter().map(|_| Some("kybern".to_owned()))),
                 text(tables.iter().map(|t| Some(t.schema.clone()))),
@@ -165,57 +206,6 @@ impl SystemSource {
             SystemTable::Columns => columns(&tables),
         };
         Ok(RecordBatch::try_new(self.table.schema(), columns)?)
-    }
-
-    fn kinds(&self, tables: &[&Arc<Table>], snapshot: &Snapshot) -> Vec<ArrayRef> {
-        let views: Vec<_> = tables
-            .iter()
-            .map(|table| snapshot.table(table.key()))
-            .collect();
-        let flags = |flag: fn(&Table) -> bool| -> ArrayRef {
-            Arc::new(
-                tables
-                    .iter()
-                    .map(|table| Some(flag(table)))
-                    .collect::<BooleanArray>(),
-            )
-        };
-        let state = views
-            .iter()
-            .map(|view| view.as_ref().map(|view| view.state()));
-        // How many rows there are is told only to those who may see all of them.
-        let rows = tables.iter().zip(&views).map(|(table, view)| {
-            let all = self.grants.scope(table.key()) == Some(&RowScope::All);
-            let count = view.as_ref().filter(|_| all)?.count();
-            i64::try_from(count).ok()
-        });
-        vec![
-            text(tables.iter().map(|t| Some(t.schema.clone()))),
-            text(tables.iter().map(|t| Some(t.info.def.plural.clone()))),
-            text(tables.iter().map(|t| Some(t.key().group.to_string()))),
-            text(tables.iter().map(|t| Some(t.key().version.to_string()))),
-            text(tables.iter().map(|t| Some(t.key().kind.to_string()))),
-            flags(|table| table.info.def.namespaced),
-            flags(|table| table.info.preferred),
-            flags(|table| table.info.listable),
-            flags(|table| table.info.watchable),
-            text(state.clone().map(|state| {
-                Some(
-                    match state {
-                        None => "not watched",
-                        Some(TableState::Loading) => "loading",
-                        Some(TableState::Ready { .. }) => "ready",
-                        Some(TableState::Failed(_)) => "failed",
-                    }
-                    .to_owned(),
-                )
-            })),
-            text(state.map(|state| match state {
-                Some(TableState::Failed(reason)) => Some(reason.to_string()),
-                _ => None,
-            })),
-            Arc::new(rows.collect::<Int64Array>()),
-        ]
     }
 }
 
@@ -252,6 +242,19 @@ fn text(values: impl Iterator<Item = Option<String>>) -> ArrayRef {
     Arc::new(values.collect::<StringViewArray>())
 }
 
+fn flags(values: impl Iterator<Item = bool>) -> ArrayRef {
+    Arc::new(values.map(Some).collect::<BooleanArray>())
+}
+
+fn counts(values: impl Iterator<Item = Option<u64>>) -> ArrayRef {
+    let values = values.map(|value| i64::try_from(value?).ok());
+    Arc::new(values.collect::<Int64Array>())
+}
+
+fn numbers(values: impl Iterator<Item = Option<f64>>) -> ArrayRef {
+    Arc::new(values.collect::<Float64Array>())
+}
+
 #[async_trait]
 impl TableProvider for SystemSource {
     fn schema(&self) -> SchemaRef {
@@ -269,10 +272,10 @@ impl TableProvider for SystemSource {
         _: &[Expr],
         _: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let Some(snapshot) = &self.snapshot else {
+        let Some(bound) = &self.bound else {
             return internal_err!("{:?} was run without a snapshot", self.table);
         };
-        let batch = self.batch(snapshot)?;
+        let batch = self.batch(bound)?;
         Ok(MemorySourceConfig::try_new_exec(
             &[vec![batch]],
             self.schema(),
