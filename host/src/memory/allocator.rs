@@ -45,6 +45,23 @@ pub(crate) fn held() -> Option<Held> {
     return None;
 }
 
+/// Free memory up to here is worth keeping, whatever is used.
+const KEPT: u64 = 32 << 20;
+
+/// Gives freed pages back if they are more than a quarter of what is used. Pages that nobody frees
+/// or asks for any more stay with the allocator otherwise: it looks at them only in passing, and
+/// has no thread of its own in a static program.
+pub(crate) fn trim() {
+    if let Some(Held {
+        allocated,
+        resident,
+    }) = held()
+        && resident.saturating_sub(allocated) > KEPT.max(allocated / 4)
+    {
+        give_back();
+    }
+}
+
 /// Gives freed pages back to the system at once.
 pub(crate) fn give_back() {
     #[cfg(target_os = "linux")]

@@ -60,6 +60,7 @@ impl Guard {
             exhausted: exhausted.clone(),
             ended,
             warned: false,
+            trimmed: clock::monotonic(),
         };
         std::thread::Builder::new()
             .name("kybern-memory".into())
@@ -76,6 +77,9 @@ impl Guard {
     }
 }
 
+/// Between two looks at what the allocator keeps for nobody.
+const TRIM: Duration = Duration::from_secs(5);
+
 /// Whether the guard is still wanted.
 #[derive(PartialEq, Eq)]
 enum Wanted {
@@ -89,6 +93,8 @@ struct Watch {
     exhausted: CancellationToken,
     ended: mpsc::Receiver<()>,
     warned: bool,
+    /// When the allocator was last asked to give back, on the monotonic clock.
+    trimmed: Duration,
 }
 
 impl Watch {
@@ -97,6 +103,11 @@ impl Watch {
             let reading = self.look();
             if let Some(full) = reading.filter(|r| Level::of(*r) == Level::Full) {
                 return self.end(full);
+            }
+            let now = clock::monotonic();
+            if now.saturating_sub(self.trimmed) >= TRIM {
+                self.trimmed = now;
+                allocator::trim();
             }
             let pause = reading.map_or(level::LONGEST, level::pause);
             if self.wait(pause) == Wanted::No {

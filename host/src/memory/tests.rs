@@ -248,6 +248,16 @@ fn the_allocator_gives_back_what_was_freed() {
     assert!(after.resident + 60 * MIB <= full.resident, "{after:?}");
 }
 
+#[test]
+fn the_allocator_does_not_keep_what_nobody_wants() {
+    let blocks: Vec<Vec<u8>> = (0..192).map(|_| vec![1_u8; 1 << 20]).collect();
+    let full = allocator::held().unwrap();
+    drop(blocks);
+    allocator::trim();
+    let after = allocator::held().unwrap();
+    assert!(after.resident + 120 * MIB <= full.resident, "{after:?}");
+}
+
 /// A guard over a made-up container.
 fn guard(root: &Root, log: &Path) -> Guard {
     let (_, reader) = kybern_table::store(StoreConfig::default());
