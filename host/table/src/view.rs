@@ -106,6 +106,15 @@ impl TableView {
         })
     }
 
+    /// The highest resourceVersion of a row; 0 without rows.
+    pub fn newest(&self) -> Result<u64, SnapshotTooOld> {
+        self.root.read(self.at, |version| {
+            let rows = version.slots.iter().flat_map(|slot| slot.rows());
+            let versions = rows.map(|(_, row)| row.resource_version());
+            versions.max().unwrap_or_default()
+        })
+    }
+
     /// How many rows there are.
     pub fn count(&self) -> usize {
         self.facts.rows

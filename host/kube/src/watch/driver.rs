@@ -125,6 +125,7 @@ impl Driver {
             page: self.config.page,
             patience: self.config.patience.clone(),
             readable: self.target.readable,
+            highest: self.target.highest,
         });
         self.pending
             .batch

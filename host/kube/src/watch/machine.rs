@@ -67,6 +67,8 @@ pub(crate) struct Start {
     pub(crate) patience: Patience,
     /// Whether the table holds a complete list of an earlier watch.
     pub(crate) readable: bool,
+    /// The highest resourceVersion that the table knows of.
+    pub(crate) highest: u64,
 }
 
 impl Machine {
@@ -79,7 +81,7 @@ impl Machine {
             refusals: 0,
             silent: 0,
             expired_tokens: 0,
-            highest: 0,
+            highest: start.highest,
             older_lists: 0,
             failed: None,
         };

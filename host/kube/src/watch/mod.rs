@@ -68,6 +68,9 @@ pub struct WatchTarget {
     /// Whether the table is complete from an earlier watch. Then transient failures leave it as it
     /// is, old but readable; otherwise it fails with their reason after a [`Patience`].
     pub readable: bool,
+    /// The highest resourceVersion that the table knows of, 0 for none. A list below it is of
+    /// another etcd, also when no watch was there to see it change.
+    pub highest: u64,
 }
 
 impl WatchTarget {
@@ -78,6 +81,7 @@ impl WatchTarget {
             def,
             scope: Scope::default(),
             readable: false,
+            highest: 0,
         }
     }
 }

@@ -62,6 +62,7 @@ impl Replay {
             page: config.page,
             patience: config.patience.clone(),
             readable: false,
+            highest: 0,
         });
         Replay {
             resource,

@@ -43,6 +43,8 @@ pub(crate) struct WatchHealth {
     /// When the API server last said something that left the table up to date: an event, a
     /// bookmark, the end of a list. None before its first list.
     pub(crate) confirmed: Option<Timestamp>,
+    /// The resourceVersion up to which the API server vouched for the table.
+    pub(crate) vouched: u64,
 }
 
 impl Default for WatchHealth {
@@ -59,6 +61,7 @@ impl Default for WatchHealth {
             reason: String::new(),
             last: crate::clock::monotonic(),
             confirmed: None,
+            vouched: 0,
         }
     }
 }
@@ -85,10 +88,14 @@ impl WatchHealth {
             Observation::Listed { resource_version } => {
                 self.readable = true;
                 self.listed = Some(resource_version);
+                self.vouched = resource_version;
                 self.lists += 1;
                 self.confirmed = Some(crate::clock::wall());
             }
-            Observation::Bookmark { .. } => self.confirmed = Some(crate::clock::wall()),
+            Observation::Bookmark { resource_version } => {
+                self.vouched = self.vouched.max(resource_version);
+                self.confirmed = Some(crate::clock::wall());
+            }
             Observation::Batch { changes, bytes } => {
                 let largest = &mut self.largest_batch;
                 largest.changes = largest.changes.max(changes);
@@ -106,6 +113,7 @@ impl WatchHealth {
             Observation::NewEpoch => {
                 self.readable = false;
                 self.epochs += 1;
+                self.vouched = 0;
                 tracing::warn!(table = %kind, "resourceVersions went backwards: the cluster's store was restored; the table is read anew");
             }
         }

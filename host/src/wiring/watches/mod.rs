@@ -151,8 +151,8 @@ impl Watches {
         }
     }
 
-    /// Ends the watches, and drops the tables, that nobody has needed for this time.
-    pub(crate) async fn end_unwanted(&self, grace: Duration) {
+    /// Ends the watches, and drops the tables, that nobody has needed for this time; how many.
+    pub(crate) async fn end_unwanted(&self, grace: Duration) -> usize {
         let now = crate::clock::monotonic();
         let over = |run: &Running| {
             run.unwanted
@@ -170,9 +170,11 @@ impl Watches {
                 .collect()
         };
         let dropped: Vec<Change> = ended.into_iter().map(Change::Drop).collect();
-        if !dropped.is_empty() {
+        let count = dropped.len();
+        if count > 0 {
             self.shared.ingest.commit(dropped).await;
         }
+        count
     }
 
     /// Lists every kind again from the API server and returns when the table holds those lists:
@@ -277,11 +279,19 @@ impl Watches {
     /// Starts the watch of one kind, of which the table may be complete already.
     fn start(&self, def: TableDef, readable: bool, fill: Fill) -> Running {
         let shared = &self.shared;
-        {
+        let vouched = {
             let mut all = shared.board.health.lock();
             let before = all.remove(&def.key).unwrap_or_default();
+            let vouched = before.vouched;
             all.insert(def.key.clone(), before.restarted(readable));
-        }
+            vouched
+        };
+        // Rows may be newer than the last bookmark.
+        let reader = &shared.budget.sources().reader;
+        let newest = reader.read(|snapshot| match snapshot.table(&def.key) {
+            Some(view) => view.newest(),
+            None => Ok(0),
+        });
         let stop = shared.shutdown.child_token();
         let scope = Scope {
             namespace: shared.namespace.clone().filter(|_| def.namespaced),
@@ -291,6 +301,7 @@ impl Watches {
             def: def.clone(),
             scope,
             readable,
+            highest: vouched.max(newest),
         };
         let board: Arc<dyn WatchObserver> = Arc::<Board>::clone(&shared.board);
         let task = shared.tasks.spawn(kybern_kube::watch(

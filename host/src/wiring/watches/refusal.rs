@@ -11,6 +11,7 @@ use super::{Fill, Running, Watches};
 use crate::budget::bytes;
 use crate::kinds::{crd_table, plugin_table};
 use kybern_budget::{Reached, Reading};
+use kybern_kube::Phase;
 use kybern_table::{Batch, Change, KindKey, Stats, TableDef, TableStats};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -144,6 +145,14 @@ impl Watches {
         }
     }
 
+    /// Whether no first list is under way. One that is refused takes nothing.
+    fn nobody_fills(&self, running: &BTreeMap<KindKey, Running>) -> bool {
+        let health = self.shared.board.health.lock();
+        let failed = |key| health.get(key).is_some_and(|h| h.phase == Phase::Failed);
+        let mut all = running.iter();
+        all.all(|(key, run)| run.fill == Fill::Done || failed(key))
+    }
+
     /// The first lists that are under way.
     pub(crate) fn filling(&self, stats: &Stats) -> Filling {
         let mut running = self.shared.running.lock();
@@ -171,7 +180,16 @@ impl Watches {
         let Ok(turn) = Arc::clone(&refusals.turns).try_lock_owned() else {
             return;
         };
-        let Some(run) = self.shared.running.lock().remove(&table.table) else {
+        let run = {
+            let mut running = self.shared.running.lock();
+            // It may have ended since the look.
+            self.settle(&mut running);
+            let filling = running
+                .get(&table.table)
+                .is_some_and(|run| run.fill == Fill::First);
+            filling.then(|| running.remove(&table.table)).flatten()
+        };
+        let Some(run) = run else {
             return;
         };
         run.stop.cancel();
@@ -210,12 +228,12 @@ impl Watches {
         let admitted: Vec<TableDef> = {
             let mut running = self.shared.running.lock();
             self.settle(&mut running);
-            let mut alone = running.values().all(|run| run.fill == Fill::Done);
+            let mut alone = self.nobody_fills(&running);
             let mut kinds = refusals.kinds.lock();
             let fits = |refused: &Refused, alone: &mut bool| match refused.need {
                 0 => reading.admits(0),
                 // Nobody knows how much the other first lists will take.
-                need => std::mem::take(alone) && reading.admits(need),
+                need => reading.admits(need) && std::mem::take(alone),
             };
             let keys: Vec<KindKey> = kinds
                 .iter()

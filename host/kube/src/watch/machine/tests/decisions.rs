@@ -201,6 +201,19 @@ fn two_lists_in_a_row_that_are_older_than_the_table_are_a_new_epoch() {
 }
 
 #[test]
+fn a_new_watch_knows_another_etcd_by_what_the_table_holds() {
+    let first = [present("a", 2), bookmark(5, true)];
+    let (machine, _) = start_above(9, true, 500, false);
+    let (machine, output) = feed(machine, first);
+    assert!(names(&output).is_empty(), "once may be a stale replica");
+    let (_, output) = feed(machine, [Input::Resumed, bookmark(5, true)]);
+    assert_eq!(names(&output), ["begin", "epoch"]);
+    let (machine, _) = start_above(5, true, 500, false);
+    let (_, output) = feed(machine, [bookmark(5, true)]);
+    assert_eq!(names(&output), ["begin", "end"]);
+}
+
+#[test]
 fn a_bookmark_that_goes_backwards_leads_to_a_list() {
     let (_, output) = watching().step(bookmark(9, false));
     assert_eq!(output.action, Action::StreamList);

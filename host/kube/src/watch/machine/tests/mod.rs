@@ -30,6 +30,11 @@ fn machine(streaming: bool, page: u32) -> (Machine, Action) {
 }
 
 fn start(streaming: bool, page: u32, readable: bool) -> (Machine, Action) {
+    start_above(0, streaming, page, readable)
+}
+
+/// A machine whose table knows of this resourceVersion.
+fn start_above(highest: u64, streaming: bool, page: u32, readable: bool) -> (Machine, Action) {
     Machine::new(Start {
         key: key(),
         what: "configmaps in namespace a".to_owned(),
@@ -40,6 +45,7 @@ fn start(streaming: bool, page: u32, readable: bool) -> (Machine, Action) {
             time: Duration::from_secs(20),
         },
         readable,
+        highest,
     })
 }
 
