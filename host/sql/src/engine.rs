@@ -161,8 +161,8 @@ impl Engine {
 
     /// Ends the statement that holds most with [`SqlError::Cancelled`]; `why` makes the message
     /// from its bytes. They are free once it has ended, soon. Its bytes; none if nothing runs.
-    pub fn cancel_largest(&self, why: impl FnOnce(usize) -> String) -> Option<usize> {
-        self.inner.running.cancel_largest(why)
+    pub fn cancel_largest(&self, least: usize, why: impl FnOnce(usize) -> String) -> Option<usize> {
+        self.inner.running.cancel_largest(least, why)
     }
 
     /// How many statements were ended by a limit.

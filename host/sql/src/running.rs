@@ -123,9 +123,13 @@ impl Running {
         held
     }
 
-    /// Cancels the statement that holds most, of those that were not; of equal ones the newest.
+    /// Cancels the statement that holds most, and at least `least` bytes, of those that were not; of equal ones the newest.
     /// Its bytes; none if nothing runs.
-    pub(crate) fn cancel_largest(&self, why: impl FnOnce(usize) -> String) -> Option<usize> {
+    pub(crate) fn cancel_largest(
+        &self,
+        least: usize,
+        why: impl FnOnce(usize) -> String,
+    ) -> Option<usize> {
         let statements = self.statements.lock();
         let largest = statements
             .1
@@ -133,6 +137,9 @@ impl Running {
             .filter(|statement| statement.cancelled.get().is_none())
             .max_by_key(|statement| statement.bytes())?;
         let bytes = largest.bytes();
+        if bytes < least {
+            return None;
+        }
         // Nobody else sets it: the list is locked.
         let _ = largest.cancelled.set(why(bytes));
         largest.news.notify_one();

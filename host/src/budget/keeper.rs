@@ -68,7 +68,10 @@ impl Keeper {
         }
         if measures.tables == NewTables::Refuse {
             // What nobody needs is kept for those who come back; not while it is in the way.
-            self.watches.end_unwanted(Duration::ZERO).await;
+            if self.watches.end_unwanted(Duration::ZERO).await > 0 {
+                // What that gave back is to be seen first.
+                return reading;
+            }
         }
         if measures.evict > 0 {
             self.budget.evict(measures.evict);
@@ -86,7 +89,8 @@ impl Keeper {
 
     fn cancel(&self, reading: &Reading) {
         let why = |held| kybern_budget::cancelled(bytes(held), reading);
-        if let Some(held) = self.budget.sources().sql.cancel_largest(why) {
+        let least = usize::try_from(reading.budget / 64).unwrap_or(usize::MAX);
+        if let Some(held) = self.budget.sources().sql.cancel_largest(least, why) {
             tracing::warn!(
                 held,
                 "the largest statement was cancelled for want of memory"

@@ -180,7 +180,7 @@ async fn the_statement_that_holds_most_is_cancelled_and_the_other_finishes() {
     let cluster = crowd(100);
     let engine = cluster.engine.clone();
     assert_eq!(
-        engine.cancel_largest(|_| String::new()),
+        engine.cancel_largest(0, |_| String::new()),
         None,
         "nothing runs"
     );
@@ -191,7 +191,7 @@ async fn the_statement_that_holds_most_is_cancelled_and_the_other_finishes() {
     let small = run(&engine, &cluster, small);
     let large = run(&engine, &cluster, large);
     until(&engine, |held| held.largest_bytes > 10_000).await;
-    let cancelled = engine.cancel_largest(|bytes| format!("held {bytes}"));
+    let cancelled = engine.cancel_largest(0, |bytes| format!("held {bytes}"));
     let bytes = cancelled.expect("one was cancelled");
     assert!(bytes > 10_000, "{bytes}");
     let error = tokio::time::timeout(FOR_EVER, large)
@@ -215,7 +215,8 @@ async fn what_a_cancelled_statement_holds_is_ending_and_it_is_not_cancelled_twic
     let [first, second] = [running.begin(), running.begin()];
     first.statement.has_answered(30);
     second.statement.has_answered(20);
-    assert_eq!(running.cancel_largest(|_| "a".to_owned()), Some(30));
+    assert_eq!(running.cancel_largest(31, |_| "too small".to_owned()), None);
+    assert_eq!(running.cancel_largest(0, |_| "a".to_owned()), Some(30));
     let held = running.held();
     let wanted = Held {
         statements: 2,
@@ -225,8 +226,8 @@ async fn what_a_cancelled_statement_holds_is_ending_and_it_is_not_cancelled_twic
         ending_bytes: 30,
     };
     assert_eq!(held, wanted);
-    assert_eq!(running.cancel_largest(|_| "b".to_owned()), Some(20));
-    assert_eq!(running.cancel_largest(|_| "c".to_owned()), None);
+    assert_eq!(running.cancel_largest(0, |_| "b".to_owned()), Some(20));
+    assert_eq!(running.cancel_largest(0, |_| "c".to_owned()), None);
     let message = "a".to_owned();
     assert_eq!(
         first.statement.wait().await,
@@ -253,7 +254,7 @@ fn a_cancelled_statement_gets_no_more_memory() {
     let reservation = MemoryConsumer::new("sort").register(&pool);
     reservation.try_grow(60).unwrap();
     assert_eq!(running.held().working_bytes, 60);
-    assert_eq!(running.cancel_largest(|_| "why".to_owned()), Some(60));
+    assert_eq!(running.cancel_largest(0, |_| "why".to_owned()), Some(60));
     let error = reservation.try_grow(1).unwrap_err();
     let error = crate::bind::own(&error, SqlError::execution);
     let message = "why".to_owned();
