@@ -131,6 +131,35 @@ impl Slot {
         }
     }
 
+    /// Rows that the block holds, dead ones that are no holes included.
+    pub(crate) fn contents(&self) -> usize {
+        match &self.block.rows {
+            Rows::Chunk(chunk) => chunk.len - chunk.holes,
+            Rows::Delta(_) => self.len,
+        }
+    }
+
+    /// Bytes of dead rows, about.
+    pub(crate) fn dead_bytes(&self) -> usize {
+        let contents = self.contents();
+        self.bytes / contents.max(1) * contents.saturating_sub(self.live_rows)
+    }
+
+    /// Whether so many rows are dead that it is worth rewriting: more than a third.
+    pub(crate) fn is_sparse(&self) -> bool {
+        let contents = self.contents();
+        (contents - self.live_rows) * 3 > contents
+    }
+
+    /// Bytes that a job would compress or take away, if the block is full.
+    pub(crate) fn waiting_bytes(&self) -> usize {
+        match &self.block.rows {
+            Rows::Delta(_) => self.raw_bytes,
+            Rows::Chunk(_) if self.is_sparse() => self.dead_bytes(),
+            Rows::Chunk(_) => 0,
+        }
+    }
+
     /// Bytes of the bodies in memory.
     pub(crate) fn body_bytes(&self) -> usize {
         match &self.block.rows {

@@ -13,8 +13,8 @@ pub struct StoreConfig {
     /// Bytes of a table's bodies after which it gets a dictionary of its own to
     /// compress them with. Never for Secrets.
     pub dictionary_after: usize,
-    /// Bytes of bodies in full chunks and of dead rows that may wait for somebody
-    /// to do the [`crate::Writer::job`] of sealing and merging them; over it the
+    /// Bytes of bodies in full chunks, and of the dead rows of chunks worth
+    /// rewriting, that may wait for somebody to do the [`crate::Writer::job`] of sealing and merging them; over it the
     /// writer does it. 0: it always does.
     pub waiting_bytes: usize,
     /// Changes that the log keeps.

@@ -79,7 +79,12 @@ struct TopLevel<'a> {
     metadata: Option<Metadata<'a>>,
     /// The key that follows the metadata's in the text.
     next: Option<Cow<'a, str>>,
+    /// There are more fields than are listed.
+    more: bool,
 }
+
+/// Top-level fields that are listed; objects of any sense have a dozen.
+const LISTED: usize = 256;
 
 /// An object key, borrowed where it is written without escapes.
 #[derive(Deserialize)]
@@ -119,8 +124,12 @@ impl<'de> Visitor<'de> for Top<'_> {
             } else {
                 Some(map.next_value()?)
             };
-            top.fields.retain(|(earlier, _)| *earlier != key);
-            top.fields.push((key, value));
+            if top.fields.len() < LISTED {
+                top.fields.retain(|(earlier, _)| *earlier != key);
+                top.fields.push((key, value));
+            } else {
+                top.more = true;
+            }
         }
         Ok(top)
     }
@@ -177,7 +186,7 @@ impl<'a> Object<'a> {
     pub(crate) fn into_record(self) -> Record {
         let cut = self.managed_fields();
         let keep_span = |part: Range<usize>| shift(part, &cut);
-        let mut listed = true;
+        let mut listed = !self.top.more;
         let mut fields = Vec::with_capacity(self.top.fields.len());
         for (key, value) in &self.top.fields {
             let Cow::Borrowed(key) = *key else {

@@ -7,6 +7,8 @@
 //! meanwhile. Until then the rows are read where they lie, and no other job is
 //! made of them: a job that is dropped leaves them there for good.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use crate::merge::{Merged, Merging};
 use crate::seal::{Sealed, Sealing};
 use crate::train::{Trained, Training};
@@ -40,18 +42,23 @@ pub(crate) enum Made {
     Sealed(Sealed),
     Merged(Merged),
     Trained(Trained),
+    /// A fault of the store's.
+    Failed,
 }
 
 impl Job {
     /// Does the work: some milliseconds, for a dictionary some hundred.
     pub fn run(self) -> Done {
+        let task = self.task;
+        // It only reads, so a panic leaves nothing half done.
+        let made = catch_unwind(AssertUnwindSafe(|| match task {
+            Task::Seal(sealing) => Made::Sealed(sealing.run()),
+            Task::Merge(merging) => Made::Merged(merging.run()),
+            Task::Train(training) => Made::Trained(training.run()),
+        }));
         Done {
             table: self.table,
-            made: match self.task {
-                Task::Seal(sealing) => Made::Sealed(sealing.run()),
-                Task::Merge(merging) => Made::Merged(merging.run()),
-                Task::Train(training) => Made::Trained(training.run()),
-            },
+            made: made.unwrap_or(Made::Failed),
         }
     }
 }

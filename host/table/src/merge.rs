@@ -18,7 +18,7 @@ use crate::follow;
 use crate::garbage::Garbage;
 use crate::index::{Entries, Indexes};
 use crate::postings::Position;
-use crate::slots::{Slots, contents};
+use crate::slots::Slots;
 use crate::work::Work;
 
 /// What is to be done with a chunk.
@@ -36,12 +36,10 @@ enum Need {
 }
 
 fn need(slot: &Slot, slots: &Slots, config: &StoreConfig) -> Need {
-    let contents = contents(slot);
     let outdated = |codec| slots.dictionaries.is_outdated(codec);
     if slot.live_rows == 0 {
         Need::Removal
-    } else if (contents - slot.live_rows) * 3 > contents || slot.block.codec().is_some_and(outdated)
-    {
+    } else if slot.is_sparse() || slot.block.codec().is_some_and(outdated) {
         Need::Rewrite
     } else if slot.live_rows * 2 <= config.chunk_rows && live_bytes(slot) * 2 <= config.chunk_bytes
     {
@@ -53,7 +51,7 @@ fn need(slot: &Slot, slots: &Slots, config: &StoreConfig) -> Need {
 
 /// About how many bytes of bodies are live.
 fn live_bytes(slot: &Slot) -> usize {
-    slot.raw_bytes / contents(slot).max(1) * slot.live_rows
+    slot.raw_bytes / slot.contents().max(1) * slot.live_rows
 }
 
 /// Chunks to make one of, as they were when the job was made.

@@ -62,9 +62,13 @@ impl Publisher {
     }
 
     /// Lets the oldest holders go until the pinned bytes are within their bounds.
-    fn expire(&self, alive: &mut Vec<Arc<Root>>, newest: Sequence, work: &Work) {
+    /// What that does not free is held by rows or a read under way: it is not tried for again.
+    fn expire(&self, alive: &mut Vec<Arc<Root>>, newest: Sequence, work: &mut Work) {
         let shared = &self.shared;
-        let pinned = || shared.pinned.load(Ordering::Relaxed);
+        let all = shared.pinned.load(Ordering::Relaxed);
+        work.stuck = work.stuck.min(all);
+        let stuck = work.stuck;
+        let pinned = || shared.pinned.load(Ordering::Relaxed).saturating_sub(stuck);
         while pinned() + shared.log.bytes() > work.config.pinned_bytes {
             let commit = shared.log.oldest();
             match alive.first().map(|root| root.sequence) {
@@ -75,12 +79,16 @@ impl Publisher {
                 _ if commit.is_some() => {
                     shared.log.drop_oldest();
                 }
-                _ => break,
+                _ => {
+                    work.stuck = shared.pinned.load(Ordering::Relaxed);
+                    return;
+                }
             }
         }
         // With no earlier publication held, what is pinned is pinned by the log.
         while alive.is_empty() && pinned() > work.config.log_bytes {
             if !shared.log.drop_oldest() {
+                work.stuck = shared.pinned.load(Ordering::Relaxed);
                 return;
             }
         }

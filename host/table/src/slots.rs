@@ -21,6 +21,13 @@ use crate::version::{Facts, Version};
 use crate::view::TableState;
 use crate::work::Work;
 
+/// Whether a dictionary may be trained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Training {
+    Too,
+    Not,
+}
+
 /// The blocks of one table, as the next publication will show them.
 #[derive(Debug)]
 pub(crate) struct Slots {
@@ -196,9 +203,12 @@ impl Slots {
 
     /// The next job, if any is worth it. Mostly dead blocks need none: their rows
     /// move here and now.
-    pub(crate) fn task(&mut self, work: &mut Work) -> Option<Task> {
+    pub(crate) fn task(&mut self, work: &mut Work, training: Training) -> Option<Task> {
         let bodies = || self.version.slots.iter().map(|slot| slot.raw_bytes).sum();
-        if !is_secret(self.def()) && self.dictionaries.wants_training(&work.config, bodies) {
+        if training == Training::Too
+            && !is_secret(self.def())
+            && self.dictionaries.wants_training(&work.config, bodies)
+        {
             let slots = Arc::clone(&self.version.slots);
             return Some(Task::Train(self.dictionaries.training(slots)));
         }
@@ -230,6 +240,11 @@ impl Slots {
                 }
                 merge::put_in(merged, self, work);
             }
+            Made::Failed => {
+                // Its blocks stay as they are, and busy, so that it is not tried again.
+                tracing::error!(kind = %self.def().key, "a job of the store has failed");
+                self.dictionaries.give_up();
+            }
             Made::Trained(trained) => {
                 self.dictionaries.put_in(trained);
                 // Chunks of the oldest dictionaries are to be rewritten.
@@ -242,19 +257,9 @@ impl Slots {
 
     /// Bytes of bodies that wait for a job: of full blocks, and of dead rows.
     pub(crate) fn waiting_bytes(&self) -> usize {
-        let waiting = self
-            .version
-            .slots
-            .iter()
-            .map(|slot| match &slot.block.rows {
-                Rows::Delta(_) if Some(slot.id) == self.open => 0,
-                Rows::Delta(_) => slot.raw_bytes,
-                Rows::Chunk(_) => {
-                    let contents = contents(slot).max(1);
-                    slot.bytes / contents * contents.saturating_sub(slot.live_rows)
-                }
-            });
-        waiting.sum()
+        let waiting = self.full.iter().chain(&self.busy).chain(&self.sparse);
+        let slots = waiting.filter_map(|id| self.version.slot(*id));
+        slots.map(|slot| slot.waiting_bytes()).sum()
     }
 
     /// Moves the live rows of a mostly dead block to the open one. They are hot:
@@ -269,6 +274,10 @@ impl Slots {
             };
             self.rows -= 1;
             self.put(Arc::clone(record), work);
+            // It was logged before the block that has it now was opened.
+            if let Some(open) = self.open.and_then(|open| self.slot_mut(open)) {
+                open.since = open.since.min(slot.since);
+            }
             work.garbage.add(Garbage {
                 indexes: Arc::clone(&self.version.indexes),
                 entries: self.version.indexes.entries(RowRef::Record(record)),
@@ -279,10 +288,6 @@ impl Slots {
                 born: slot.born,
                 died: work.number,
             });
-        }
-        // The carried rows were logged before the block that has them was opened.
-        if let Some(open) = self.open.and_then(|open| self.slot_mut(open)) {
-            open.since = open.since.min(slot.since);
         }
         self.remove(slot.id, work);
     }
@@ -341,12 +346,4 @@ fn normal(mut def: TableDef) -> TableDef {
 
 fn is_secret(def: &TableDef) -> bool {
     def.key.group.is_empty() && &*def.key.kind == "Secret"
-}
-
-/// Rows of a sealed block that are not holes.
-pub(crate) fn contents(slot: &Slot) -> usize {
-    match &slot.block.rows {
-        Rows::Chunk(chunk) => chunk.len - chunk.holes,
-        Rows::Delta(_) => slot.len,
-    }
 }

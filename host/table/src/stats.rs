@@ -6,7 +6,6 @@ use crate::block::Slot;
 use crate::body::Codec;
 use crate::change::Sequence;
 use crate::key::{Index, KindKey};
-use crate::slots::contents;
 use crate::version::Version;
 
 /// The store's gauges at one moment.
@@ -38,11 +37,9 @@ pub struct Stats {
 }
 
 impl Stats {
-    /// Bytes that wait to be sealed or merged away: see
-    /// [`crate::StoreConfig::waiting_bytes`].
+    /// Bytes that wait to be sealed or merged away.
     pub fn waiting_bytes(&self) -> usize {
-        let tables = self.tables.iter();
-        tables.map(|t| t.unsealed_bytes + t.dead_bytes).sum()
+        self.tables.iter().map(|table| table.waiting_bytes).sum()
     }
 
     /// Bytes of tables, their indexes and dictionaries, the log, and what only
@@ -74,8 +71,9 @@ pub struct TableStats {
     pub indexes: Vec<(Index, usize)>,
     /// Bytes of the dictionaries that bodies are compressed with.
     pub dictionary_bytes: usize,
-    /// Bytes of bodies in full chunks that are not sealed yet.
-    pub unsealed_bytes: usize,
+    /// Bytes that wait to be sealed or merged away: see
+    /// [`crate::StoreConfig::waiting_bytes`].
+    pub waiting_bytes: usize,
     /// Bytes of bodies before compression.
     pub raw_bytes: usize,
     /// Tombstones.
@@ -91,7 +89,10 @@ impl TableStats {
 
     pub(crate) fn of(key: &KindKey, version: &Version) -> TableStats {
         let slots = &version.slots;
-        let dead = |slot: &Slot| contents(slot).saturating_sub(slot.live_rows);
+        let dead = |slot: &Slot| slot.contents().saturating_sub(slot.live_rows);
+        let mut deltas = slots.iter().rev();
+        let open = deltas.find(|slot| slot.block.codec().is_none());
+        let open = open.map(|slot| slot.id);
         let mut codecs: Vec<&Arc<Codec>> =
             slots.iter().filter_map(|slot| slot.block.codec()).collect();
         codecs.sort_by_key(|codec| Arc::as_ptr(codec));
@@ -103,23 +104,18 @@ impl TableStats {
             chunks: slots.len(),
             bytes: slots.iter().map(|slot| slot.bytes).sum(),
             body_bytes: slots.iter().map(|slot| slot.body_bytes()).sum(),
-            dead_bytes: slots
-                .iter()
-                .map(|slot| slot.bytes / contents(slot).max(1) * dead(slot))
-                .sum(),
+            dead_bytes: slots.iter().map(|slot| slot.dead_bytes()).sum(),
             indexes: version
                 .indexes
                 .bytes()
                 .map(|(index, bytes)| (index.clone(), bytes))
                 .collect(),
             dictionary_bytes: codecs.iter().map(|codec| codec.dictionary_bytes()).sum(),
-            unsealed_bytes: slots
+            // The newest block takes rows.
+            waiting_bytes: slots
                 .iter()
-                .rev()
-                .filter(|slot| slot.block.codec().is_none())
-                // The newest takes rows.
-                .skip(1)
-                .map(|slot| slot.raw_bytes)
+                .filter(|slot| Some(slot.id) != open)
+                .map(|slot| slot.waiting_bytes())
                 .sum(),
             raw_bytes: slots.iter().map(|slot| slot.raw_bytes).sum(),
             tombstones: version.facts.tombstones,

@@ -17,6 +17,7 @@ use crate::log::Log;
 use crate::publish::Publisher;
 use crate::root::{Holders, Root, Shared};
 use crate::shred::Budget;
+use crate::slots::Training;
 use crate::snapshot::{Snapshot, SnapshotTooOld};
 use crate::stats::{Stats, TableStats};
 use crate::sync::ArcSwap;
@@ -69,6 +70,7 @@ pub fn store(config: StoreConfig) -> (Writer, Reader) {
             changes: Vec::new(),
             garbage: Collector::default(),
             pinned,
+            stuck: 0,
             retired: Vec::new(),
         },
     };
@@ -232,9 +234,7 @@ impl Writer {
     /// merging, training a dictionary. Any thread may do it; what it made is for
     /// [`Writer::put_in`]. There are as many jobs at a time as are asked for.
     pub fn job(&mut self) -> Option<Job> {
-        let job = self.next_job();
-        self.publish();
-        job
+        self.job_of(Training::Too)
     }
 
     /// Shows what a job made in the place of what it was made of. The rows stay,
@@ -255,13 +255,19 @@ impl Writer {
         self.tables[0].slots()
     }
 
-    fn next_job(&mut self) -> Option<Job> {
+    fn job_of(&mut self, training: Training) -> Option<Job> {
+        let job = self.next_job(training);
+        self.publish();
+        job
+    }
+
+    fn next_job(&mut self, training: Training) -> Option<Job> {
         while let Some(key) = self.due.first().cloned() {
             let at = self.directory.get(&key).copied();
             if let Some(table) = at.and_then(|at| self.tables.get_mut(at)) {
                 let number = table.number;
                 let before = table.slots().changes;
-                let task = table.slots().task(&mut self.work);
+                let task = table.slots().task(&mut self.work, training);
                 // Some blocks need no job, and have gone already.
                 if table.slots().changes != before {
                     self.touched.insert(key.clone());
@@ -281,8 +287,14 @@ impl Writer {
     /// Does itself what has waited for too long.
     fn maintain(&mut self) {
         let most = self.work.config.waiting_bytes;
+        // A dictionary frees nothing now, and takes long.
+        let training = if most == 0 {
+            Training::Too
+        } else {
+            Training::Not
+        };
         while most == 0 || self.waiting_bytes() > most {
-            match self.job() {
+            match self.job_of(training) {
                 Some(job) => self.put_in(job.run()),
                 None => break,
             }

@@ -42,6 +42,8 @@ pub(crate) struct Dictionaries {
     /// Bytes of the table's bodies when a job was last made.
     bodies: usize,
     training: bool,
+    /// Bytes that had been sealed when the dictionary was trained.
+    trained_at: usize,
     /// Bytes before and after compression since the last look.
     window: (usize, usize),
     /// Bytes after compression of 1,024 before, in the dictionary's first window.
@@ -68,6 +70,7 @@ impl Dictionaries {
             next: 1,
             bodies: 0,
             training: false,
+            trained_at: 0,
             window: (0, 0),
             best: None,
         }
@@ -95,7 +98,8 @@ impl Dictionaries {
             let share = self.window.1 * 1024 / self.window.0;
             self.window = (0, 0);
             let best = *self.best.get_or_insert(share);
-            if share * 2 > best * 3 {
+            // Not again and again for a mixture of good and bad.
+            if share * 2 > best * 3 && self.sealed / 2 >= self.trained_at {
                 self.next = self.sealed;
             }
         }
@@ -127,10 +131,18 @@ impl Dictionaries {
 
     pub(crate) fn put_in(&mut self, trained: Trained) {
         self.codec = Arc::new(trained.0);
-        self.training = false;
-        self.next = self.sealed.saturating_mul(GROWTH);
+        self.give_up();
+        self.trained_at = self.sealed;
         self.window = (0, 0);
         self.best = None;
+    }
+}
+
+impl Dictionaries {
+    /// No dictionary is being trained any more; the next is far away.
+    pub(crate) fn give_up(&mut self) {
+        self.training = false;
+        self.next = self.sealed.saturating_mul(GROWTH);
     }
 }
 

@@ -33,6 +33,8 @@ pub(crate) struct Work {
     pub(crate) garbage: Collector,
     /// Bytes of retired blocks that someone holds.
     pub(crate) pinned: Arc<AtomicUsize>,
+    /// Bytes of these that letting everything go did not free.
+    pub(crate) stuck: usize,
     /// Blocks that the publication does not show any more.
     pub(crate) retired: Vec<Arc<Block>>,
 }

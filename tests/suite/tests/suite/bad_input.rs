@@ -80,6 +80,10 @@ fn each_fault_of_a_registration_is_a_condition_that_says_what_to_do() -> Result<
     })?;
     has(&condition, "InvalidLimits", &["spec.limits.memory", "4 Gi"]);
 
+    // A query can be wrong only once the plugin's own kind is served.
+    let served = scene.register(&scene.appservice()?)?;
+    scene.client().delete(&served)?;
+    scene.client().wait_gone(&served, SOON)?;
     let condition = refused(&scene, |r| r["spec"]["grants"]["read"] = json!([]))?;
     has(&condition, "InvalidQuery", &["deployment", "grant"]);
 

@@ -1,5 +1,6 @@
 //! The memory budget: a kind that does not fit is refused by name, everybody else goes on.
 
+use crate::lifecycle::own_plane;
 use crate::scene::{SOON, Scene};
 use anyhow::{Context, Result};
 use kybern_testcluster::{Object, Progress, until};
@@ -49,7 +50,8 @@ fn held(scene: &Scene) -> Result<f64> {
 
 #[test]
 fn a_kind_that_does_not_fit_is_refused_by_name_and_everybody_else_goes_on() -> Result<()> {
-    let mut scene = Scene::new("budget")?;
+    // Bytes are counted, so nobody else may add any.
+    let mut scene = Scene::on(own_plane()?, "budget")?;
     let (app, evil) = (scene.appservice()?, scene.evil()?);
     scene.grant(&[app.clone(), evil.clone()])?;
     for number in 0..MAPS {
