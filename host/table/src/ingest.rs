@@ -452,6 +452,17 @@ mod tests {
     }
 
     #[test]
+    fn an_object_with_thousands_of_fields_is_kept_whole_and_not_listed() {
+        let fields: Vec<String> = (0..5_000).map(|n| format!("\"f{n}\":{n}")).collect();
+        let raw = format!("{{{},\"metadata\":{{\"name\":\"a\"}}}}", fields.join(","));
+        let record = record(&raw);
+        assert_eq!(&*record.body, raw);
+        assert!(!record.listed && record.fields.len() <= LISTED);
+        let row = crate::refer::RowRef::Record(&record);
+        assert_eq!(row.field(&raw, "f4999"), Some("4999"));
+    }
+
+    #[test]
     fn managed_fields_are_cut_wherever_they_stand() {
         let managed = r#""managedFields":[{"manager":"kubectl","fieldsV1":{"f:a":{}}}]"#;
         for metadata in [

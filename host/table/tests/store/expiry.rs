@@ -159,6 +159,33 @@ fn the_newest_commit_can_be_read_however_tight_the_bound_is() {
     assert_eq!((stats.log_entries, stats.pinned_bytes), (0, 0));
 }
 
+/// Rows that somebody holds stay readable; snapshots and the log do not pay for
+/// what letting them go would not free.
+#[test]
+fn rows_that_are_held_do_not_expire_everybody_else() {
+    let (mut writer, reader) = filled(tight(), 200);
+    let rows = {
+        let view = reader.snapshot().table(&key()).unwrap();
+        view.lookup(&Index::Namespace, "shop").unwrap()
+    };
+    update_all(&mut writer, 200, 2);
+    assert!(reader.stats().pinned_bytes > 60_000);
+    let held = reader.snapshot();
+    update_all(&mut writer, 5, 3);
+    let stats = reader.stats();
+    assert!(stats.log_entries >= 5, "{stats:?}");
+    assert_eq!(versions(&held).unwrap(), vec![2; 200]);
+    assert_eq!(Object::of(&rows[0]).resource_version, 1);
+    // Once they are let go, the bound holds as before.
+    drop((rows, held));
+    let held = reader.snapshot();
+    for version in 4..12 {
+        update_all(&mut writer, 200, version);
+        assert!(reader.stats().pinned_bytes <= 60_000);
+    }
+    assert!(versions(&held).is_err());
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
 
