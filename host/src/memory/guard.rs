@@ -1,9 +1,9 @@
 //! The thread that looks, and what it does when memory is full.
 
+use super::EXHAUSTED;
 use super::level::{self, Level};
 use super::message;
 use super::meter::{Meter, Reading};
-use super::{EXHAUSTED, allocator};
 use crate::clock;
 use kybern_budget::mebibytes;
 use kybern_table::Reader;
@@ -77,9 +77,6 @@ impl Guard {
     }
 }
 
-/// Between two looks at what the allocator keeps for nobody.
-const TRIM: Duration = Duration::from_secs(5);
-
 /// Whether the guard is still wanted.
 #[derive(PartialEq, Eq)]
 enum Wanted {
@@ -105,9 +102,9 @@ impl Watch {
                 return self.end(full);
             }
             let now = clock::monotonic();
-            if now.saturating_sub(self.trimmed) >= TRIM {
+            if now.saturating_sub(self.trimmed) >= kybern_allocator::TRIM {
                 self.trimmed = now;
-                allocator::trim();
+                kybern_allocator::trim();
             }
             let pause = reading.map_or(level::LONGEST, level::pause);
             if self.wait(pause) == Wanted::No {
@@ -126,7 +123,7 @@ impl Watch {
         let mut reading = self.config.meter.read()?;
         self.warned &= !level::relaxed(reading);
         if Level::of(reading) == Level::Full {
-            allocator::give_back();
+            kybern_allocator::give_back();
             reading = self.config.meter.read()?;
         }
         if Level::of(reading) == Level::Tight && !self.warned {
@@ -162,7 +159,7 @@ impl Watch {
             if self.wait(Duration::from_millis(5)) == Wanted::No {
                 return;
             }
-            allocator::give_back();
+            kybern_allocator::give_back();
             // Only the kernel enforces; a limit that the user gave can be passed without harm.
             if self
                 .config

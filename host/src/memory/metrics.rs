@@ -1,6 +1,5 @@
 //! Memory on /metrics.
 
-use super::allocator;
 use super::meter::Meter;
 use crate::metrics::put_gauge;
 use prometheus_client::collector::Collector;
@@ -21,7 +20,7 @@ struct Figures {
 impl Collector for Figures {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let reading = self.meter.read();
-        let held = allocator::held();
+        let held = kybern_allocator::held();
         let figures = [
             (
                 "kybern_memory_limit_bytes",

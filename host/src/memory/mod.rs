@@ -14,7 +14,6 @@
 //!
 //! *Limits.* One allocation that is larger than the reserve still meets the kernel.
 
-mod allocator;
 mod cgroup;
 mod guard;
 mod level;

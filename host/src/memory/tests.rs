@@ -2,7 +2,7 @@
 
 use super::level::{Level, at_the_edge, pause, relaxed};
 use super::meter::{Meter, Reading};
-use super::{Guard, GuardConfig, allocator, message, reserve};
+use super::{Guard, GuardConfig, message, reserve};
 use kybern_table::{KindKey, Stats, StoreConfig, TableStats};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -237,24 +237,24 @@ fn the_termination_log_is_written_but_never_made_and_never_too_long() {
 
 #[test]
 fn the_allocator_gives_back_what_was_freed() {
-    let before = allocator::held().unwrap();
+    let before = kybern_allocator::held().unwrap();
     let block = vec![1_u8; 64 << 20];
-    let full = allocator::held().unwrap();
+    let full = kybern_allocator::held().unwrap();
     assert!(full.allocated >= before.allocated + 60 * MIB, "{full:?}");
     assert!(full.resident >= before.resident + 60 * MIB, "{full:?}");
     drop(block);
-    allocator::give_back();
-    let after = allocator::held().unwrap();
+    kybern_allocator::give_back();
+    let after = kybern_allocator::held().unwrap();
     assert!(after.resident + 60 * MIB <= full.resident, "{after:?}");
 }
 
 #[test]
 fn the_allocator_does_not_keep_what_nobody_wants() {
     let blocks: Vec<Vec<u8>> = (0..192).map(|_| vec![1_u8; 1 << 20]).collect();
-    let full = allocator::held().unwrap();
+    let full = kybern_allocator::held().unwrap();
     drop(blocks);
-    allocator::trim();
-    let after = allocator::held().unwrap();
+    kybern_allocator::trim();
+    let after = kybern_allocator::held().unwrap();
     assert!(after.resident + 120 * MIB <= full.resident, "{after:?}");
 }
 

@@ -6,7 +6,8 @@
 //! no pods are divided by the pods. Then every pod is updated three times through the watch, and
 //! the same is read again. Then the watch is told twice that it is too old, after 1 % and after all
 //! of the pods have changed, and has to list: the peak over what was held before, both without the
-//! bytes of the empty program. Nobody purges anything.
+//! bytes of the empty program. Nobody purges anything for the reading: Kybern's allocator is trimmed
+//! every 5 s as it is in the host, the peers' collectors run as they will.
 //!
 //! *Figures.* Kybern has the paths that the queries of `sql` read shredded at each reading.
 //!

@@ -174,12 +174,23 @@ fn cache(server: &str) -> Result<()> {
         Arc::new(kybern_kube::watch::NoObserver),
         cancel.clone(),
     ));
+    // As the host's memory guard does.
+    let trim = std::thread::spawn({
+        let cancel = cancel.clone();
+        move || {
+            while !cancel.is_cancelled() {
+                std::thread::park_timeout(kybern_allocator::TRIM);
+                kybern_allocator::trim();
+            }
+        }
+    });
     for line in std::io::stdin().lock().lines() {
         let answer = answer(&line?, &reader).unwrap_or_else(|error| format!("error: {error:#}"));
         println!("{answer}");
         std::io::stdout().flush()?;
     }
     cancel.cancel();
+    trim.thread().unpark();
     runtime.block_on(watch)?;
     match ingest.join() {
         Ok(result) => result,
@@ -261,7 +272,11 @@ fn budget(reader: &Reader) -> String {
     parts.push(("shredded".to_owned(), stats.cache_bytes));
     parts.push(("log".to_owned(), stats.log_bytes));
     parts.push(("pinned".to_owned(), stats.pinned_bytes));
-    let [allocated, resident] = allocator();
+    let held = kybern_allocator::held();
+    let held = held.map(|held| [held.allocated, held.resident].map(usize::try_from));
+    let [Ok(allocated), Ok(resident)] = held.unwrap_or([Ok(0), Ok(0)]) else {
+        return "the allocator holds more than there are addresses".to_owned();
+    };
     let known: usize = parts.iter().map(|(_, bytes)| bytes).sum();
     parts.push(("other".to_owned(), allocated.saturating_sub(known)));
     parts.push((
@@ -272,14 +287,4 @@ fn budget(reader: &Reader) -> String {
     let each = |(name, bytes): &(String, usize)| format!("{name} {}", bytes / rows.max(1));
     let parts: Vec<String> = parts.iter().map(each).collect();
     format!("{rows} rows, bytes each: {}", parts.join(", "))
-}
-
-/// Bytes that the program asked for, and that the allocator holds for it.
-fn allocator() -> [usize; 2] {
-    // The figures are those of the last epoch.
-    let _ = tikv_jemalloc_ctl::epoch::advance();
-    [
-        tikv_jemalloc_ctl::stats::allocated::read().unwrap_or(0),
-        tikv_jemalloc_ctl::stats::resident::read().unwrap_or(0),
-    ]
 }

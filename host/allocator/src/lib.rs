@@ -1,12 +1,18 @@
 //! What the allocator holds, and how it is made to give back.
+//!
+//! # Contract
+//! The program has jemalloc as its global allocator; elsewhere nothing is known and nothing done.
+//! Somebody calls [`trim`] every [`TRIM`].
+
+use std::time::Duration;
 
 /// The allocator's figures, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Held {
+pub struct Held {
     /// What the program asked for and has not freed.
-    pub(crate) allocated: u64,
+    pub allocated: u64,
     /// What the allocator keeps in memory for it.
-    pub(crate) resident: u64,
+    pub resident: u64,
 }
 
 #[cfg(target_os = "linux")]
@@ -38,32 +44,36 @@ mod jemalloc {
 }
 
 /// The figures; `None` where the allocator does not tell.
-pub(crate) fn held() -> Option<Held> {
+pub fn held() -> Option<Held> {
     #[cfg(target_os = "linux")]
     return jemalloc::held();
     #[cfg(not(target_os = "linux"))]
     return None;
 }
 
-/// Free memory up to here is worth keeping, whatever is used.
-const KEPT: u64 = 32 << 20;
+/// Between two looks at what the allocator keeps for nobody.
+pub const TRIM: Duration = Duration::from_secs(5);
 
-/// Gives freed pages back if they are more than a quarter of what is used. Pages that nobody frees
+/// Free memory up to here is worth keeping, whatever is used.
+const KEPT: u64 = 8 << 20;
+
+/// Gives freed pages back if they are more than a sixteenth of what is used. Pages that nobody frees
 /// or asks for any more stay with the allocator otherwise: it looks at them only in passing, and
-/// has no thread of its own in a static program.
-pub(crate) fn trim() {
+/// has no thread of its own in a static program. Asked for again, a page costs a fault: some
+/// milliseconds for all that is kept.
+pub fn trim() {
     if let Some(Held {
         allocated,
         resident,
     }) = held()
-        && resident.saturating_sub(allocated) > KEPT.max(allocated / 4)
+        && resident.saturating_sub(allocated) > KEPT.max(allocated / 16)
     {
         give_back();
     }
 }
 
 /// Gives freed pages back to the system at once.
-pub(crate) fn give_back() {
+pub fn give_back() {
     #[cfg(target_os = "linux")]
     jemalloc::give_back();
 }
