@@ -158,6 +158,13 @@ impl Sources {
         put(
             encoder,
             gauge,
+            "kybern_store_open_bytes",
+            "Bytes of bodies in the chunks that take new rows",
+            one(size(stats.open_bytes())),
+        )?;
+        put(
+            encoder,
+            gauge,
             "kybern_store_waiting_bytes",
             "Bytes that wait to be sealed or merged away",
             one(size(stats.waiting_bytes())),

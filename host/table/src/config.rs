@@ -13,6 +13,9 @@ pub struct StoreConfig {
     /// Bytes of a table's bodies after which it gets a dictionary of its own to
     /// compress them with. Never for Secrets.
     pub dictionary_after: usize,
+    /// Bytes of bodies that the open chunks of all tables may hold uncompressed. Over it the largest
+    /// is sealed before it is full.
+    pub open_bytes: usize,
     /// Bytes of bodies in full chunks, and of the dead rows of chunks worth
     /// rewriting, that may wait for somebody to do the [`crate::Writer::job`] of sealing and merging them; over it the
     /// writer does it. 0: it always does.
@@ -37,6 +40,7 @@ impl Default for StoreConfig {
             chunk_bytes: 8 << 20,
             compression_level: 3,
             dictionary_after: 4 << 20,
+            open_bytes: 32 << 20,
             waiting_bytes: 0,
             log_entries: 65_536,
             log_bytes: 16 << 20,

@@ -35,6 +35,8 @@ pub(crate) struct Slots {
     pub(crate) rows: usize,
     /// The block that takes new rows.
     open: Option<u32>,
+    /// Bytes of its bodies.
+    pub(crate) open_bytes: usize,
     next: u32,
     /// Full blocks that are not sealed yet.
     full: VecDeque<u32>,
@@ -58,12 +60,14 @@ impl Slots {
                     state: TableState::Loading,
                     rows: 0,
                     tombstones: 0,
+                    open: None,
                 }),
                 slots: Arc::default(),
                 indexes: Arc::new(indexes),
             },
             rows: 0,
             open: None,
+            open_bytes: 0,
             next: 0,
             full: VecDeque::new(),
             busy: BTreeSet::new(),
@@ -80,6 +84,7 @@ impl Slots {
                 state,
                 rows: self.rows,
                 tombstones,
+                open: self.open,
             }),
             ..self.version.clone()
         }
@@ -162,6 +167,7 @@ impl Slots {
         };
         slot.bytes += record.bytes();
         slot.raw_bytes += record.body.len();
+        let open_bytes = slot.raw_bytes;
         if let Rows::Delta(delta) = &slot.block.rows {
             delta.set(slot.len, record);
         }
@@ -169,6 +175,7 @@ impl Slots {
         slot.live.push(true);
         slot.live_rows += 1;
         self.rows += 1;
+        self.open_bytes = open_bytes;
         self.version
             .indexes
             .insert(&entries, Position { block: id, row });
@@ -322,11 +329,17 @@ impl Slots {
             if room {
                 return id;
             }
-            self.full.push_back(id);
+            self.close();
         }
         let id = self.add(Slot::open(0, work.number, work.sequence, work.shreds()));
         self.open = Some(id);
         id
+    }
+
+    /// The open block takes no more rows, so that it can be sealed.
+    pub(crate) fn close(&mut self) {
+        self.full.extend(self.open.take());
+        self.open_bytes = 0;
     }
 
     pub(crate) fn slot_mut(&mut self, id: u32) -> Option<&mut Slot> {

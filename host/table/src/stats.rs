@@ -42,6 +42,11 @@ impl Stats {
         self.tables.iter().map(|table| table.waiting_bytes).sum()
     }
 
+    /// Bytes of bodies in the chunks that take new rows.
+    pub fn open_bytes(&self) -> usize {
+        self.tables.iter().map(|table| table.open_bytes).sum()
+    }
+
     /// Bytes of tables, their indexes and dictionaries, the log, and what only
     /// older snapshots keep. Kept columns are apart: they can go.
     pub fn total_bytes(&self) -> usize {
@@ -71,6 +76,8 @@ pub struct TableStats {
     pub indexes: Vec<(Index, usize)>,
     /// Bytes of the dictionaries that bodies are compressed with.
     pub dictionary_bytes: usize,
+    /// Bytes of bodies in the open chunk: see [`crate::StoreConfig::open_bytes`].
+    pub open_bytes: usize,
     /// Bytes that wait to be sealed or merged away: see
     /// [`crate::StoreConfig::waiting_bytes`].
     pub waiting_bytes: usize,
@@ -90,9 +97,7 @@ impl TableStats {
     pub(crate) fn of(key: &KindKey, version: &Version) -> TableStats {
         let slots = &version.slots;
         let dead = |slot: &Slot| slot.contents().saturating_sub(slot.live_rows);
-        let mut deltas = slots.iter().rev();
-        let open = deltas.find(|slot| slot.block.codec().is_none());
-        let open = open.map(|slot| slot.id);
+        let open = version.facts.open;
         let mut codecs: Vec<&Arc<Codec>> =
             slots.iter().filter_map(|slot| slot.block.codec()).collect();
         codecs.sort_by_key(|codec| Arc::as_ptr(codec));
@@ -111,7 +116,9 @@ impl TableStats {
                 .map(|(index, bytes)| (index.clone(), bytes))
                 .collect(),
             dictionary_bytes: codecs.iter().map(|codec| codec.dictionary_bytes()).sum(),
-            // The newest block takes rows.
+            open_bytes: open
+                .and_then(|id| version.slot(id))
+                .map_or(0, |slot| slot.raw_bytes),
             waiting_bytes: slots
                 .iter()
                 .filter(|slot| Some(slot.id) != open)

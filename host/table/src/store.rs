@@ -25,6 +25,9 @@ use crate::table::Table;
 use crate::version::Version;
 use crate::work::Work;
 
+/// So many tables may keep a block open whatever the others do.
+const OPEN_TABLES: usize = 512;
+
 /// An empty store.
 pub fn store(config: StoreConfig) -> (Writer, Reader) {
     let config = config.clamped();
@@ -115,6 +118,7 @@ impl Writer {
                 self.publisher.shared.log.push(self.sequence, changes);
             }
             self.due.extend(self.touched.iter().cloned());
+            self.close_open();
             self.publish();
             self.maintain();
         }
@@ -282,6 +286,27 @@ impl Writer {
             self.due.remove(&key);
         }
         None
+    }
+
+    /// Closes the largest open blocks while all tables together hold too much uncompressed.
+    fn close_open(&mut self) {
+        let most = self.work.config.open_bytes;
+        let mut total: usize = self.tables.iter().map(Table::open_bytes).sum();
+        while total > most {
+            let tables = self.tables.iter_mut();
+            let Some(table) = tables.max_by_key(|table| table.open_bytes()) else {
+                return;
+            };
+            let bytes = table.open_bytes();
+            // Blocks that small are not worth a chunk, however many tables there are.
+            if bytes <= most / OPEN_TABLES {
+                return;
+            }
+            total -= bytes;
+            table.slots().close();
+            self.touched.insert(table.key.clone());
+            self.due.insert(table.key.clone());
+        }
     }
 
     /// Does itself what has waited for too long.

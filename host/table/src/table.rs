@@ -84,6 +84,11 @@ impl Table {
         &mut self.slots
     }
 
+    /// Bytes of bodies in the block that takes new rows.
+    pub(crate) fn open_bytes(&self) -> usize {
+        self.slots.open_bytes
+    }
+
     /// Extends the declared indexes and takes the rest of the definition over.
     pub(crate) fn redefine(&mut self, def: TableDef) {
         self.slots.redefine(def);

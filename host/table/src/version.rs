@@ -16,6 +16,8 @@ pub(crate) struct Facts {
     pub(crate) state: TableState,
     pub(crate) rows: usize,
     pub(crate) tombstones: usize,
+    /// The block that takes new rows.
+    pub(crate) open: Option<u32>,
 }
 
 /// Cheap to clone: everything big is shared until it changes.

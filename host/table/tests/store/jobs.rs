@@ -1,6 +1,8 @@
 //! Jobs that take their time: what happens meanwhile is not lost.
 
-use kybern_table::{Change, Index, Job, Origin, Reader, StoreConfig, TableStats, Writer, store};
+use kybern_table::{
+    Change, Index, Job, KindKey, Origin, Reader, StoreConfig, TableDef, TableStats, Writer, store,
+};
 
 use crate::object::{Object, apply, def, key, scan, small};
 
@@ -121,4 +123,39 @@ fn a_job_that_others_wait_for_does_not_stop_the_writer() {
     assert_eq!(scan(&reader.snapshot().table(&key()).unwrap()).len(), 300);
     finish(&mut writer, jobs);
     assert_eq!(scan(&reader.snapshot().table(&key()).unwrap()).len(), 300);
+}
+
+/// Many kinds of a few objects each: each of them alone would stay uncompressed for ever.
+#[test]
+fn what_all_tables_hold_uncompressed_has_a_bound() {
+    let config = StoreConfig {
+        open_bytes: 60_000,
+        ..StoreConfig::default()
+    };
+    let (mut writer, reader) = store(config);
+    let defs: Vec<TableDef> = (0..40)
+        .map(|number| TableDef {
+            key: KindKey::new("shop.example", "v1", format!("Kind{number}")),
+            ..def()
+        })
+        .collect();
+    for def in &defs {
+        let mut changes = vec![Change::Define(def.clone())];
+        changes.extend((0..30).map(|number| Change::Upsert {
+            table: def.key.clone(),
+            raw: object(number, 1).raw(),
+            origin: Origin::Watch,
+        }));
+        apply(&mut writer, changes);
+        let stats = reader.stats();
+        assert!(stats.open_bytes() <= 60_000, "{}", stats.open_bytes());
+    }
+    let stats = reader.stats();
+    let of = |bytes: fn(&TableStats) -> usize| stats.tables.iter().map(bytes).sum::<usize>();
+    let (raw, held) = (of(|table| table.raw_bytes), of(|table| table.body_bytes));
+    assert!(raw > 4 * 60_000, "{raw}");
+    assert!(held < 60_000 + raw / 2, "{held} of {raw}");
+    assert_eq!(of(|table| table.rows), 40 * 30);
+    // The largest go first: a table that has begun just now keeps its rows as they came.
+    assert!(stats.tables.iter().any(|table| table.open_bytes > 0));
 }

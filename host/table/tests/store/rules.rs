@@ -169,9 +169,10 @@ struct Held {
     rows: BTreeMap<String, Object>,
 }
 
-fn setup(waiting_bytes: usize) -> (Writer, Reader) {
+fn setup(waiting_bytes: usize, open_bytes: usize) -> (Writer, Reader) {
     let (mut writer, reader) = store(StoreConfig {
         waiting_bytes,
+        open_bytes,
         ..small()
     });
     apply(&mut writer, vec![Change::Define(def())]);
@@ -188,8 +189,9 @@ proptest! {
         ),
         redefine_at in 0usize..25,
         waiting_bytes in prop_oneof![Just(0), 0usize..4_000, Just(usize::MAX)],
+        open_bytes in prop_oneof![Just(0), 0usize..2_000, Just(usize::MAX)],
     ) {
-        let (mut writer, reader) = setup(waiting_bytes);
+        let (mut writer, reader) = setup(waiting_bytes, open_bytes);
         // Jobs that somebody takes his time for.
         let mut jobs: Vec<Job> = Vec::new();
         let mut model = Model::new();
