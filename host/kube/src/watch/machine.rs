@@ -4,13 +4,13 @@
 //! ```text
 //!            +--------- expired, suspicious ----------+
 //!            v                                        |
-//!   start -> Listing ---- list complete ----------> Watching <-+ ended by the server
-//!            |   ^  \                                |  | ^  |  |
-//!            |   |   +- transient -> Waiting <-------+  | |  +--+
-//!            |   +------------------ | ^ |             idle |
-//!            +- refused, unusable: Fail+ +-> Probing <--+ | |
-//!                                              |  +-------+ |
-//!                                              older: Listing
+//!   start -> Listing ---- list complete ----------> Watching
+//!            |   ^  \                                |  |  ^
+//!            |   |   +- transient -> Waiting <-------+  |  |
+//!            |   +------------------ | ^ |        ended, idle
+//!            +- refused, unusable: Fail+ +-> Probing <--+  |
+//!                                              | |         |
+//!                            Listing: older ---+ +---------+
 //! ```
 //! *Listing* is one streaming list, or pages where the server has no streaming lists. A streaming
 //! list's connection goes on as the watch. *Waiting* knows which state follows.
@@ -79,6 +79,7 @@ impl Machine {
             trouble: Trouble::default(),
             attempts: 0,
             refusals: 0,
+            silent_lists: 0,
             silent: 0,
             expired_tokens: 0,
             highest: start.highest,

@@ -52,8 +52,10 @@ pub(super) struct Memory {
     pub(super) trouble: Trouble,
     /// Failures since a watch last made progress.
     pub(super) attempts: u32,
-    /// Refusals since a list last completed or an event came.
+    /// Refusals since a streaming list last completed or an event came.
     pub(super) refusals: u32,
+    /// Streaming lists in a row that fell silent.
+    pub(super) silent_lists: u32,
     /// Watches in a row that ended without having said anything.
     pub(super) silent: u32,
     /// Continue tokens that expired since a list last completed.

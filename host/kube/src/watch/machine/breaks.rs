@@ -17,10 +17,9 @@ impl Machine {
                 from,
                 progressed: true,
             } => {
-                self.state = State::Watching {
-                    from,
-                    progressed: false,
-                };
+                // Most ends are the server's own time limit. But one that was restarted over another
+                // etcd ends its watches just so.
+                self.state = State::Probing { from };
                 self.action()
             }
             State::Watching { .. }
@@ -61,13 +60,15 @@ impl Machine {
                 self.state = State::Probing { from };
                 self.action()
             }
-            // A server that ignores `sendInitialEvents` never ends the list.
+            // A server that ignores `sendInitialEvents` never ends the list; a broken connection
+            // does not either, but not twice in a row.
             State::Listing {
                 how: How::Streaming,
                 ..
             } => {
-                self.memory.streaming = false;
-                self.list()
+                self.memory.silent_lists = self.memory.silent_lists.saturating_add(1);
+                self.memory.streaming &= self.memory.silent_lists < 2;
+                self.list_in_pages()
             }
             State::Listing { .. } | State::Probing { .. } | State::Waiting { .. } => {
                 self.wait(self.then(), silent, None, out)

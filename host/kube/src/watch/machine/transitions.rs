@@ -40,7 +40,16 @@ impl Machine {
         }
         self.memory.highest = resource_version;
         self.memory.older_lists = 0;
-        self.memory.refusals = 0;
+        if let State::Listing {
+            how: How::Streaming,
+            ..
+        } = self.state
+        {
+            // Pages tell nothing of whether a watch is granted: without that they would be read
+            // again and again.
+            self.memory.refusals = 0;
+            self.memory.silent_lists = 0;
+        }
         self.memory.expired_tokens = 0;
         self.memory.readable = true;
         self.memory.trouble.over(self.now);
@@ -82,14 +91,24 @@ impl Machine {
 
     /// A list from its beginning, at once.
     pub(super) fn list(&mut self) -> Action {
-        let how = if self.memory.streaming {
-            How::Streaming
-        } else {
-            // Where tokens expire faster than pages can be read, only a whole list ends.
-            let limit = (self.memory.expired_tokens < 2).then_some(self.page);
-            How::Paged { token: None, limit }
+        if !self.memory.streaming {
+            return self.list_in_pages();
+        }
+        self.state = State::Listing {
+            how: How::Streaming,
+            begun: false,
         };
-        self.state = State::Listing { how, begun: false };
+        self.action()
+    }
+
+    /// This one list in pages, whatever the server can do.
+    pub(super) fn list_in_pages(&mut self) -> Action {
+        // Where tokens expire faster than pages can be read, only a whole list ends.
+        let limit = (self.memory.expired_tokens < 2).then_some(self.page);
+        self.state = State::Listing {
+            how: How::Paged { token: None, limit },
+            begun: false,
+        };
         self.action()
     }
 

@@ -10,8 +10,7 @@ fn a_streaming_list_becomes_the_watch_on_the_same_connection() {
     assert_eq!(names(&output), ["begin", "upsert"]);
     let (machine, output) = machine.step(bookmark(10, true));
     assert_eq!((names(&output), output.action), (vec!["end"], Action::Read));
-    let (machine, _) = machine.step(present("a", 12));
-    let (_, output) = machine.step(Input::Ended);
+    let (_, output) = feed(machine, [present("a", 12), Input::Ended, probed(12)]);
     assert_eq!(output.action, Action::Watch { from: 12 });
 }
 
@@ -275,6 +274,76 @@ fn a_watch_that_ends_without_a_word_waits_longer_each_time() {
         assert_eq!(output.action, Action::Watch { from: 10 });
         machine = next;
     }
-    let (_, output) = feed(machine, [present("b", 11), Input::Ended]);
+    // One that had something to say goes on at once.
+    let (machine, output) = feed(machine, [present("b", 11), Input::Ended]);
+    assert_eq!(output.action, Action::Probe);
+    let (_, output) = machine.step(probed(11));
     assert_eq!(output.action, Action::Watch { from: 11 });
+}
+
+/// Pages need the permission to list only: they say nothing of the watch.
+#[test]
+fn lists_that_no_watch_may_follow_come_less_and_less_often() {
+    let (mut machine, _) = machine(false, 500);
+    let page = |resource_version| Input::Page {
+        items: Vec::new(),
+        resource_version,
+        token: None,
+    };
+    let mut waits = Vec::new();
+    for version in 10..14 {
+        let (next, output) = machine.step(page(version));
+        assert_eq!(output.action, Action::Watch { from: version });
+        machine = next;
+        // Once or twice until the table fails and is listed again.
+        loop {
+            let (next, output) = machine.step(refused("no watch"));
+            let Action::Wait(wait) = output.action else {
+                panic!("{:?} without a wait", output.action);
+            };
+            waits.push(wait.attempt);
+            let (next, output) = next.step(Input::Resumed);
+            machine = next;
+            if output.action != Action::Probe {
+                break;
+            }
+            machine = machine.step(probed(version)).0;
+        }
+    }
+    let ascending: Vec<u32> = (0..).take(waits.len()).collect();
+    assert_eq!(waits, ascending);
+}
+
+#[test]
+fn one_streaming_list_that_falls_silent_is_an_accident_two_in_a_row_are_the_server() {
+    let is_paged = |action: &Action| matches!(action, Action::ReadPage { .. });
+    let page = |resource_version| Input::Page {
+        items: Vec::new(),
+        resource_version,
+        token: None,
+    };
+    let (silent, _) = machine(true, 500);
+    let (machine, output) = feed(silent, [present("a", 3), Input::Idle]);
+    assert!(is_paged(&output.action));
+    let (machine, output) = feed(machine, [page(10), Input::Failed(Failure::Expired)]);
+    assert_eq!(output.action, Action::StreamList, "another try");
+    let (well, _) = feed(
+        machine.clone(),
+        [bookmark(11, true), Input::Failed(Failure::Expired)],
+    );
+    let (well, output) = well.step(Input::Resumed);
+    assert_eq!(output.action, Action::StreamList);
+    let (well, output) = well.step(Input::Idle);
+    assert!(is_paged(&output.action));
+    let (_, output) = feed(
+        well,
+        [page(12), Input::Failed(Failure::Expired), Input::Resumed],
+    );
+    assert_eq!(output.action, Action::StreamList, "the count begins anew");
+    let (machine, _) = machine.step(Input::Idle);
+    let (_, output) = feed(
+        machine,
+        [page(12), Input::Failed(Failure::Expired), Input::Resumed],
+    );
+    assert!(is_paged(&output.action), "for good");
 }
