@@ -1,5 +1,6 @@
 //! An API server of a test's own: lists as the test says, and watches that say nothing.
 
+use crate::wiring::watches::Wanted;
 use futures::future::BoxFuture;
 use kybern_kube::Cluster;
 use kybern_table::{KindKey, TableDef};
@@ -8,6 +9,11 @@ use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
+
+/// All of these kinds.
+pub(crate) fn all<const N: usize>(defs: [TableDef; N]) -> Vec<Wanted> {
+    defs.into_iter().map(Wanted::all).collect()
+}
 
 /// The body for a request's first line; none = it is never answered.
 type Answer = Arc<dyn Fn(String) -> BoxFuture<'static, Option<String>> + Send + Sync>;

@@ -30,6 +30,6 @@ pub use account::Account;
 pub use budget::{UNLIMITED, budget};
 pub use ledger::{Ledger, Taken};
 pub use measures::{BackFill, Measures, NewTables, Queries, measures};
-pub use message::{Holder, Reached, cancelled, over, refused};
+pub use message::{Cause, Holder, Reached, cancelled, over, refused};
 pub use reading::Reading;
 pub use size::mebibytes;

@@ -19,6 +19,17 @@ pub struct Holder {
     pub bytes: u64,
 }
 
+/// Why a kind is not watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// There was no room when it was asked for.
+    Full,
+    /// Its first list was stopped.
+    Stopped,
+    /// Its first list was stopped when it had come so far: for those who may know.
+    StoppedAt(Reached),
+}
+
 /// How far a first list had come when it was stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reached {
@@ -31,12 +42,14 @@ pub struct Reached {
 const CURE: &str = "Raise --memory-budget (unless told, it is three fifths of resources.limits.memory), or watch less: \
                     one namespace with --namespaces, or fewer kinds in the grants of the registrations.";
 
-/// Why a kind is not watched. `reached` is how far its first list had come. Other tables are not
-/// named: who reads this one may not know of them.
-pub fn refused(table: &str, reached: Option<Reached>, reading: &Reading) -> String {
-    let why = match reached {
-        None => "the memory budget is used up".to_owned(),
-        Some(Reached { rows, bytes }) => format!(
+/// Why a kind is not watched. Other tables are not named: who reads this one may not know of them.
+pub fn refused(table: &str, cause: Cause, reading: &Reading) -> String {
+    let why = match cause {
+        Cause::Full => "the memory budget is used up".to_owned(),
+        Cause::Stopped => {
+            "the memory budget was used up before its first list was complete".to_owned()
+        }
+        Cause::StoppedAt(Reached { rows, bytes }) => format!(
             "its first list had come to {rows} objects in {} when the memory budget was used up",
             mebibytes(bytes)
         ),
@@ -131,18 +144,19 @@ mod tests {
 
     #[test]
     fn the_messages_say_what_how_much_by_whom_and_what_to_do() {
-        let reached = Some(Reached {
+        let reached = Reached {
             rows: 12_000,
             bytes: 9 * MIB,
-        });
+        };
         let none = Reading {
             budget: 64 * MIB,
             store: 65 * MIB,
             ..Reading::default()
         };
         let all = [
-            refused("v1/Pod", None, &reading()),
-            refused("v1/Pod", reached, &reading()),
+            refused("v1/Pod", Cause::Full, &reading()),
+            refused("v1/Pod", Cause::Stopped, &reading()),
+            refused("v1/Pod", Cause::StoppedAt(reached), &reading()),
             cancelled(7 * MIB, &reading()),
             over(&reading(), &holders()),
             over(&none, &[]),

@@ -68,7 +68,7 @@ impl Keeper {
         }
         if measures.tables == NewTables::Refuse {
             // What nobody needs is kept for those who come back; not while it is in the way.
-            if self.watches.end_unwanted(Duration::ZERO).await > 0 {
+            if self.watches.make_room().await > 0 {
                 // What that gave back is to be seen first.
                 return reading;
             }

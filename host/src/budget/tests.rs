@@ -1,7 +1,7 @@
 //! Each stage over a real store, real statements and a made-up API server.
 
 use super::{Budget, Facts, Keeper, Sources};
-use crate::fake_api::{FakeApi, def, page};
+use crate::fake_api::{FakeApi, all, def, page};
 use crate::memory::Meter;
 use crate::wiring::ingest::Ingest;
 use crate::wiring::watches::Watches;
@@ -278,13 +278,13 @@ fn reason(state: Option<TableState>) -> String {
 async fn a_new_kind_is_refused_while_the_budget_is_exceeded_and_admitted_after() {
     let mut scene = Scene::new(1 << 20).await;
     scene.pages.add_permits(PAGES);
-    scene.watches.set(vec![maps()]).await;
+    scene.watches.set(all([maps()])).await;
     scene
         .until("a first list", |scene| scene.is_ready(&maps()))
         .await;
     scene.fill(600).await;
     assert!(scene.look().await.over() > 0);
-    scene.watches.set(vec![maps(), secrets()]).await;
+    scene.watches.set(all([maps(), secrets()])).await;
     // Whoever reads it is told why; the others go on.
     let why = reason(scene.state(&secrets()));
     insta::assert_snapshot!(blurred(&why));
@@ -292,7 +292,7 @@ async fn a_new_kind_is_refused_while_the_budget_is_exceeded_and_admitted_after()
     for _ in 0..3 {
         scene.ingests().await;
         // The same wish again is no new refusal.
-        scene.watches.set(vec![maps(), secrets()]).await;
+        scene.watches.set(all([maps(), secrets()])).await;
     }
     assert!(scene.is_ready(&maps()));
     assert_eq!(scene.taken().refused_tables, 1);
@@ -323,7 +323,7 @@ async fn a_new_kind_is_refused_while_the_budget_is_exceeded_and_admitted_after()
 async fn a_refused_kind_that_nobody_wants_any_more_leaves_nothing() {
     let mut scene = Scene::new(1 << 20).await;
     scene.fill(600).await;
-    scene.watches.set(vec![secrets()]).await;
+    scene.watches.set(all([secrets()])).await;
     assert!(matches!(
         scene.state(&secrets()),
         Some(TableState::Failed(_))
@@ -339,14 +339,14 @@ async fn a_refused_kind_that_nobody_wants_any_more_leaves_nothing() {
 #[tokio::test]
 async fn a_first_list_that_does_not_fit_is_stopped_and_tried_again_when_there_is_more_room() {
     let mut scene = Scene::new(1 << 20).await;
-    scene.watches.set(vec![maps()]).await;
+    scene.watches.set(all([maps()])).await;
     scene
         .until("a first list", |scene| scene.is_ready(&maps()))
         .await;
     scene.fill(400).await;
     let before = scene.look().await;
     assert_eq!(before.over(), 0, "{before:?}");
-    scene.watches.set(vec![maps(), secrets()]).await;
+    scene.watches.set(all([maps(), secrets()])).await;
     let stopped = |scene: &Scene| {
         scene.pages.add_permits(1);
         matches!(scene.state(&secrets()), Some(TableState::Failed(_)))
@@ -380,7 +380,7 @@ async fn a_first_list_that_does_not_fit_is_stopped_and_tried_again_when_there_is
 async fn a_kind_that_was_complete_once_is_never_stopped() {
     let mut scene = Scene::new(1 << 20).await;
     scene.pages.add_permits(PAGES);
-    scene.watches.set(vec![secrets()]).await;
+    scene.watches.set(all([secrets()])).await;
     scene
         .until("a first list", |scene| scene.is_ready(&secrets()))
         .await;
@@ -392,7 +392,7 @@ async fn a_kind_that_was_complete_once_is_never_stopped() {
     scene.watches.refresh(&reader, &stop, moment).await;
     let mut changed = secrets();
     changed.label_keys.push("app".into());
-    scene.watches.set(vec![changed]).await;
+    scene.watches.set(all([changed])).await;
     assert!(scene.look().await.over() > 0);
     scene.pages.add_permits(2 * PAGES);
     scene
@@ -408,7 +408,7 @@ async fn a_kind_that_was_complete_once_is_never_stopped() {
 async fn what_is_kept_for_those_who_come_back_goes_when_it_is_in_the_way() {
     let mut scene = Scene::new(1 << 20).await;
     scene.pages.add_permits(PAGES);
-    scene.watches.set(vec![secrets()]).await;
+    scene.watches.set(all([secrets()])).await;
     scene
         .until("a first list", |scene| scene.is_ready(&secrets()))
         .await;
@@ -477,7 +477,7 @@ async fn caches_are_dropped_before_anything_else() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_largest_statement_is_cancelled_and_the_other_one_and_ingest_go_on() {
     let mut scene = Scene::new(512 << 10).await;
-    scene.watches.set(vec![maps()]).await;
+    scene.watches.set(all([maps()])).await;
     scene
         .until("a first list", |scene| scene.is_ready(&maps()))
         .await;

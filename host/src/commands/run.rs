@@ -13,7 +13,7 @@ use crate::wiring::decide::Guests;
 use crate::wiring::ingest::Ingest;
 use crate::wiring::sense::SqlSense;
 use crate::wiring::time::{Jitter, SystemClock};
-use crate::wiring::watches::Watches;
+use crate::wiring::watches::{Wanted, Watches};
 use anyhow::{Context, bail};
 use kybern_kube::clock::SystemClock as BootClock;
 use kybern_kube::events::{self, RecorderConfig};
@@ -94,7 +94,8 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
         watches: Some(watches.clone()),
     };
     let sense = Arc::new(SqlSense::new(sql.with_host(Arc::new(facts))));
-    watches.set(vec![plugin_table(), crd_table()]).await;
+    let own = [plugin_table(), crd_table()];
+    watches.set(own.map(Wanted::all).into()).await;
 
     let election = Election::start(&args, &cluster, &namespace)?;
     let writes = Writes::new(cluster.clone(), Arc::clone(&election.fence));

@@ -3,6 +3,7 @@
 use super::check::{Use, used_kinds};
 use super::problem::Problem;
 use crate::kinds::Served;
+use crate::wiring::watches::Wanted;
 use kybern_interface::{Gvk, Manifest, Registration};
 use kybern_plugin::{CallLimits, Plugin};
 use kybern_reconcile::{Active, KindFacts, PassLimits, Primary};
@@ -47,22 +48,33 @@ impl Prepared {
         }
     }
 
-    /// Every kind that it reads, writes or is in charge of, with the tables to watch.
+    /// The tables of every kind that it reads, writes or is in charge of.
     pub(crate) fn tables(&self, served: &Served) -> Result<Vec<TableDef>, Problem> {
-        let mut tables = Vec::new();
+        let wanted = self.wanted(served)?;
+        Ok(wanted.into_iter().map(|wanted| wanted.def).collect())
+    }
+
+    /// Those tables, with the part that is to be watched: what is only read, as far as the grant
+    /// reaches.
+    pub(crate) fn wanted(&self, served: &Served) -> Result<Vec<Wanted>, Problem> {
+        let mut wanted = Vec::new();
         for resource in &self.registration.spec.resources {
             let gvk = Gvk::new(&*resource.group, &*resource.version, &*resource.kind);
-            tables.push(crate::kinds::table(served_kind(served, &gvk)?));
+            wanted.push(Wanted::all(crate::kinds::table(served_kind(served, &gvk)?)));
         }
         for (gvk, used) in used_kinds(&self.registration.spec, &self.manifest) {
             let optional = matches!(used, Use::Read { optional: true, .. });
-            match served_kind(served, &gvk) {
-                Ok(resource) => tables.push(crate::kinds::table(resource)),
-                Err(_) if optional => {}
+            let def = match served_kind(served, &gvk) {
+                Ok(resource) => crate::kinds::table(resource),
+                Err(_) if optional => continue,
                 Err(problem) => return Err(problem),
-            }
+            };
+            wanted.push(match used {
+                Use::Read { scope, .. } => Wanted::granted(def, &scope),
+                Use::Write => Wanted::all(def),
+            });
         }
-        Ok(tables)
+        Ok(wanted)
     }
 
     /// What the engine runs; only with kinds that are served.

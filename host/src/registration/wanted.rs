@@ -4,9 +4,9 @@ use super::controller::Controller;
 use super::known::Known;
 use super::next::Schemas;
 use crate::kinds::{crd_table, plugin_table};
+use crate::wiring::watches::{Part, Wanted};
 use kybern_interface::{Gvk, Registration};
-use kybern_table::{KindKey, TableDef};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 impl Controller {
@@ -17,41 +17,40 @@ impl Controller {
         known: &BTreeMap<String, Known>,
     ) -> Schemas {
         let served = self.kinds.served();
-        let mut wanted: BTreeMap<KindKey, TableDef> = BTreeMap::new();
-        let mut want = |def: TableDef| {
-            wanted.entry(def.key.clone()).or_insert(def);
-        };
-        want(plugin_table());
-        want(crd_table());
+        let mut wanted = vec![Wanted::all(plugin_table()), Wanted::all(crd_table())];
         for registration in registrations {
-            if registration.spec.source.config_map.is_some()
+            if let Some(source) = &registration.spec.source.config_map
                 && let Some(found) = served.get(&Gvk::new("", "v1", "ConfigMap"))
             {
-                want(crate::kinds::table(found));
+                wanted.push(Wanted {
+                    def: crate::kinds::table(found),
+                    part: Part::namespace(&source.namespace),
+                });
             }
             if let Some(Ok(prepared)) = known.get(registration.name()).map(|k| &k.prepared)
-                && let Ok(tables) = prepared.tables(&served)
+                && let Ok(tables) = prepared.wanted(&served)
             {
-                tables.into_iter().for_each(&mut want);
+                wanted.extend(tables);
             }
             // What has to be released must be seen, even if the plugin cannot be loaded.
-            for def in super::removal::tables(registration, &served) {
-                want(def);
-            }
+            let released = super::removal::tables(registration, &served);
+            wanted.extend(released.into_iter().map(Wanted::all));
         }
         let mut schemas = Schemas::Settled;
-        for def in wanted.values() {
-            if self.kinds.wants_types(&def.key.group, &def.key.version) {
-                self.kinds
-                    .learn_types(&self.cluster, &def.key.group, &def.key.version)
-                    .await;
+        let versions: BTreeSet<(&str, &str)> = wanted
+            .iter()
+            .map(|wanted| (&*wanted.def.key.group, &*wanted.def.key.version))
+            .collect();
+        for (group, version) in versions {
+            if self.kinds.wants_types(group, version) {
+                self.kinds.learn_types(&self.cluster, group, version).await;
                 self.sense.set_catalog(self.kinds.catalog());
-                if self.kinds.wants_types(&def.key.group, &def.key.version) {
+                if self.kinds.wants_types(group, version) {
                     schemas = Schemas::Missing;
                 }
             }
         }
-        self.watches.set(wanted.into_values().collect()).await;
+        self.watches.set(wanted).await;
         schemas
     }
 }

@@ -3,23 +3,24 @@
 //! A kind that is new is watched only while the memory budget has room: see [`refusal`].
 
 mod board;
+mod part;
 mod refusal;
 
 use super::ingest::Ingest;
 use crate::budget::Budget;
-use kybern_kube::{Cluster, Phase, Scope, WatchConfig, WatchEnd, WatchObserver, WatchTarget};
-use kybern_table::{Change, KindKey, Reader, TableDef, TableState};
+use kybern_kube::{Cluster, Phase, Scope, WatchConfig, WatchObserver, WatchTarget};
+use kybern_table::{Batch, Change, KindKey, Reader, Snapshot, TableState};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::board::Board;
 pub(crate) use self::board::WatchHealth;
-use self::refusal::Refusals;
+pub(crate) use self::part::{Part, Wanted};
+use self::refusal::{Refusals, Tries, Turn};
 
 /// How long a kind that nobody needs any more is still watched: who comes back meanwhile, as a plugin
 /// that is registered anew, finds its table as it left it.
@@ -27,19 +28,30 @@ const GRACE: Duration = Duration::from_secs(60);
 
 /// A watch that runs.
 struct Running {
-    def: TableDef,
+    wanted: Wanted,
+    /// What the API server is asked for.
+    scope: Scope,
     stop: CancellationToken,
-    task: JoinHandle<WatchEnd>,
+    /// Cancelled once it hands over nothing any more.
+    over: CancellationToken,
     fill: Fill,
     /// Since when nobody needs it, on the monotonic clock.
     unwanted: Option<Duration>,
 }
 
+/// A table that holds less than is wanted of it from now on.
+struct Widened {
+    table: KindKey,
+    reason: String,
+    /// Of the watch that filled it so far.
+    over: CancellationToken,
+}
+
 /// Whether a table was complete at any time since it was begun.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Fill {
-    /// Its first list is under way: it may be stopped for want of memory.
-    First,
+    /// Its first list is under way: it may be stopped for want of memory, as it was before.
+    First(Tries),
     /// It was, or it must be there whatever it takes.
     Done,
 }
@@ -94,51 +106,49 @@ impl Watches {
     /// How long a kind is watched after it is not needed any more.
     pub(crate) const GRACE: Duration = GRACE;
 
-    /// Watches these kinds from now on. Tables of kinds that are no longer wanted go after a grace
-    /// time; those whose definition changed stay as they are until they are listed again. New ones
-    /// are refused while the memory budget is exceeded, and admitted once there is room.
-    pub(crate) async fn set(&self, wanted: Vec<TableDef>) {
+    /// Watches these kinds from now on, of each the union of the parts. Tables of kinds that are no
+    /// longer wanted go after a grace time; those whose definition changed stay as they are until
+    /// they are listed again. New ones are refused while the memory budget is exceeded, and
+    /// admitted once there is room.
+    pub(crate) async fn set(&self, wanted: Vec<Wanted>) {
         let _turn = self.shared.refusals.turn().await;
-        let mut wanted: BTreeMap<KindKey, TableDef> = wanted
-            .into_iter()
-            .map(|def| (def.key.clone(), def))
-            .collect();
+        let mut wanted = part::by_kind(wanted);
         let now = crate::clock::monotonic();
         let mut left = 0_usize;
         let mut changes = Vec::new();
+        let mut widened = Vec::new();
+        let ready = CancellationToken::new();
+        let go = ready.clone().drop_guard();
         {
             let mut running = self.shared.running.lock();
             for (key, run) in running.iter_mut() {
-                let Some(def) = wanted.remove(key) else {
+                let Some(wanted) = wanted.remove(key) else {
                     left += usize::from(run.unwanted.is_none());
                     run.unwanted.get_or_insert(now);
                     continue;
                 };
                 let came_back = run.unwanted.take().is_some();
-                let health = self.shared.board.health.lock().get(key).cloned();
-                let failed = health.as_ref().is_some_and(|h| h.phase == Phase::Failed);
-                // One that has failed waits long between tries; who comes back shall not.
-                if def != run.def || (came_back && failed) {
-                    run.stop.cancel();
-                    // It is watched already: there is room for it, whatever else there is.
-                    let readable = health.is_some_and(|health| health.readable);
-                    *run = self.start(def, readable, run.fill);
-                }
+                widened.extend(self.want(run, wanted, came_back, &ready));
             }
             let unwanted = self.shared.refusals.retain(|key| wanted.contains_key(key));
             changes.extend(unwanted.into_iter().map(Change::Drop));
-            for (key, def) in wanted {
-                if let Some(refused) = self.refuse(&def) {
+            for (key, wanted) in wanted {
+                if let Some(refused) = self.refuse(&wanted) {
                     changes.extend(refused);
                 } else {
-                    let fill = refusal::fill_of(&key);
-                    running.insert(key, self.start(def, false, fill));
+                    let fill = refusal::fill_of(&key, Tries::default());
+                    running.insert(key, self.start(wanted, false, fill, Vec::new()));
                 }
             }
         }
         if !changes.is_empty() {
             self.shared.ingest.commit(changes).await;
         }
+        for one in widened {
+            one.over.cancelled().await;
+            self.fail_last(one.table, one.reason, Vec::new()).await;
+        }
+        drop(go);
         if left > 0 {
             let this = self.clone();
             let over = self.shared.shutdown.child_token();
@@ -151,30 +161,105 @@ impl Watches {
         }
     }
 
+    /// Goes on with a watch as it is wanted now, anew if need be and once `ready`. Whether its table
+    /// holds less than is wanted.
+    fn want(
+        &self,
+        run: &mut Running,
+        wanted: Wanted,
+        came_back: bool,
+        ready: &CancellationToken,
+    ) -> Option<Widened> {
+        let table = wanted.def.key.clone();
+        let health = self.shared.board.health.lock().get(&table).cloned();
+        let failed = health.as_ref().is_some_and(|h| h.phase == Phase::Failed);
+        let scope = self.scope_of(&wanted);
+        // One that has failed waits long between tries; who comes back shall not.
+        if wanted.def == run.wanted.def && scope == run.scope && !(came_back && failed) {
+            run.wanted = wanted;
+            return None;
+        }
+        let readable = health.is_some_and(|health| health.readable);
+        let holds = part::holds(&run.scope, &scope);
+        let widened = (!holds).then(|| Widened {
+            over: run.over.clone(),
+            reason: format!(
+                "{table} is being listed: until now only {} was needed",
+                part::place(&run.scope, wanted.def.namespaced)
+            ),
+            table,
+        });
+        // It is watched already: there is room for it, whatever else there is.
+        self.restart(run, wanted, readable && holds, Some(ready));
+        widened
+    }
+
     /// Ends the watches, and drops the tables, that nobody has needed for this time; how many.
     pub(crate) async fn end_unwanted(&self, grace: Duration) -> usize {
+        let turn = self.shared.refusals.turn().await;
+        self.end(grace, &turn).await
+    }
+
+    /// Ends those that nobody needs, unless somebody else changes what is watched just now.
+    pub(crate) async fn make_room(&self) -> usize {
+        match self.shared.refusals.try_turn() {
+            Some(turn) => self.end(Duration::ZERO, &turn).await,
+            None => 0,
+        }
+    }
+
+    async fn end(&self, grace: Duration, _turn: &Turn) -> usize {
         let now = crate::clock::monotonic();
         let over = |run: &Running| {
             run.unwanted
                 .is_some_and(|since| now.saturating_sub(since) >= grace)
         };
-        let ended: Vec<KindKey> = {
+        let ended: Vec<(KindKey, Running)> = {
             let mut running = self.shared.running.lock();
-            let ended = running.extract_if(.., |_, run| over(run));
-            ended
-                .map(|(key, run)| {
-                    run.stop.cancel();
-                    self.shared.board.health.lock().remove(&key);
-                    key
-                })
-                .collect()
+            running.extract_if(.., |_, run| over(run)).collect()
         };
-        let dropped: Vec<Change> = ended.into_iter().map(Change::Drop).collect();
-        let count = dropped.len();
-        if count > 0 {
-            self.shared.ingest.commit(dropped).await;
+        for (key, run) in &ended {
+            run.stop.cancel();
+            self.shared.board.health.lock().remove(key);
         }
-        count
+        for (key, run) in &ended {
+            run.over.cancelled().await;
+            let drop = vec![Change::Drop(key.clone())];
+            self.put_last(drop, |snapshot| snapshot.table(key).is_none())
+                .await;
+        }
+        ended.len()
+    }
+
+    /// Fails a table after all that its watch has handed over, with these changes before.
+    async fn fail_last(&self, table: KindKey, reason: String, before: Vec<Change>) {
+        let mut changes = before;
+        changes.push(Change::Fail {
+            table: table.clone(),
+            reason: reason.clone(),
+        });
+        self.put_last(changes, |snapshot| {
+            let state = snapshot.table(&table).map(|table| table.state());
+            matches!(state, Some(TableState::Failed(why)) if *why == *reason)
+        })
+        .await;
+    }
+
+    /// Puts changes into the table after all that watches have handed over, and returns once what
+    /// they do is `done` in the newest commit.
+    async fn put_last(&self, changes: Vec<Change>, done: impl Fn(&Snapshot) -> bool) {
+        let ingest = &self.shared.ingest;
+        let mut commits = ingest.commits();
+        if ingest.batches().send(Batch { changes }).await.is_err() {
+            return;
+        }
+        let reader = &self.shared.budget.sources().reader;
+        while !done(&reader.snapshot()) {
+            // The writer ends with the host.
+            if commits.changed().await.is_err() {
+                return;
+            }
+        }
     }
 
     /// Lists every kind again from the API server and returns when the table holds those lists:
@@ -191,11 +276,9 @@ impl Watches {
             let mut running = self.shared.running.lock();
             self.settle(&mut running);
             for run in running.values_mut() {
-                run.stop.cancel();
                 // What a new leader acts on must be fresh: a table whose list fails fails too.
-                let unwanted = run.unwanted;
-                *run = self.start(run.def.clone(), false, run.fill);
-                run.unwanted = unwanted;
+                let wanted = run.wanted.clone();
+                self.restart(run, wanted, false, None);
             }
             running.keys().cloned().collect()
         };
@@ -267,18 +350,46 @@ impl Watches {
     /// Which part of a kind is watched, for people.
     pub(crate) fn scope(&self, table: &KindKey) -> String {
         let running = self.shared.running.lock();
-        let namespaced = running.get(table).map(|run| run.def.namespaced);
-        let namespaced = namespaced.or_else(|| self.shared.refusals.is_namespaced(table));
-        match (namespaced, &self.shared.namespace) {
-            (Some(true), Some(namespace)) => format!("namespace {namespace}"),
-            (Some(true), None) => "all namespaces".to_owned(),
-            _ => "the cluster".to_owned(),
+        if let Some(run) = running.get(table) {
+            return part::place(&run.scope, run.wanted.def.namespaced);
+        }
+        match self.shared.refusals.wanted(table) {
+            Some(wanted) => part::place(&self.scope_of(&wanted), wanted.def.namespaced),
+            None => String::new(),
         }
     }
 
-    /// Starts the watch of one kind, of which the table may be complete already.
-    fn start(&self, def: TableDef, readable: bool, fill: Fill) -> Running {
+    fn scope_of(&self, wanted: &Wanted) -> Scope {
+        let host = self.shared.namespace.as_deref();
+        wanted.part.scope(&wanted.def, host)
+    }
+
+    /// Begins a watch anew, after the last word of the one that runs, and once `ready`.
+    fn restart(
+        &self,
+        run: &mut Running,
+        wanted: Wanted,
+        readable: bool,
+        ready: Option<&CancellationToken>,
+    ) {
+        run.stop.cancel();
+        let unwanted = run.unwanted;
+        let after = std::iter::once(&run.over).chain(ready).cloned().collect();
+        *run = self.start(wanted, readable, run.fill, after);
+        run.unwanted = unwanted;
+    }
+
+    /// Starts the watch of one kind, of which the table may be complete already, after all of these
+    /// are cancelled.
+    fn start(
+        &self,
+        wanted: Wanted,
+        readable: bool,
+        fill: Fill,
+        after: Vec<CancellationToken>,
+    ) -> Running {
         let shared = &self.shared;
+        let def = wanted.def.clone();
         let vouched = {
             let mut all = shared.board.health.lock();
             let before = all.remove(&def.key).unwrap_or_default();
@@ -292,30 +403,36 @@ impl Watches {
             Some(view) => view.newest(),
             None => Ok(0),
         });
-        let stop = shared.shutdown.child_token();
-        let scope = Scope {
-            namespace: shared.namespace.clone().filter(|_| def.namespaced),
-            ..Scope::default()
-        };
+        let scope = self.scope_of(&wanted);
         let target = WatchTarget {
-            def: def.clone(),
-            scope,
+            def,
+            scope: scope.clone(),
             readable,
             highest: vouched.max(newest),
         };
         let board: Arc<dyn WatchObserver> = Arc::<Board>::clone(&shared.board);
-        let task = shared.tasks.spawn(kybern_kube::watch(
+        let (stop, over) = (shared.shutdown.child_token(), CancellationToken::new());
+        let watch = kybern_kube::watch(
             shared.cluster.clone(),
             target,
             shared.config.clone(),
             shared.ingest.batches(),
             board,
             stop.clone(),
-        ));
+        );
+        let ends = over.clone().drop_guard();
+        shared.tasks.spawn(async move {
+            let _ends = ends;
+            for before in after {
+                before.cancelled().await;
+            }
+            watch.await
+        });
         Running {
-            def,
+            wanted,
+            scope,
             stop,
-            task,
+            over,
             fill,
             unwanted: None,
         }

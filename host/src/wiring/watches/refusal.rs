@@ -5,25 +5,70 @@
 //!
 //! *States.* Refused before it was begun, or stopped during its first list; then nothing of it is
 //! kept but a failed, empty table that says why. Admitted again once there is room: for a stopped
-//! one, room for more than it had come to, and one at a time.
+//! one, room for more than it had ever come to, one at a time, and after a pause that grows.
 
-use super::{Fill, Running, Watches};
+use super::{Fill, Running, Wanted, Watches};
 use crate::budget::bytes;
 use crate::kinds::{crd_table, plugin_table};
-use kybern_budget::{Reached, Reading};
+use kybern_budget::{Cause, Reached, Reading};
 use kybern_kube::Phase;
-use kybern_table::{Batch, Change, KindKey, Stats, TableDef, TableStats};
+use kybern_table::{Change, KindKey, Stats, TableDef, TableStats};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{Mutex as Turns, OwnedMutexGuard};
+
+/// Until a first list that was stopped is tried again; twice as long after each further one.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// The longest pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+/// What a table needed then says nothing any more.
+const NEED_FORGOTTEN: Duration = Duration::from_secs(600);
+
+/// That nobody else changes what is watched.
+pub(super) type Turn = OwnedMutexGuard<()>;
 
 /// A kind that is not watched.
 struct Refused {
-    def: TableDef,
+    wanted: Wanted,
     reason: String,
-    /// Bytes that must be free before it is tried again; 0 = any room will do.
+    tries: Tries,
+    /// On the monotonic clock.
+    since: Duration,
+}
+
+/// First lists of a kind that were stopped, one after the other.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Tries {
+    stopped: u32,
+    /// Bytes that must be free before the next; the most that any of them came to, and more.
     need: u64,
+}
+
+impl Tries {
+    fn once_more(self, need: u64) -> Self {
+        Self {
+            stopped: self.stopped.saturating_add(1),
+            need: self.need.max(need),
+        }
+    }
+
+    /// Whether it may be tried after so long, at this reading. Statements come and go, and with them
+    /// the room: the pauses keep a table that does not fit from being read again and again.
+    fn allows(self, waited: Duration, reading: &Reading) -> bool {
+        let Some(doublings) = self.stopped.checked_sub(1) else {
+            return reading.admits(0);
+        };
+        let factor = 1_u32.checked_shl(doublings).unwrap_or(u32::MAX);
+        let pause = FIRST_PAUSE.saturating_mul(factor).min(LONGEST_PAUSE);
+        let need = if waited < NEED_FORGOTTEN {
+            self.need
+        } else {
+            0
+        };
+        waited >= pause && reading.admits(need)
+    }
 }
 
 /// The kinds that are not watched.
@@ -38,8 +83,13 @@ pub(super) struct Refusals {
 
 impl Refusals {
     /// Waits until nobody else changes what is watched.
-    pub(super) async fn turn(&self) -> OwnedMutexGuard<()> {
+    pub(super) async fn turn(&self) -> Turn {
         Arc::clone(&self.turns).lock_owned().await
+    }
+
+    /// A turn, unless somebody else has it.
+    pub(super) fn try_turn(&self) -> Option<Turn> {
+        Arc::clone(&self.turns).try_lock_owned().ok()
     }
 
     /// Forgets the kinds that are not to be kept. Those.
@@ -50,18 +100,18 @@ impl Refusals {
         forgotten
     }
 
-    pub(super) fn is_namespaced(&self, table: &KindKey) -> Option<bool> {
-        let kinds = self.kinds.lock();
-        Some(kinds.get(table)?.def.namespaced)
+    /// What of this kind would be watched.
+    pub(super) fn wanted(&self, table: &KindKey) -> Option<Wanted> {
+        Some(self.kinds.lock().get(table)?.wanted.clone())
     }
 }
 
 /// What the host cannot do without may not be stopped.
-pub(super) fn fill_of(table: &KindKey) -> Fill {
+pub(super) fn fill_of(table: &KindKey, tries: Tries) -> Fill {
     if *table == plugin_table().key || *table == crd_table().key {
         Fill::Done
     } else {
-        Fill::First
+        Fill::First(tries)
     }
 }
 
@@ -96,40 +146,43 @@ impl Watches {
     }
 
     /// The changes that say so, if a new kind is refused; none for one that was refused before.
-    pub(super) fn refuse(&self, def: &TableDef) -> Option<Vec<Change>> {
+    pub(super) fn refuse(&self, wanted: &Wanted) -> Option<Vec<Change>> {
         let mut kinds = self.shared.refusals.kinds.lock();
-        if let Some(refused) = kinds.get_mut(&def.key) {
-            refused.def = def.clone();
+        let key = &wanted.def.key;
+        if let Some(refused) = kinds.get_mut(key) {
+            refused.wanted = wanted.clone();
             return Some(Vec::new());
         }
-        if fill_of(&def.key) == Fill::Done {
+        if fill_of(key, Tries::default()) == Fill::Done {
             return None;
         }
         let reading = self.shared.budget.read();
         if reading.admits(0) {
             return None;
         }
-        let reason = kybern_budget::refused(&def.key.to_string(), None, &reading);
-        let changes = failed(def, &reason);
-        self.note(&mut kinds, def.clone(), reason, 0);
+        let reason = kybern_budget::refused(&key.to_string(), Cause::Full, &reading);
+        tracing::warn!(table = %key, "{reason}");
+        let changes = failed(&wanted.def, &reason);
+        self.note(&mut kinds, wanted.clone(), reason, Tries::default());
         Some(changes.into())
     }
 
     fn note(
         &self,
         kinds: &mut BTreeMap<KindKey, Refused>,
-        def: TableDef,
+        wanted: Wanted,
         reason: String,
-        need: u64,
+        tries: Tries,
     ) {
-        tracing::warn!(table = %def.key, "{reason}");
         self.shared.budget.ledger().refused_table();
+        let key = wanted.def.key.clone();
         let refused = Refused {
-            def: def.clone(),
+            wanted,
             reason,
-            need,
+            tries,
+            since: crate::clock::monotonic(),
         };
-        kinds.insert(def.key, refused);
+        kinds.insert(key, refused);
     }
 
     /// Which first lists have ended by now.
@@ -159,7 +212,9 @@ impl Watches {
         self.settle(&mut running);
         let stopping = self.shared.refusals.stopping.lock().clone();
         let of = |key: &KindKey| stats.tables.iter().find(|table| table.table == *key);
-        let first = running.iter().filter(|(_, run)| run.fill == Fill::First);
+        let first = running
+            .iter()
+            .filter(|(_, run)| matches!(run.fill, Fill::First(_)));
         Filling {
             largest: first
                 .filter_map(|(key, _)| of(key))
@@ -177,42 +232,51 @@ impl Watches {
     pub(crate) fn stop_filling(&self, table: &TableStats, reading: &Reading) {
         let refusals = &self.shared.refusals;
         // Somebody else changes what is watched: the next look will do.
-        let Ok(turn) = Arc::clone(&refusals.turns).try_lock_owned() else {
+        let Some(turn) = refusals.try_turn() else {
             return;
         };
-        let run = {
+        let key = &table.table;
+        let (run, before) = {
             let mut running = self.shared.running.lock();
             // It may have ended since the look.
             self.settle(&mut running);
-            let filling = running
-                .get(&table.table)
-                .is_some_and(|run| run.fill == Fill::First);
-            filling.then(|| running.remove(&table.table)).flatten()
-        };
-        let Some(run) = run else {
-            return;
+            let Some(Fill::First(before)) = running.get(key).map(|run| run.fill) else {
+                return;
+            };
+            let Some(run) = running.remove(key) else {
+                return;
+            };
+            (run, before)
         };
         run.stop.cancel();
-        self.shared.board.health.lock().remove(&table.table);
+        self.shared.board.health.lock().remove(key);
         let reached = Reached {
             rows: bytes(table.rows),
             bytes: bytes(table.total_bytes()),
         };
-        let name = table.table.to_string();
-        let reason = kybern_budget::refused(&name, Some(reached), reading);
-        let mut changes = vec![Change::Drop(table.table.clone())];
-        changes.extend(failed(&run.def, &reason));
-        let need = reading.need_after(reached.bytes);
-        self.note(&mut refusals.kinds.lock(), run.def, reason, need);
-        *refusals.stopping.lock() = Some(table.table.clone());
-        let shared = Arc::clone(&self.shared);
+        // Who reads one namespace of it is not told how many there are in all.
+        let says = |cause| kybern_budget::refused(&key.to_string(), cause, reading);
+        tracing::warn!(table = %key, "{}", says(Cause::StoppedAt(reached)));
+        let reason = says(Cause::Stopped);
+        let anew = vec![
+            Change::Drop(key.clone()),
+            Change::Define(run.wanted.def.clone()),
+        ];
+        let tries = before.once_more(reading.need_after(reached.bytes));
+        self.note(
+            &mut refusals.kinds.lock(),
+            run.wanted,
+            reason.clone(),
+            tries,
+        );
+        *refusals.stopping.lock() = Some(key.clone());
+        let (this, key) = (self.clone(), key.clone());
         self.shared.tasks.spawn(async move {
             let _turn = turn;
             // What it handed over before it ended is in the queue; what drops it must come after.
-            let _ = run.task.await;
-            let (done, dropped) = (Batch { changes }, shared.ingest.batches());
-            let _ = dropped.send(done).await;
-            *shared.refusals.stopping.lock() = None;
+            run.over.cancelled().await;
+            this.fail_last(key, reason, anew).await;
+            *this.shared.refusals.stopping.lock() = None;
         });
     }
 
@@ -222,38 +286,88 @@ impl Watches {
         if refusals.kinds.lock().is_empty() {
             return;
         }
-        let Ok(_turn) = refusals.turns.try_lock() else {
+        let Some(_turn) = refusals.try_turn() else {
             return;
         };
-        let admitted: Vec<TableDef> = {
+        let now = crate::clock::monotonic();
+        let admitted: Vec<Refused> = {
             let mut running = self.shared.running.lock();
             self.settle(&mut running);
             let mut alone = self.nobody_fills(&running);
             let mut kinds = refusals.kinds.lock();
-            let fits = |refused: &Refused, alone: &mut bool| match refused.need {
-                0 => reading.admits(0),
+            let fits = |refused: &Refused, alone: &mut bool| {
+                let waited = now.saturating_sub(refused.since);
                 // Nobody knows how much the other first lists will take.
-                need => reading.admits(need) && std::mem::take(alone),
+                refused.tries.allows(waited, reading)
+                    && (refused.tries.stopped == 0 || std::mem::take(alone))
             };
             let keys: Vec<KindKey> = kinds
                 .iter()
                 .filter(|(_, refused)| fits(refused, &mut alone))
                 .map(|(key, _)| key.clone())
                 .collect();
-            keys.iter()
-                .filter_map(|key| Some(kinds.remove(key)?.def))
-                .collect()
+            keys.iter().filter_map(|key| kinds.remove(key)).collect()
         };
         if admitted.is_empty() {
             return;
         }
-        let drops = admitted.iter().map(|def| Change::Drop(def.key.clone()));
-        self.shared.ingest.commit(drops.collect()).await;
+        let keys = admitted.iter().map(|refused| &refused.wanted.def.key);
+        let drops = keys.map(|key| Change::Drop(key.clone())).collect();
+        self.shared.ingest.commit(drops).await;
         let mut running = self.shared.running.lock();
-        for def in admitted {
-            tracing::info!(table = %def.key, "there is room: it is watched");
-            let key = def.key.clone();
-            running.insert(key, self.start(def, false, Fill::First));
+        for Refused { wanted, tries, .. } in admitted {
+            let key = wanted.def.key.clone();
+            tracing::info!(table = %key, "there is room: it is watched");
+            let fill = fill_of(&key, tries);
+            running.insert(key, self.start(wanted, false, fill, Vec::new()));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+
+    fn room(free: u64) -> Reading {
+        Reading {
+            budget: 100 * MIB,
+            store: (100 - free) * MIB,
+            ..Reading::default()
+        }
+    }
+
+    #[test]
+    fn a_table_that_was_stopped_is_tried_less_and_less_often() {
+        let (free, full) = (room(90), room(0));
+        assert!(Tries::default().allows(Duration::ZERO, &free));
+        let mut tries = Tries::default();
+        for pause in [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300] {
+            tries = tries.once_more(10 * MIB);
+            let pause = Duration::from_secs(pause);
+            let before = pause.saturating_sub(Duration::from_millis(1));
+            assert!(!tries.allows(before, &free), "{tries:?}");
+            assert!(tries.allows(pause, &free), "{tries:?}");
+            assert!(!tries.allows(
+                pause,
+                &Reading {
+                    store: full.budget + 1,
+                    ..full
+                }
+            ));
+        }
+    }
+
+    /// Statements take room and give it back; what a table came to when there was little of it says
+    /// nothing.
+    #[test]
+    fn what_a_table_once_needed_is_remembered_for_a_while() {
+        let tries = Tries::default().once_more(50 * MIB).once_more(5 * MIB);
+        let minute = Duration::from_secs(60);
+        assert!(!tries.allows(minute, &room(49)));
+        assert!(tries.allows(minute, &room(50)));
+        // The cluster may have changed: it does not starve.
+        assert!(tries.allows(NEED_FORGOTTEN, &room(1)));
     }
 }

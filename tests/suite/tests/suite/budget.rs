@@ -87,8 +87,7 @@ fn a_kind_that_does_not_fit_is_refused_by_name_and_everybody_else_goes_on() -> R
     };
     let message = condition["message"].as_str().unwrap_or_default();
     let about = [
-        "v1/ConfigMap is not watched: its first list had come to",
-        " objects in ",
+        "v1/ConfigMap is not watched: the memory budget was used up before its first list was complete",
         "are held: store",
         "Raise --memory-budget",
         "fewer kinds in the grants",
