@@ -3,7 +3,7 @@ use crate::budget::Sources;
 use crate::fake_api::{FakeApi, all, def, page};
 use crate::memory::Meter;
 use kybern_sql::SqlLimits;
-use kybern_table::{StoreConfig, TableDef};
+use kybern_table::{Origin, StoreConfig, TableDef};
 use serde_json::json;
 use std::path::Path;
 use tokio::sync::Semaphore;
@@ -180,22 +180,42 @@ async fn a_kind_that_nobody_needs_is_kept_for_a_while_and_then_goes() {
 /// What a watch had handed over before it was ended comes before the end of its table.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_table_that_was_dropped_does_not_come_back() {
-    let scene = Scene::new(GRACE, 10_000, "").await;
-    let maps = def("ConfigMap", "configmaps");
-    for _ in 0..200 {
-        scene.watches.set(all([maps.clone()])).await;
-        scene.watches.set(Vec::new()).await;
-        assert_eq!(scene.watches.end_unwanted(Duration::ZERO).await, 1);
-        assert_eq!(scene.tables(), [""; 0]);
+    let scene = Scene::new(GRACE, 100, "").await;
+    let (maps, busy) = (def("ConfigMap", "configmaps"), def("Secret", "secrets"));
+    let define = vec![Change::Define(busy.clone())];
+    scene.ingest.commit(define).await.unwrap();
+    // Work before it in the queue.
+    for version in 0..8 {
+        let changes = (0..2000).map(|name| Change::Upsert {
+            table: busy.key.clone(),
+            raw: json!({ "metadata": {
+                "name": name.to_string(), "uid": name.to_string(),
+                "resourceVersion": (version * 2000 + name + 1).to_string(),
+            } })
+            .to_string()
+            .into(),
+            origin: Origin::Watch,
+        });
+        let batch = Batch {
+            changes: changes.collect(),
+        };
+        scene.ingest.batches().send(batch).await.unwrap();
     }
-    // Nothing of it is on its way any more.
-    scene.watches.put_last(Vec::new(), |_| true).await;
-    let other = def("Secret", "secrets");
-    scene.watches.set(all([other.clone()])).await;
-    scene
-        .until("the other one", |scene| scene.is_ready(&other))
-        .await;
-    assert_eq!(scene.tables().len(), 1);
+    let mut news = scene.watches.shared.board.news.subscribe();
+    scene.watches.set(all([maps.clone()])).await;
+    while scene.watches.health()[&maps.key].changes == 0 {
+        news.changed().await.unwrap();
+    }
+    assert_eq!(scene.state(&maps), None, "it waits in the queue");
+    scene.watches.set(Vec::new()).await;
+    assert_eq!(scene.watches.end_unwanted(Duration::ZERO).await, 1);
+    assert_eq!(scene.state(&maps), None);
+    // What was in the queue has been taken in by now.
+    let last = def("Event", "events");
+    let there = |snapshot: &Snapshot| snapshot.table(&last.key).is_some();
+    let define = vec![Change::Define(last.clone())];
+    scene.watches.put_last(define, there).await;
+    assert_eq!(scene.state(&maps), None);
 }
 
 fn in_namespace(def: &TableDef) -> Wanted {
