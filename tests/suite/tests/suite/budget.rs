@@ -24,17 +24,6 @@ fn noise(seed: u64, bytes: usize) -> String {
     text
 }
 
-/// A metric of one sample; 0 while it is not there.
-fn metric(scene: &Scene, name: &str) -> Result<f64> {
-    let metrics = scene.host().metrics()?;
-    let line = metrics.lines().find(|line| {
-        line.strip_prefix(name)
-            .is_some_and(|rest| rest.starts_with(' '))
-    });
-    let value = line.and_then(|line| line.rsplit(' ').next());
-    Ok(value.map(str::parse).transpose()?.unwrap_or_default())
-}
-
 /// What all accounts hold.
 fn held(scene: &Scene) -> Result<f64> {
     let metrics = scene.host().metrics()?;
@@ -73,7 +62,7 @@ fn a_kind_that_does_not_fit_is_refused_by_name_and_everybody_else_goes_on() -> R
     let budget = used + 4.0 * MIB;
     scene.start_host_with(&[&format!("--memory-budget={budget:.0}")])?;
     scene.plugin_condition(&plugin, "Ready", "True")?;
-    let shown = metric(&scene, "kybern_memory_budget_bytes")?;
+    let shown = scene.metric("kybern_memory_budget_bytes", "")?;
     assert!((shown - budget).abs() < 1.0, "{shown}");
     scene.client().create(&evil)?;
     let refused = Object::of(&evil)?;
@@ -95,7 +84,7 @@ fn a_kind_that_does_not_fit_is_refused_by_name_and_everybody_else_goes_on() -> R
     for words in about {
         assert!(message.contains(words), "{words}: {message}");
     }
-    let one = metric(&scene, "kybern_memory_refused_tables")?;
+    let one = scene.metric("kybern_memory_refused_tables", "")?;
     assert!((one - 1.0).abs() < 0.5, "{one}");
     // What came of it is dropped, and it is not tried again and again.
     until("the budget to be kept", SOON, || {
@@ -110,7 +99,7 @@ fn a_kind_that_does_not_fit_is_refused_by_name_and_everybody_else_goes_on() -> R
     scene.client().merge_patch(&web, &size)?;
     scene.wait(&deployment, |object| object["spec"]["replicas"] == 3)?;
     scene.create_app("other", 1)?;
-    let refusals = metric(&scene, "kybern_memory_refusals_total")?;
+    let refusals = scene.metric("kybern_memory_refusals_total", "")?;
     assert!((refusals - 1.0).abs() < 0.5, "{refusals}");
     scene.stop_host()?;
 
@@ -118,7 +107,7 @@ fn a_kind_that_does_not_fit_is_refused_by_name_and_everybody_else_goes_on() -> R
     let raised = budget + 64.0 * MIB;
     scene.start_host_with(&[&format!("--memory-budget={raised:.0}")])?;
     scene.plugin_condition(&refused, "Ready", "True")?;
-    let refusals = metric(&scene, "kybern_memory_refusals_total")?;
+    let refusals = scene.metric("kybern_memory_refusals_total", "")?;
     assert!(refusals < 0.5, "{refusals}");
     Ok(())
 }

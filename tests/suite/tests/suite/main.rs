@@ -21,6 +21,7 @@ mod leader;
 mod lifecycle;
 mod memory;
 mod overload;
+mod part;
 mod promises;
 mod proxy;
 mod quiet;

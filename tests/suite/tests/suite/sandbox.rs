@@ -78,7 +78,10 @@ impl Scene {
         let text = self.host().metrics()?;
         Ok(text
             .lines()
-            .filter(|line| line.starts_with(&format!("{name}{{")) && line.contains(label))
+            .filter(|line| {
+                let rest = line.strip_prefix(name);
+                rest.is_some_and(|rest| rest.starts_with(['{', ' '])) && line.contains(label)
+            })
             .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
             .sum())
     }

@@ -13,6 +13,7 @@
 
 mod crowd;
 mod fresh;
+mod lead;
 mod network;
 mod table;
 mod torture;
