@@ -31,7 +31,7 @@ impl Default for Settings {
         Self {
             store: StoreConfig {
                 // A thread of its own seals and merges, up to here behind the commits.
-                waiting_bytes: 32 << 20,
+                waiting_bytes: 16 << 20,
                 ..StoreConfig::default()
             },
             watch: WatchConfig::default(),

@@ -9,9 +9,9 @@ use kybern_table::{Applied, Batch, Change, Sequence, Writer};
 use std::thread::JoinHandle;
 use tokio::sync::{mpsc, oneshot, watch};
 
-/// Batches that may wait before watches are held back; each has up to 1 MiB of objects, so that a
+/// Batches that may wait before watches are held back; each has up to 512 KiB of objects, so that a
 /// list that comes faster than it is taken in does not fill the memory.
-const WAITING_BATCHES: usize = 16;
+const WAITING_BATCHES: usize = 8;
 /// Own writes that may wait.
 const WAITING_WRITES: usize = 1024;
 /// Changes that one commit gathers from batches that already wait.

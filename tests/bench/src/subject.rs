@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 /// Changes that one commit gathers, as in the host.
 const COMMIT_CHANGES: usize = 512;
 /// Batches that may wait, as in the host.
-pub(crate) const WAITING_BATCHES: usize = 16;
+pub(crate) const WAITING_BATCHES: usize = 8;
 /// As much as a connection hands over at once.
 const CHUNK: usize = 64 << 10;
 
@@ -64,7 +64,7 @@ pub(crate) fn pods() -> TableDef {
 /// As the host configures it: sealing may be so much behind what is visible.
 fn hosted() -> StoreConfig {
     StoreConfig {
-        waiting_bytes: 32 << 20,
+        waiting_bytes: 16 << 20,
         ..StoreConfig::default()
     }
 }

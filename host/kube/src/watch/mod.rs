@@ -125,7 +125,7 @@ pub struct WatchConfig {
     pub max_line_bytes: usize,
     /// Most changes in one batch; 512 unless told.
     pub max_batch_changes: usize,
-    /// A batch is sent when its bodies reach this size, in bytes; 1 MiB unless told.
+    /// A batch is sent when its bodies reach this size, in bytes; 512 KiB unless told.
     pub max_batch_bytes: usize,
     /// Objects per page where streaming lists are not served; 500 unless told.
     pub page: u32,
@@ -155,7 +155,7 @@ impl Default for WatchConfig {
             },
             max_line_bytes: 3 << 20,
             max_batch_changes: 512,
-            max_batch_bytes: 1 << 20,
+            max_batch_bytes: 512 << 10,
             page: 500,
             streaming: true,
             seed: backoff::process_seed(),
