@@ -1,25 +1,23 @@
-//! The two ends of the store: one writer, any number of readers.
+//! An empty store, and the end that writes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 
 use parking_lot::Mutex;
 
 use crate::body::Codec;
 use crate::change::{Applied, Batch, Change, ChangeError, Sequence};
 use crate::config::StoreConfig;
-use crate::extract;
 use crate::garbage::Collector;
 use crate::job::{Done, Job};
 use crate::key::{KindKey, TableDef};
 use crate::log::Log;
 use crate::publish::Publisher;
+use crate::reader::Reader;
 use crate::root::{Holders, Root, Shared};
 use crate::shred::Budget;
 use crate::slots::Training;
-use crate::snapshot::{Snapshot, SnapshotTooOld};
-use crate::stats::{Stats, TableStats};
 use crate::sync::ArcSwap;
 use crate::table::Table;
 use crate::version::Version;
@@ -337,62 +335,6 @@ impl Writer {
             Some(table.slots().waiting_bytes())
         });
         waiting.sum()
-    }
-}
-
-/// The end that reads; cheap to clone. Never waits for the writer.
-#[derive(Clone, Debug)]
-pub struct Reader {
-    current: Arc<ArcSwap<Root>>,
-    shared: Arc<Shared>,
-}
-
-impl Reader {
-    /// The newest commit.
-    pub fn snapshot(&self) -> Snapshot {
-        Snapshot::new(self.current.load_full())
-    }
-
-    /// What `read` finds in the newest commit; asked again on a newer one should
-    /// that expire meanwhile.
-    pub fn read<T>(&self, read: impl Fn(&Snapshot) -> Result<T, SnapshotTooOld>) -> T {
-        loop {
-            if let Ok(found) = read(&self.snapshot()) {
-                return found;
-            }
-        }
-    }
-
-    /// Drops columns that were built from bodies and are kept, until at least so many bytes are
-    /// free or none is left; those that were not read for the longest go first. Bytes dropped.
-    pub fn evict_columns(&self, bytes: usize) -> usize {
-        self.shared.budget.evict(bytes)
-    }
-
-    /// The store's gauges.
-    pub fn stats(&self) -> Stats {
-        let (sequence, tables) = self.read(|snapshot| {
-            let root = snapshot.root();
-            let tables = root.directory.iter();
-            let tables = tables.map(|(key, at)| root.read(*at, |v| TableStats::of(key, v)));
-            let tables: Result<Vec<TableStats>, SnapshotTooOld> = tables.collect();
-            Ok((root.sequence, tables?))
-        });
-        let log = self.shared.log.stats();
-        let held = self.shared.holders.lock().alive();
-        Stats {
-            sequence,
-            tables,
-            pinned_bytes: self.shared.pinned.load(Ordering::Relaxed),
-            snapshots_held: held.len(),
-            snapshots_expired: self.shared.expired.load(Ordering::Relaxed),
-            index_garbage: self.shared.garbage.load(Ordering::Relaxed),
-            log_entries: log.entries,
-            log_bytes: log.bytes,
-            log_oldest: log.oldest,
-            cache_bytes: self.shared.budget.bytes(),
-            type_mismatches: extract::mismatches(),
-        }
     }
 }
 
