@@ -103,7 +103,11 @@ impl Scene {
             ..StoreConfig::default()
         });
         let (ingest, _thread) = Ingest::start(writer, reader.snapshot().sequence()).unwrap();
-        let engine = Engine::new(reader.clone(), SqlLimits::default());
+        let limits = SqlLimits {
+            time: FOR_EVER,
+            ..SqlLimits::default()
+        };
+        let engine = Engine::new(reader.clone(), limits);
         engine.set_catalog(Catalog::new(vec![
             catalog(maps()),
             catalog(secrets()),
@@ -199,7 +203,8 @@ impl Scene {
         let (def, before) = (maps(), self.rows(&maps()));
         self.version += 1;
         let changes = vec![upsert(&def, self.version, self.version, Origin::Watch)];
-        self.ingest.batches().send(Batch { changes }).await.unwrap();
+        let batch = Batch { changes };
+        self.ingest.batches().send(batch.into()).await.unwrap();
         self.until("an event to arrive", |scene| scene.rows(&def) == before + 1)
             .await;
     }

@@ -131,6 +131,11 @@ impl Controller {
         tracing::info!(plugin = name, digest = %active.digest, "registration is active");
         engine.register(active);
         entry.running = Some(fingerprint);
+        let served = self.kinds.served();
+        entry.needs = match &entry.prepared {
+            Ok(prepared) => prepared.wanted(&served).unwrap_or_default(),
+            Err(_) => Vec::new(),
+        };
     }
 
     /// A registration that this one depends on and that is not Ready.

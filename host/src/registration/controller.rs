@@ -211,6 +211,7 @@ impl Controller {
                 let made_for = identity(registration);
                 let before = known.remove(registration.name());
                 let running = before.as_ref().and_then(|k| k.running.clone());
+                let needs = before.as_ref().map(|k| k.needs.clone());
                 // A source that went bad does not stop what it gave before.
                 let last_good = before
                     .filter(|k| k.made_for == made_for)
@@ -227,6 +228,7 @@ impl Controller {
                         prepared,
                         again,
                         running,
+                        needs: needs.unwrap_or_default(),
                         source: source.map(|s| (s.namespace.clone(), s.name.clone())),
                         degraded,
                     },

@@ -2,6 +2,7 @@
 
 use super::prepared::Prepared;
 use super::problem::Problem;
+use crate::wiring::watches::Wanted;
 use kybern_interface::Registration;
 use serde_json::Value;
 use std::time::Duration;
@@ -16,6 +17,8 @@ pub(super) struct Known {
     pub(super) again: Option<Duration>,
     /// What the engine runs: generation, digest and whether each kind is served as before.
     pub(super) running: Option<String>,
+    /// What of which kinds that needs: also while another version of it is being prepared.
+    pub(super) needs: Vec<Wanted>,
     /// The ConfigMap that the component comes from.
     pub(super) source: Option<(String, String)>,
     /// What is wrong with the source now, while the last good version goes on.

@@ -27,10 +27,15 @@ impl Controller {
                     part: Part::namespace(&source.namespace),
                 });
             }
-            if let Some(Ok(prepared)) = known.get(registration.name()).map(|k| &k.prepared)
+            let known = known.get(registration.name());
+            if let Some(Ok(prepared)) = known.map(|k| &k.prepared)
                 && let Ok(tables) = prepared.wanted(&served)
             {
                 wanted.extend(tables);
+            }
+            // What runs may see more than what is to come: it must not see less than it may.
+            if let Some(known) = known.filter(|k| k.running.is_some()) {
+                wanted.extend(known.needs.iter().cloned());
             }
             // What has to be released must be seen, even if the plugin cannot be loaded.
             let released = super::removal::tables(registration, &served);

@@ -23,10 +23,22 @@ struct OwnWrite {
     done: oneshot::Sender<Applied>,
 }
 
+/// What a watch handed over, or somebody who must not overtake it and waits.
+pub(crate) struct Queued {
+    batch: Batch,
+    done: Option<oneshot::Sender<()>>,
+}
+
+impl From<Batch> for Queued {
+    fn from(batch: Batch) -> Self {
+        Self { batch, done: None }
+    }
+}
+
 /// The way into the table; cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Ingest {
-    batches: mpsc::Sender<Batch>,
+    batches: mpsc::Sender<Queued>,
     writes: mpsc::Sender<OwnWrite>,
     commits: watch::Receiver<Sequence>,
 }
@@ -71,13 +83,27 @@ impl Ingest {
     }
 
     /// Where watches send to.
-    pub(crate) fn batches(&self) -> mpsc::Sender<Batch> {
+    pub(crate) fn batches(&self) -> mpsc::Sender<Queued> {
         self.batches.clone()
     }
 
     /// The newest commit, and news of later ones.
     pub(crate) fn commits(&self) -> watch::Receiver<Sequence> {
         self.commits.clone()
+    }
+
+    /// Puts changes into the table after all that watches have handed over, and returns when they can
+    /// be seen, or while shutting down.
+    pub(crate) async fn commit_last(&self, changes: Vec<Change>) {
+        let (done, wait) = oneshot::channel();
+        let queued = Queued {
+            batch: Batch { changes },
+            done: Some(done),
+        };
+        if self.batches.send(queued).await.is_ok() {
+            // It is dropped when the writer ends.
+            let _ = wait.await;
+        }
     }
 
     /// Puts changes into the table and returns when they can be seen; `None` while shutting down.
@@ -98,7 +124,7 @@ impl Ingest {
 async fn run(
     mut writer: Writer,
     mut jobs: Jobs,
-    mut batches: mpsc::Receiver<Batch>,
+    mut batches: mpsc::Receiver<Queued>,
     mut writes: mpsc::Receiver<OwnWrite>,
     commits: watch::Sender<Sequence>,
 ) {
@@ -127,14 +153,22 @@ async fn run(
             }
             done = jobs.done() => writer.put_in(done),
             batch = batches.recv() => {
-                let Some(mut batch) = batch else { break };
+                let Some(Queued { mut batch, done }) = batch else { break };
+                let mut waiting = Vec::from_iter(done);
                 while batch.changes.len() < COMMIT_CHANGES {
                     match batches.try_recv() {
-                        Ok(more) => batch.changes.extend(more.changes),
+                        Ok(more) => {
+                            batch.changes.extend(more.batch.changes);
+                            waiting.extend(more.done);
+                        }
                         Err(_) => break,
                     }
                 }
                 publish(&writer.apply(batch));
+                for done in waiting {
+                    // Nobody may wait any more.
+                    let _ = done.send(());
+                }
             }
         }
     }

@@ -172,7 +172,7 @@ impl Writer {
             Change::Define(_) | Change::Drop(_) => Ok(()),
         };
         if let Err(reason) = &result {
-            table.fail(reason);
+            table.fault(reason);
         }
         if result.is_err() || work.changes.len() > before {
             self.touched.insert(key);

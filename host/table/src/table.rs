@@ -97,6 +97,12 @@ impl Table {
     pub(crate) fn fail(&mut self, reason: &str) {
         tracing::warn!(table = %self.key, reason, "the table cannot be read");
         self.state = TableState::Failed(reason.into());
+    }
+
+    /// Fails the table because of an object that cannot be read: the list that it came in, if any,
+    /// is not whole.
+    pub(crate) fn fault(&mut self, reason: &str) {
+        self.fail(reason);
         if let Some(list) = &mut self.list {
             list.broken = true;
         }

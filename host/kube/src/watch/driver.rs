@@ -39,11 +39,11 @@ const METADATA: &str =
 ///
 /// # States
 /// See the module's documentation.
-pub async fn watch(
+pub async fn watch<T: From<Batch>>(
     cluster: Cluster,
     target: WatchTarget,
     config: WatchConfig,
-    sink: mpsc::Sender<Batch>,
+    sink: mpsc::Sender<T>,
     observer: Arc<dyn WatchObserver>,
     cancel: CancellationToken,
 ) -> WatchEnd {
@@ -54,12 +54,12 @@ pub async fn watch(
     }
 }
 
-struct Driver {
+struct Driver<T> {
     cluster: Cluster,
     target: WatchTarget,
     resource: Resource,
     config: WatchConfig,
-    sink: mpsc::Sender<Batch>,
+    sink: mpsc::Sender<T>,
     observer: Arc<dyn WatchObserver>,
     jitter: Jitter,
     stream: Option<Stream>,
@@ -77,6 +77,8 @@ struct Stream {
 struct Pending {
     batch: Batch,
     bytes: usize,
+    /// That it ends a list.
+    listed: Option<Observation>,
 }
 
 /// What came of waiting for a chunk.
@@ -87,14 +89,14 @@ enum Chunk {
     Idle,
 }
 
-impl Driver {
+impl<T: From<Batch>> Driver<T> {
     fn new(
         cluster: Cluster,
         target: WatchTarget,
         config: WatchConfig,
-        sink: mpsc::Sender<Batch>,
+        sink: mpsc::Sender<T>,
         observer: Arc<dyn WatchObserver>,
-    ) -> Driver {
+    ) -> Driver<T> {
         let resource = Resource::from(&target.def);
         let jitter = Jitter::new(config.seed);
         let (stream, pending) = (None, Pending::default());
@@ -149,7 +151,12 @@ impl Driver {
             self.pending.add(output.batch);
             for observation in output.observations {
                 log(&key, &observation);
-                self.observer.observe(&key, observation);
+                // Who hears of a list looks for it in the table.
+                if matches!(observation, Observation::Listed { .. }) {
+                    self.pending.listed = Some(observation);
+                } else {
+                    self.observer.observe(&key, observation);
+                }
             }
             action = output.action;
         }
@@ -226,9 +233,15 @@ impl Driver {
         }
     }
 
-    /// A consistent list of one object.
+    /// A consistent list of one object, whichever: only its resourceVersion is wanted. With a
+    /// selector the API server might read them all to find one.
     async fn probe(&mut self) -> Input {
-        match self.read_page(None, Some(1)).await {
+        let options = ListOptions {
+            limit: Some(1),
+            metadata_only: true,
+            ..ListOptions::default()
+        };
+        match self.list(&options).await {
             Input::Page {
                 resource_version, ..
             } => Input::Probed { resource_version },
@@ -246,9 +259,14 @@ impl Driver {
             metadata_only: scope.metadata_only,
             max_bytes: None,
         };
+        self.list(&options).await
+    }
+
+    async fn list(&mut self, options: &ListOptions) -> Input {
+        let scope = &self.target.scope;
         let page = self
             .cluster
-            .list_page(&self.resource, scope.namespace.as_deref(), &options)
+            .list_page(&self.resource, scope.namespace.as_deref(), options)
             .await;
         match page {
             Ok(page) => match parse_version(&page.resource_version) {
@@ -339,15 +357,22 @@ impl Driver {
         stream.has_line()
     }
 
-    async fn hand_over(&mut self) -> Result<(), mpsc::error::SendError<Batch>> {
-        let Pending { batch, bytes } = std::mem::take(&mut self.pending);
+    /// Hands over what is pending, then tells what is true of it.
+    async fn hand_over(&mut self) -> Result<(), mpsc::error::SendError<T>> {
+        let Pending {
+            batch,
+            bytes,
+            listed,
+        } = std::mem::take(&mut self.pending);
         if batch.changes.is_empty() {
             return Ok(());
         }
         let changes = batch.changes.len();
-        self.sink.send(batch).await?;
-        let observation = Observation::Batch { changes, bytes };
-        self.observer.observe(&self.target.def.key, observation);
+        self.sink.send(batch.into()).await?;
+        let handed = Observation::Batch { changes, bytes };
+        for observation in std::iter::once(handed).chain(listed) {
+            self.observer.observe(&self.target.def.key, observation);
+        }
         Ok(())
     }
 

@@ -200,7 +200,7 @@ async fn a_watch_outlives_a_restart_of_the_api_server_and_an_expired_version() {
 async fn a_watch_ends_when_nobody_receives() {
     let cluster = admin(plane()).await;
     let namespace = plane().namespace("nobody").expect("a namespace");
-    let (sink, receiver) = tokio::sync::mpsc::channel(1);
+    let (sink, receiver) = tokio::sync::mpsc::channel::<kybern_table::Batch>(1);
     drop(receiver);
     let end = kybern_kube::watch(
         cluster,

@@ -5,6 +5,7 @@ use kybern_kube::{Interruption, Observation, Phase, WatchObserver};
 use kybern_table::KindKey;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -20,6 +21,8 @@ pub(crate) struct Largest {
 /// How one watch is doing; gauges of it are exported.
 #[derive(Debug, Clone)]
 pub(crate) struct WatchHealth {
+    /// Which run of the watch it is about.
+    pub(super) run: u64,
     /// What it is doing.
     pub(crate) phase: Phase,
     /// resourceVersion of the last complete list of this run of the watch.
@@ -50,6 +53,7 @@ pub(crate) struct WatchHealth {
 impl Default for WatchHealth {
     fn default() -> Self {
         Self {
+            run: 0,
             phase: Phase::Listing,
             listed: None,
             readable: false,
@@ -70,6 +74,7 @@ impl WatchHealth {
     /// Of a new watch of the same kind: what was counted stays counted.
     pub(super) fn restarted(self, readable: bool) -> Self {
         Self {
+            run: self.run.wrapping_add(1),
             phase: Phase::Listing,
             listed: None,
             readable,
@@ -127,14 +132,20 @@ pub(super) struct Board {
     pub(super) news: watch::Sender<u64>,
 }
 
-impl WatchObserver for Board {
+/// One run of one watch. What it tells after the next one began is nobody's concern.
+pub(super) struct Run {
+    pub(super) board: Arc<Board>,
+    pub(super) number: u64,
+}
+
+impl WatchObserver for Run {
     fn observe(&self, kind: &KindKey, observation: Observation) {
-        let mut all = self.health.lock();
-        let Some(health) = all.get_mut(kind) else {
+        let mut all = self.board.health.lock();
+        let Some(health) = all.get_mut(kind).filter(|health| health.run == self.number) else {
             return;
         };
         health.observe(kind, observation);
         drop(all);
-        self.news.send_modify(|n| *n = n.wrapping_add(1));
+        self.board.news.send_modify(|n| *n = n.wrapping_add(1));
     }
 }

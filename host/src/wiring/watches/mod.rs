@@ -9,7 +9,7 @@ mod refusal;
 use super::ingest::Ingest;
 use crate::budget::Budget;
 use kybern_kube::{Cluster, Phase, Scope, WatchConfig, WatchObserver, WatchTarget};
-use kybern_table::{Batch, Change, KindKey, Reader, Snapshot, TableState};
+use kybern_table::{Change, KindKey, Reader, TableState};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -17,8 +17,8 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use self::board::Board;
 pub(crate) use self::board::WatchHealth;
+use self::board::{Board, Run};
 pub(crate) use self::part::{Part, Wanted};
 use self::refusal::{Refusals, Tries, Turn};
 
@@ -35,8 +35,10 @@ struct Running {
     /// Cancelled once it hands over nothing any more.
     over: CancellationToken,
     fill: Fill,
-    /// Since when nobody needs it, on the monotonic clock.
-    unwanted: Option<Duration>,
+    /// What is needed now; no more than is watched, none if nobody needs it.
+    needed: Option<Wanted>,
+    /// Since when less is needed than is watched, on the monotonic clock.
+    leaving: Option<Duration>,
 }
 
 /// A table that holds less than is wanted of it from now on.
@@ -106,29 +108,25 @@ impl Watches {
     /// How long a kind is watched after it is not needed any more.
     pub(crate) const GRACE: Duration = GRACE;
 
-    /// Watches these kinds from now on, of each the union of the parts. Tables of kinds that are no
-    /// longer wanted go after a grace time; those whose definition changed stay as they are until
-    /// they are listed again. New ones are refused while the memory budget is exceeded, and
-    /// admitted once there is room.
+    /// Watches these kinds from now on, of each the union of the parts. What is not needed any more,
+    /// a kind or a part of it, goes after a grace time; a kind whose definition changed stays as it is
+    /// until it is listed again; one of which more is needed is failed until then. New ones are
+    /// refused while the memory budget is exceeded, and admitted once there is room.
     pub(crate) async fn set(&self, wanted: Vec<Wanted>) {
         let _turn = self.shared.refusals.turn().await;
         let mut wanted = part::by_kind(wanted);
-        let now = crate::clock::monotonic();
-        let mut left = 0_usize;
+        let mut left = false;
         let mut changes = Vec::new();
         let mut widened = Vec::new();
         let ready = CancellationToken::new();
         let go = ready.clone().drop_guard();
         {
             let mut running = self.shared.running.lock();
+            self.settle(&mut running);
             for (key, run) in running.iter_mut() {
-                let Some(wanted) = wanted.remove(key) else {
-                    left += usize::from(run.unwanted.is_none());
-                    run.unwanted.get_or_insert(now);
-                    continue;
-                };
-                let came_back = run.unwanted.take().is_some();
-                widened.extend(self.want(run, wanted, came_back, &ready));
+                let before = run.leaving;
+                widened.extend(self.want(run, wanted.remove(key), &ready));
+                left |= run.leaving.is_some() && run.leaving != before;
             }
             let unwanted = self.shared.refusals.retain(|key| wanted.contains_key(key));
             changes.extend(unwanted.into_iter().map(Change::Drop));
@@ -144,12 +142,9 @@ impl Watches {
         if !changes.is_empty() {
             self.shared.ingest.commit(changes).await;
         }
-        for one in widened {
-            one.over.cancelled().await;
-            self.fail_last(one.table, one.reason, Vec::new()).await;
-        }
+        self.fail_widened(widened).await;
         drop(go);
-        if left > 0 {
+        if left {
             let this = self.clone();
             let over = self.shared.shutdown.child_token();
             self.shared.tasks.spawn(async move {
@@ -166,35 +161,75 @@ impl Watches {
     fn want(
         &self,
         run: &mut Running,
-        wanted: Wanted,
-        came_back: bool,
+        wanted: Option<Wanted>,
         ready: &CancellationToken,
     ) -> Option<Widened> {
+        let now = crate::clock::monotonic();
+        let Some(wanted) = wanted else {
+            if run.needed.take().is_some() {
+                run.leaving = Some(now);
+            }
+            return None;
+        };
         let table = wanted.def.key.clone();
+        let came_back = run.needed.is_none();
         let health = self.shared.board.health.lock().get(&table).cloned();
         let failed = health.as_ref().is_some_and(|h| h.phase == Phase::Failed);
         let scope = self.scope_of(&wanted);
+        let holds = part::holds(&run.scope, &scope);
+        run.needed = Some(wanted.clone());
         // One that has failed waits long between tries; who comes back shall not.
-        if wanted.def == run.wanted.def && scope == run.scope && !(came_back && failed) {
-            run.wanted = wanted;
+        let anew = wanted.def != run.wanted.def || !holds || (came_back && failed);
+        if !anew {
+            let smaller = scope != run.scope;
+            let since = run.leaving.filter(|_| !came_back).unwrap_or(now);
+            run.leaving = smaller.then_some(since);
             return None;
         }
-        let readable = health.is_some_and(|health| health.readable);
-        let holds = part::holds(&run.scope, &scope);
+        run.leaving = None;
+        let readable =
+            holds && health.is_some_and(|health| health.readable) && self.is_ready(&table);
         let widened = (!holds).then(|| Widened {
             over: run.over.clone(),
             reason: format!(
                 "{table} is being listed: until now only {} was needed",
                 part::place(&run.scope, wanted.def.namespaced)
             ),
-            table,
+            table: table.clone(),
         });
-        // It is watched already: there is room for it, whatever else there is.
-        self.restart(run, wanted, readable && holds, Some(ready));
+        if !holds {
+            // The rest is new: it may not fit.
+            run.fill = refusal::fill_of(&table, Tries::default());
+        }
+        self.restart(run, wanted, readable, Some(ready));
         widened
     }
 
-    /// Ends the watches, and drops the tables, that nobody has needed for this time; how many.
+    fn is_ready(&self, table: &KindKey) -> bool {
+        let snapshot = self.shared.budget.sources().reader.snapshot();
+        let state = snapshot.table(table).map(|table| table.state());
+        matches!(state, Some(TableState::Ready { .. }))
+    }
+
+    /// Fails the tables that hold less than is wanted, after all that their watches handed over.
+    async fn fail_widened(&self, widened: Vec<Widened>) {
+        let mut changes = Vec::new();
+        for Widened {
+            table,
+            reason,
+            over,
+        } in widened
+        {
+            over.cancelled().await;
+            changes.push(Change::Fail { table, reason });
+        }
+        if !changes.is_empty() {
+            self.shared.ingest.commit_last(changes).await;
+        }
+    }
+
+    /// Ends the watches, and drops the tables or parts of them, that nobody has needed for this time;
+    /// how many.
     pub(crate) async fn end_unwanted(&self, grace: Duration) -> usize {
         let turn = self.shared.refusals.turn().await;
         self.end(grace, &turn).await
@@ -211,55 +246,34 @@ impl Watches {
     async fn end(&self, grace: Duration, _turn: &Turn) -> usize {
         let now = crate::clock::monotonic();
         let over = |run: &Running| {
-            run.unwanted
+            run.leaving
                 .is_some_and(|since| now.saturating_sub(since) >= grace)
         };
+        let mut count = 0;
         let ended: Vec<(KindKey, Running)> = {
             let mut running = self.shared.running.lock();
+            for (key, run) in running.iter_mut().filter(|(_, run)| over(run)) {
+                if let Some(wanted) = run.needed.clone() {
+                    count += 1;
+                    run.leaving = None;
+                    let readable = self.is_ready(key);
+                    self.restart(run, wanted, readable, None);
+                }
+            }
             running.extract_if(.., |_, run| over(run)).collect()
         };
-        for (key, run) in &ended {
+        let mut drops = Vec::new();
+        for (key, run) in ended {
             run.stop.cancel();
-            self.shared.board.health.lock().remove(key);
-        }
-        for (key, run) in &ended {
+            self.shared.board.health.lock().remove(&key);
             run.over.cancelled().await;
-            let drop = vec![Change::Drop(key.clone())];
-            self.put_last(drop, |snapshot| snapshot.table(key).is_none())
-                .await;
+            drops.push(Change::Drop(key));
         }
-        ended.len()
-    }
-
-    /// Fails a table after all that its watch has handed over, with these changes before.
-    async fn fail_last(&self, table: KindKey, reason: String, before: Vec<Change>) {
-        let mut changes = before;
-        changes.push(Change::Fail {
-            table: table.clone(),
-            reason: reason.clone(),
-        });
-        self.put_last(changes, |snapshot| {
-            let state = snapshot.table(&table).map(|table| table.state());
-            matches!(state, Some(TableState::Failed(why)) if *why == *reason)
-        })
-        .await;
-    }
-
-    /// Puts changes into the table after all that watches have handed over, and returns once what
-    /// they do is `done` in the newest commit.
-    async fn put_last(&self, changes: Vec<Change>, done: impl Fn(&Snapshot) -> bool) {
-        let ingest = &self.shared.ingest;
-        let mut commits = ingest.commits();
-        if ingest.batches().send(Batch { changes }).await.is_err() {
-            return;
+        count += drops.len();
+        if !drops.is_empty() {
+            self.shared.ingest.commit_last(drops).await;
         }
-        let reader = &self.shared.budget.sources().reader;
-        while !done(&reader.snapshot()) {
-            // The writer ends with the host.
-            if commits.changed().await.is_err() {
-                return;
-            }
-        }
+        count
     }
 
     /// Lists every kind again from the API server and returns when the table holds those lists:
@@ -297,23 +311,37 @@ impl Watches {
                 }
             }
         };
-        let in_time = tokio::time::timeout(limit, fresh).await.is_ok();
-        if in_time {
-            return;
+        if tokio::time::timeout(limit, fresh).await.is_err() {
+            self.give_up(reader, late).await;
         }
-        let failed = late
-            .into_iter()
-            .map(|table| {
-                tracing::warn!(%table, "no fresh list in time; what reads it waits");
-                Change::Fail {
-                    reason: format!(
-                        "{table} could not be listed afresh when this replica took the lead"
-                    ),
-                    table,
-                }
-            })
-            .collect();
-        self.shared.ingest.commit(failed).await;
+    }
+
+    /// Fails the kinds that have no fresh list yet, until they have.
+    async fn give_up(&self, reader: &Reader, mut late: BTreeSet<KindKey>) {
+        let _turn = self.shared.refusals.turn().await;
+        self.keep_late(reader, &mut late);
+        let failed = late.iter().map(|table| {
+            tracing::warn!(%table, "no fresh list in time; what reads it waits");
+            Change::Fail {
+                reason: format!(
+                    "{table} could not be listed afresh when this replica took the lead"
+                ),
+                table: table.clone(),
+            }
+        });
+        self.shared.ingest.commit(failed.collect()).await;
+        // A list that ended just before is not seen to heal what was failed just after.
+        let mut running = self.shared.running.lock();
+        for key in &late {
+            let health = self.shared.board.health.lock().get(key).cloned();
+            if health.is_some_and(|health| health.listed.is_some())
+                && !self.is_ready(key)
+                && let Some(run) = running.get_mut(key)
+            {
+                let wanted = run.wanted.clone();
+                self.restart(run, wanted, false, None);
+            }
+        }
     }
 
     /// Keeps the kinds whose newest list is not in the table yet. A kind that cannot be listed has
@@ -373,10 +401,10 @@ impl Watches {
         ready: Option<&CancellationToken>,
     ) {
         run.stop.cancel();
-        let unwanted = run.unwanted;
+        let (needed, leaving) = (run.needed.take(), run.leaving);
         let after = std::iter::once(&run.over).chain(ready).cloned().collect();
         *run = self.start(wanted, readable, run.fill, after);
-        run.unwanted = unwanted;
+        (run.needed, run.leaving) = (needed, leaving);
     }
 
     /// Starts the watch of one kind, of which the table may be complete already, after all of these
@@ -390,12 +418,13 @@ impl Watches {
     ) -> Running {
         let shared = &self.shared;
         let def = wanted.def.clone();
-        let vouched = {
+        let (number, vouched) = {
             let mut all = shared.board.health.lock();
             let before = all.remove(&def.key).unwrap_or_default();
-            let vouched = before.vouched;
-            all.insert(def.key.clone(), before.restarted(readable));
-            vouched
+            let health = before.restarted(readable);
+            let known = (health.run, health.vouched);
+            all.insert(def.key.clone(), health);
+            known
         };
         // Rows may be newer than the last bookmark.
         let reader = &shared.budget.sources().reader;
@@ -410,14 +439,15 @@ impl Watches {
             readable,
             highest: vouched.max(newest),
         };
-        let board: Arc<dyn WatchObserver> = Arc::<Board>::clone(&shared.board);
+        let board = Arc::clone(&shared.board);
+        let run: Arc<dyn WatchObserver> = Arc::new(Run { board, number });
         let (stop, over) = (shared.shutdown.child_token(), CancellationToken::new());
         let watch = kybern_kube::watch(
             shared.cluster.clone(),
             target,
             shared.config.clone(),
             shared.ingest.batches(),
-            board,
+            run,
             stop.clone(),
         );
         let ends = over.clone().drop_guard();
@@ -429,12 +459,13 @@ impl Watches {
             watch.await
         });
         Running {
+            needed: Some(wanted.clone()),
             wanted,
             scope,
             stop,
             over,
             fill,
-            unwanted: None,
+            leaving: None,
         }
     }
 }

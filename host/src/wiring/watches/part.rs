@@ -74,18 +74,18 @@ impl Part {
     fn granted(grant: &Grant, namespaced: bool) -> Self {
         match grant {
             Grant::Own | Grant::Cluster => Self::ALL,
-            Grant::Namespaces(names) if namespaced => Self {
-                namespaces: Some(names.iter().cloned().collect()),
-                labels: None,
-            },
+            Grant::Namespaces(names) if namespaced && names.iter().all(|n| is_dns_label(n)) => {
+                Self {
+                    namespaces: Some(names.iter().cloned().collect()),
+                    labels: None,
+                }
+            }
             Grant::Namespaces(_) => Self::ALL,
             Grant::Selector(selector) => {
                 let labels: BTreeMap<String, String> =
                     selector.match_labels.clone().into_iter().collect();
                 // What the API server could not understand would fail the kind.
-                let plain = labels
-                    .iter()
-                    .all(|(key, value)| is_plain(key) && is_plain(value));
+                let plain = labels.iter().all(|(key, value)| is_label(key, value));
                 Self {
                     namespaces: None,
                     labels: Some(labels).filter(|_| plain),
@@ -126,10 +126,33 @@ impl Part {
     }
 }
 
-/// Whether these are the characters of label keys and values, whatever their order.
-fn is_plain(text: &str) -> bool {
-    text.chars()
-        .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/'))
+/// Whether the API server takes this as a name of labels: letters, digits and, inside, `-`, `_`, `.`.
+fn is_label_name(text: &str) -> bool {
+    let is_outer = |c: char| c.is_ascii_alphanumeric();
+    text.len() <= 63
+        && text.starts_with(is_outer)
+        && text.ends_with(is_outer)
+        && text
+            .chars()
+            .all(|c| is_outer(c) || matches!(c, '-' | '_' | '.'))
+}
+
+/// Whether a selector can ask for the label. `in` and `notin` are words of its language.
+fn is_label(key: &str, value: &str) -> bool {
+    let (prefix, name) = key.split_once('/').unwrap_or(("x", key));
+    let domain = prefix.len() <= 253 && prefix.split('.').all(is_dns_label);
+    domain
+        && is_label_name(name)
+        && !["in", "notin"].contains(&key)
+        && (value.is_empty() || is_label_name(value))
+}
+
+/// Whether it can be a namespace.
+fn is_dns_label(text: &str) -> bool {
+    is_label_name(text)
+        && text
+            .chars()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
 }
 
 /// Whether what was asked for holds all that will be. Then a complete table stays right until the
@@ -196,7 +219,23 @@ mod tests {
         assert_eq!(place(&[app("x"), app("y")]), "all namespaces");
         assert_eq!(place(&[app("x"), a]), "all namespaces");
         assert_eq!(place(&[app("x"), json!("Cluster")]), "all namespaces");
-        assert_eq!(place(&[app("x),!y")]), "all namespaces");
+        // What no object can have is no part that could be asked for.
+        for odd in ["x),!y", "-x", "x-", "a/b", &"x".repeat(64)] {
+            assert_eq!(place(&[app(odd)]), "all namespaces", "{odd}");
+            assert_eq!(
+                place(&[json!({ "Namespaces": [odd] })]),
+                "all namespaces",
+                "{odd}"
+            );
+        }
+        let keyed = |key: &str| json!({ "Selector": { "matchLabels": { key: "x" } } });
+        for odd in ["", "in", "notin", "a/b/c", "A.b/c", "/a", "a/"] {
+            assert_eq!(place(&[keyed(odd)]), "all namespaces", "{odd}");
+        }
+        assert_eq!(
+            place(&[keyed("a.b/C_d")]),
+            "all namespaces, labels a.b/C_d=x"
+        );
     }
 
     #[test]

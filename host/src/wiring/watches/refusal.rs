@@ -258,24 +258,22 @@ impl Watches {
         let says = |cause| kybern_budget::refused(&key.to_string(), cause, reading);
         tracing::warn!(table = %key, "{}", says(Cause::StoppedAt(reached)));
         let reason = says(Cause::Stopped);
-        let anew = vec![
-            Change::Drop(key.clone()),
-            Change::Define(run.wanted.def.clone()),
-        ];
+        let mut changes = vec![Change::Drop(key.clone())];
+        changes.extend(failed(&run.wanted.def, &reason));
         let tries = before.once_more(reading.need_after(reached.bytes));
         self.note(
             &mut refusals.kinds.lock(),
-            run.wanted,
-            reason.clone(),
+            run.needed.unwrap_or(run.wanted),
+            reason,
             tries,
         );
         *refusals.stopping.lock() = Some(key.clone());
-        let (this, key) = (self.clone(), key.clone());
+        let this = self.clone();
         self.shared.tasks.spawn(async move {
             let _turn = turn;
             // What it handed over before it ended is in the queue; what drops it must come after.
             run.over.cancelled().await;
-            this.fail_last(key, reason, anew).await;
+            this.shared.ingest.commit_last(changes).await;
             *this.shared.refusals.stopping.lock() = None;
         });
     }

@@ -3,7 +3,7 @@ use crate::budget::Sources;
 use crate::fake_api::{FakeApi, all, def, page};
 use crate::memory::Meter;
 use kybern_sql::SqlLimits;
-use kybern_table::{Origin, StoreConfig, TableDef};
+use kybern_table::{Batch, Origin, StoreConfig, TableDef};
 use serde_json::json;
 use std::path::Path;
 use tokio::sync::Semaphore;
@@ -199,7 +199,7 @@ async fn a_table_that_was_dropped_does_not_come_back() {
         let batch = Batch {
             changes: changes.collect(),
         };
-        scene.ingest.batches().send(batch).await.unwrap();
+        scene.ingest.batches().send(batch.into()).await.unwrap();
     }
     let mut news = scene.watches.shared.board.news.subscribe();
     scene.watches.set(all([maps.clone()])).await;
@@ -211,10 +211,7 @@ async fn a_table_that_was_dropped_does_not_come_back() {
     assert_eq!(scene.watches.end_unwanted(Duration::ZERO).await, 1);
     assert_eq!(scene.state(&maps), None);
     // What was in the queue has been taken in by now.
-    let last = def("Event", "events");
-    let there = |snapshot: &Snapshot| snapshot.table(&last.key).is_some();
-    let define = vec![Change::Define(last.clone())];
-    scene.watches.put_last(define, there).await;
+    scene.ingest.commit_last(Vec::new()).await;
     assert_eq!(scene.state(&maps), None);
 }
 
@@ -250,8 +247,15 @@ async fn a_part_of_a_kind_is_not_taken_for_all_of_it() {
         .await;
     assert_eq!(place(), "all namespaces");
 
-    // The part is in the whole: the table stays readable until the smaller list is there.
+    // The part is in the whole: the larger watch stays for those who come back, and the table is
+    // readable until the smaller list is there.
     scene.watches.set(vec![in_namespace(&maps)]).await;
+    assert_eq!(place(), "all namespaces");
+    scene.watches.set(both()).await;
+    scene.watches.end_unwanted(Duration::ZERO).await;
+    assert_eq!(place(), "all namespaces");
+    scene.watches.set(vec![in_namespace(&maps)]).await;
+    assert_eq!(scene.watches.end_unwanted(Duration::ZERO).await, 1);
     assert_eq!(place(), "namespace a");
     assert!(scene.is_ready(&maps));
     scene.lists.add_permits(1);
@@ -262,4 +266,33 @@ async fn a_part_of_a_kind_is_not_taken_for_all_of_it() {
     let listed = scene.listed();
     let parts: Vec<bool> = listed.iter().map(namespaced).collect();
     assert_eq!(parts, [true, false, true], "{listed:?}");
+}
+
+/// A new leader gives up waiting for a list that is under way: the list heals what that failed.
+#[tokio::test]
+async fn a_list_that_comes_late_is_taken_all_the_same() {
+    let scene = Scene::new(GRACE, 1, "").await;
+    let maps = def("ConfigMap", "configmaps");
+    scene.watches.set(all([maps.clone()])).await;
+    scene.until("a list", |scene| scene.is_ready(&maps)).await;
+    let moment = Duration::from_millis(50);
+    scene
+        .watches
+        .refresh(&scene.reader, &scene.stop, moment)
+        .await;
+    assert!(matches!(scene.state(&maps), Some(TableState::Failed(_))));
+    // As if the list had begun before.
+    let begun = vec![Change::ListBegin {
+        table: maps.key.clone(),
+    }];
+    scene.ingest.commit_last(begun).await;
+    let late = BTreeSet::from([maps.key.clone()]);
+    scene.watches.give_up(&scene.reader, late).await;
+    assert!(matches!(scene.state(&maps), Some(TableState::Failed(_))));
+    let ended = vec![Change::ListEnd {
+        table: maps.key.clone(),
+        resource_version: 5,
+    }];
+    scene.ingest.commit_last(ended).await;
+    assert!(scene.is_ready(&maps), "{:?}", scene.state(&maps));
 }

@@ -83,13 +83,14 @@ impl Model {
                 self.listed = 0;
                 self.state = TableState::Loading;
             }
-            Event::Fail => self.fail("broken"),
-            Event::Garbage => self.fail(""),
+            // The next whole list heals it, also one that is under way.
+            Event::Fail => self.state = TableState::Failed("broken".into()),
+            Event::Garbage => self.fault(),
         }
     }
 
-    fn fail(&mut self, reason: &str) {
-        self.state = TableState::Failed(reason.into());
+    fn fault(&mut self) {
+        self.state = TableState::Failed("".into());
         if let Some(list) = &mut self.list {
             list.broken = true;
         }

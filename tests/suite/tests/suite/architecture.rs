@@ -10,8 +10,9 @@ struct Rule {
 }
 
 /// The host's crates, from the store up.
-const HOST: [&str; 8] = [
+const HOST: [&str; 9] = [
     "kybern",
+    "kybern-allocator",
     "kybern-budget",
     "kybern-kube",
     "kybern-plugin",
@@ -21,7 +22,7 @@ const HOST: [&str; 8] = [
     "kybern-table",
 ];
 
-const RULES: [Rule; 11] = [
+const RULES: [Rule; 12] = [
     Rule {
         package: "kybern-table",
         must_not_know: &[
@@ -29,6 +30,17 @@ const RULES: [Rule; 11] = [
             "wasmtime*",
             "kube*",
             "k8s-openapi",
+            "tokio",
+            "kybern-*",
+        ],
+    },
+    Rule {
+        package: "kybern-allocator",
+        must_not_know: &[
+            "datafusion*",
+            "arrow*",
+            "wasmtime*",
+            "kube*",
             "tokio",
             "kybern-*",
         ],
