@@ -72,7 +72,11 @@ pub(crate) fn explain(prepared: &Prepared, values: Values<'_>, snapshot: &Snapsh
     });
     debug_assert!(walked.is_ok(), "the walk itself cannot fail");
     text.push_str("read set:\n");
-    for read in crate::read_set::read_set(&planned.plan, values, namespace).scans {
+    let namespace = prepared.namespace.as_ref();
+    let of = |snapshot| planned.reads.read_set(values, namespace, snapshot);
+    // A snapshot without the tables has no rows that say which others matter.
+    let read_set = of(Some(snapshot)).or_else(|_| of(None)).unwrap_or_default();
+    for read in read_set.scans {
         let columns = match &read.columns {
             Columns::All => "everything".to_owned(),
             Columns::Named(names) if names.is_empty() => "which rows there are".to_owned(),

@@ -10,7 +10,7 @@
 //! * One statement reads one snapshot, its subqueries included; plans hold none.
 //! * What [`AccessSet`] does not grant does not exist, and rows outside of a
 //!   grant's scope are filtered in the scan itself, before any other condition.
-//! * While nothing in [`Prepared::read_set`] changes, the answer's fingerprint stays.
+//! * While nothing in [`Prepared::read_set_at`] changes, the answer's fingerprint stays.
 //! * A table that is not ready makes the statement fail, never look empty.
 //!
 //! # Limits

@@ -28,6 +28,7 @@ use crate::functions::Functions;
 use crate::lane::{Lane, lane};
 use crate::names::Granted;
 use crate::now::{NOW, Now, now_type};
+use crate::read_set::Reads;
 use crate::source::KindSource;
 use crate::system::{SystemSource, SystemTable};
 
@@ -38,6 +39,7 @@ pub(crate) struct Planned {
     /// Optimised; without snapshot and parameter values.
     pub plan: LogicalPlan,
     pub lane: Lane,
+    pub reads: Reads,
     /// The tables that it names, each once.
     pub tables: Vec<(KindKey, String)>,
     pub parameters: usize,
@@ -83,6 +85,7 @@ pub(crate) fn plan(
     Ok(Planned {
         kind: statement.kind(),
         lane: lane(&plan),
+        reads: Reads::of(&plan),
         plan,
         tables,
         parameters,

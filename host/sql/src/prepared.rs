@@ -3,13 +3,12 @@
 use std::sync::Arc;
 
 use kybern_statement::Kind;
-use kybern_table::{KindKey, ReadSet};
+use kybern_table::{KindKey, ReadSet, Snapshot};
 
-use crate::Param;
-use crate::bind::Values;
+use crate::bind::{Values, own};
 use crate::lane::Lane;
 use crate::planner::Planned;
-use crate::read_set::read_set;
+use crate::{Param, SqlError};
 
 /// A planned statement for one asker. It holds no snapshot.
 #[derive(Debug)]
@@ -34,10 +33,31 @@ impl Prepared {
         &self.tables
     }
 
-    /// What the answer depends on. Parameters that are missing or do not fit make it wider.
+    /// What the answer at this snapshot depends on. Keys of one table may come from rows of another
+    /// one that it is joined with: a later answer has another read set.
+    ///
+    /// # Errors
+    /// [`SqlError::Expired`], and [`SqlError::NotReady`] for a table that is not there.
+    pub fn read_set_at(&self, params: &[Param], snapshot: &Snapshot) -> Result<ReadSet, SqlError> {
+        self.read(params, Some(snapshot))
+            .map_err(|error| own(&error, SqlError::execution))
+    }
+
+    /// What any answer depends on. Parameters that are missing or do not fit make it wider.
     pub fn read_set(&self, params: &[Param]) -> ReadSet {
+        let all = self.read(params, None);
+        debug_assert!(all.is_ok(), "nothing is read");
+        all.unwrap_or_default()
+    }
+
+    pub(crate) fn read(
+        &self,
+        params: &[Param],
+        snapshot: Option<&Snapshot>,
+    ) -> datafusion::common::Result<ReadSet> {
         let values = Values { params, now: None };
-        read_set(&self.planned.plan, values, self.namespace.as_deref())
+        let namespace = self.namespace.as_ref();
+        self.planned.reads.read_set(values, namespace, snapshot)
     }
 
     /// How many parameters it takes.

@@ -142,13 +142,17 @@ async fn answer(
             .execute(&prepared, &params, snapshot)
             .await
             .map_err(|error| failure(&query.name, &error))?;
+        // Of the same snapshot: rows that it is joined with say which others matter.
+        let read_set = prepared
+            .read_set_at(&params, snapshot)
+            .map_err(|error| failure(&query.name, &error))?;
         answers.push(Answer {
             name: query.name.clone(),
             schema: answer.schema,
             batches: answer.batches,
             fingerprint: answer.fingerprint,
             rows: answer.rows,
-            read_set: prepared.read_set(&params),
+            read_set,
         });
     }
     Ok(Sensed { answers })

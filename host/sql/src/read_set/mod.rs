@@ -4,94 +4,129 @@
 //!
 //! While no row changes that the read set covers (by key, old or new, and in a
 //! column that it names), the answer stays the same.
+//!
+//! # Keys
+//!
+//! Of a scan they come from constants and parameters in its own conditions, or
+//! from a scan beside it: where a join drops the rows that find no partner, and
+//! the partner's rows are known by keys themselves, only rows with the values
+//! that the partner has *at this snapshot* matter. Those values are a part of
+//! the partner's columns, so that a change of theirs is covered too.
+
+mod links;
+mod partner;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::logical_expr::{Expr, LogicalPlan, TableScan};
-use kybern_table::{Columns, Keys, ReadSet, ScanRead};
+use datafusion::common::Result;
+use datafusion::logical_expr::{Expr, TableScan};
+use kybern_table::{Columns, Keys, ReadSet, ScanRead, Snapshot};
 
 use crate::bind::Values;
-use crate::lookup::lookups;
-use crate::planner::kind_source;
+use crate::lookup::{Lookup, lookups};
 use crate::source::KindSource;
 
-/// The read set of an optimised plan, subqueries included.
-pub(crate) fn read_set(plan: &LogicalPlan, values: Values<'_>, namespace: Option<&str>) -> ReadSet {
-    let mut scans: Vec<ScanRead> = Vec::new();
-    let walked = plan.apply_with_subqueries(|node| {
-        if let LogicalPlan::TableScan(scan) = node
-            && let Some(source) = kind_source(&scan.source)
-        {
-            let read = scan_read(scan, &source, values, namespace);
+pub(crate) use links::Reads;
+
+/// One scan of a plan.
+#[derive(Debug)]
+struct Scan {
+    scan: TableScan,
+    source: Arc<KindSource>,
+}
+
+/// A scan, and the conditions that its rows must meet to matter.
+struct Known<'r> {
+    read: &'r Scan,
+    filters: Vec<Expr>,
+}
+
+impl Reads {
+    /// The read set. Without a snapshot no keys come from other scans.
+    ///
+    /// # Errors
+    /// The snapshot has expired, or does not have the tables.
+    pub(crate) fn read_set(
+        &self,
+        values: Values<'_>,
+        namespace: Option<&Arc<str>>,
+        snapshot: Option<&Snapshot>,
+    ) -> Result<ReadSet> {
+        let mut known: Vec<Known<'_>> = self
+            .scans
+            .iter()
+            .map(|read| Known::new(read, values, namespace))
+            .collect();
+        if let Some(snapshot) = snapshot {
+            partner::narrow(&mut known, &self.links, snapshot, namespace)?;
+        }
+        let mut scans: Vec<ScanRead> = Vec::new();
+        for known in &known {
+            let read = known.scan_read();
             if !scans.contains(&read) {
                 scans.push(read);
             }
         }
-        Ok(TreeNodeRecursion::Continue)
-    });
-    debug_assert!(walked.is_ok(), "the walk itself cannot fail");
-    ReadSet { scans }
-}
-
-fn scan_read(
-    scan: &TableScan,
-    source: &KindSource,
-    values: Values<'_>,
-    namespace: Option<&str>,
-) -> ScanRead {
-    let mut names: BTreeSet<String> = match &scan.projection {
-        Some(projection) => projection
-            .iter()
-            .filter_map(|position| source.columns.get(*position))
-            .map(|column| column.name.clone())
-            .collect(),
-        None => source
-            .columns
-            .iter()
-            .map(|column| column.name.clone())
-            .collect(),
-    };
-    for filter in &scan.filters {
-        names.extend(
-            filter
-                .column_refs()
-                .into_iter()
-                .map(|column| column.name.clone()),
-        );
-    }
-    names.extend(source.scope_columns());
-    let canonical = names
-        .iter()
-        .filter_map(|name| source.column(name))
-        .map(|column| column.canonical())
-        .collect();
-    ScanRead {
-        table: source.table.key().clone(),
-        columns: Columns::Named(canonical),
-        keys: keys(scan, source, values, namespace),
+        Ok(ReadSet { scans })
     }
 }
 
-/// The best keys that the filters give, whether or not the store has an index.
-fn keys(
-    scan: &TableScan,
-    source: &KindSource,
-    values: Values<'_>,
-    namespace: Option<&str>,
-) -> Keys {
-    let mut filters: Vec<Expr> = source.scope_filters(namespace);
-    for filter in &scan.filters {
-        // A value that is missing or does not fit gives no key: then all rows count.
-        if let Ok(bound) = values.substitute(filter.clone()) {
-            filters.push(bound.data);
+impl<'r> Known<'r> {
+    fn new(read: &'r Scan, values: Values<'_>, namespace: Option<&Arc<str>>) -> Self {
+        let mut filters = read.source.scope_filters(namespace.map(|name| &**name));
+        for filter in &read.scan.filters {
+            // A value that is missing or does not fit gives no key: then all rows count.
+            if let Ok(bound) = values.substitute(filter.clone()) {
+                filters.push(bound.data);
+            }
         }
+        Self { read, filters }
     }
-    match lookups(source, &filters).into_iter().next() {
-        Some(lookup) => Keys::Of {
-            index: lookup.index,
-            values: lookup.keys,
-        },
-        None => Keys::All,
+
+    /// The best keys that the filters give, whether or not the store has an index.
+    fn lookup(&self) -> Option<Lookup> {
+        lookups(&self.read.source, &self.filters).into_iter().next()
+    }
+
+    fn scan_read(&self) -> ScanRead {
+        let Scan { scan, source } = self.read;
+        let mut names: BTreeSet<String> = match &scan.projection {
+            Some(projection) => projection
+                .iter()
+                .filter_map(|position| source.columns.get(*position))
+                .map(|column| column.name.clone())
+                .collect(),
+            None => source
+                .columns
+                .iter()
+                .map(|column| column.name.clone())
+                .collect(),
+        };
+        for filter in &scan.filters {
+            names.extend(
+                filter
+                    .column_refs()
+                    .into_iter()
+                    .map(|column| column.name.clone()),
+            );
+        }
+        names.extend(source.scope_columns());
+        let canonical = names
+            .iter()
+            .filter_map(|name| source.column(name))
+            .map(|column| column.canonical())
+            .collect();
+        ScanRead {
+            table: source.table.key().clone(),
+            columns: Columns::Named(canonical),
+            keys: match self.lookup() {
+                Some(Lookup { index, keys }) => Keys::Of {
+                    index,
+                    values: keys,
+                },
+                None => Keys::All,
+            },
+        }
     }
 }
