@@ -48,6 +48,26 @@ impl PathTypes {
         self.find(path)?.leaf
     }
 
+    /// The steps that the schema knows below a path, by name; a type where one ends at a scalar.
+    pub fn below(&self, path: &[Segment]) -> Vec<(PathStep, Option<PathType>)> {
+        let Some(node) = self.find(path) else {
+            return Vec::new();
+        };
+        let any_key = node
+            .any_key
+            .iter()
+            .map(|next| (PathStep::AnyKey, next.leaf));
+        let any_item = node
+            .any_item
+            .iter()
+            .map(|next| (PathStep::AnyItem, next.leaf));
+        let keys = node.keys.iter();
+        let keys = keys.map(|(name, next)| (PathStep::Key(name.clone()), next.leaf));
+        let mut found: Vec<_> = keys.chain(any_key).chain(any_item).collect();
+        found.sort_by(|(a, _), (b, _)| a.cmp(b));
+        found
+    }
+
     /// Whether the schema says that the value at the path is an object or an array.
     pub(crate) fn is_composite(&self, path: &[Segment]) -> bool {
         self.find(path).is_some_and(|node| node.leaf.is_none())
@@ -86,6 +106,16 @@ mod tests {
         assert_eq!(get("spec.c.port"), None);
         assert_eq!(get("spec.c"), None);
         assert_eq!(get("data['a.b']"), Some(PathType::Text));
+        assert_eq!(
+            types.below(&[Segment::Key("spec".into()), Segment::Key("c".into())]),
+            [(PathStep::AnyItem, None)]
+        );
+        assert_eq!(
+            types.below(&[Segment::Key("data".into())]),
+            [(PathStep::AnyKey, Some(PathType::Text))]
+        );
+        assert_eq!(types.below(&[]), [(key("data"), None), (key("spec"), None)]);
+        assert!(types.below(&[Segment::Key("other".into())]).is_empty());
         assert!(types.is_composite(&[Segment::Key("spec".into())]));
         assert!(!types.is_composite(&[Segment::Key("other".into())]));
     }

@@ -70,6 +70,11 @@ impl Prepared {
         matches!(self.planned.kind, Kind::Explain { .. })
     }
 
+    /// Whether it reads rows of its tables: all but EXPLAIN without ANALYZE do.
+    pub fn reads_rows(&self) -> bool {
+        !matches!(self.planned.kind, Kind::Explain { analyze: false, .. })
+    }
+
     /// Whether a LIMIT or OFFSET chooses among rows that nothing orders: the
     /// answer may then change although nothing that it reads has changed.
     pub fn has_arbitrary_limit(&self) -> bool {
