@@ -1,8 +1,9 @@
 //! The command line.
 
-use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use clap::{Args as ClapArgs, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use std::ffi::{OsStr, OsString};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Operator host for Kubernetes: sandboxed WebAssembly plugins over a SQL picture of the cluster.
@@ -60,7 +61,7 @@ pub(crate) struct ClusterArgs {
 pub(crate) enum Command {
     /// Watches the cluster and runs the registered plugins.
     Run(RunArgs),
-    /// Answers a SQL query over a cluster, or over manifests in files.
+    /// Answers SQL over a cluster, or over manifests in files: at a prompt, or as told.
     Sql(SqlArgs),
     /// Runs a plugin over manifests in memory, without a cluster, until nothing changes.
     Simulate(SimulateArgs),
@@ -77,6 +78,23 @@ pub(crate) enum Command {
     /// Looks into plugins.
     #[command(subcommand)]
     Plugin(PluginCommand),
+}
+
+/// The name under which kubectl finds a plugin; it calls it `kubectl kybern`.
+const PLUGIN: &str = "kubectl-kybern";
+
+impl Args {
+    /// Parses the command line; ends the process where that is the answer.
+    pub(crate) fn from_command_line(line: impl IntoIterator<Item = OsString>) -> Self {
+        let line: Vec<OsString> = line.into_iter().collect();
+        let program = line.first().map(Path::new).and_then(Path::file_stem);
+        let mut command = Self::command();
+        if program == Some(OsStr::new(PLUGIN)) {
+            command = command.bin_name("kubectl kybern");
+        }
+        let matches = command.get_matches_from(line);
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
 }
 
 impl Command {
@@ -146,8 +164,10 @@ pub(crate) struct RunArgs {
 /// Output of `kybern sql`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Output {
-    /// Columns for people.
+    /// Columns for people, cut to the terminal's width.
     Table,
+    /// The same, never cut.
+    Wide,
     /// An array of objects.
     Json,
     /// RFC 4180.
@@ -156,21 +176,44 @@ pub(crate) enum Output {
     Yaml,
 }
 
+/// Shown after the options of `kybern sql --help`.
+const SQL_HELP: &str = r#"Tables are kinds: the schema is the API group (core, apps, networking_k8s_io), the name its plural.
+A name that is unique needs no schema. Paths are columns: spec.replicas, spec.containers[0].image,
+labels['app'].
+
+Examples:
+  kybern sql                                       # a prompt; \? shows its commands
+  kybern sql "SELECT namespace, name FROM pods WHERE status.phase <> 'Running'"
+  kybern sql -o json -n shop "SELECT name, spec.replicas FROM deployments"
+  kybern sql < report.sql                          # statements, each ended by ;
+  kybern sql -f manifests/ "SELECT name, spec.replicas FROM deployments"
+  helm template shop | kybern sql -f - "SELECT namespace, name, owner_uid FROM apps.deployments"
+
+Exit codes: 0 all statements were answered, 1 the cluster or a file could not be read,
+2 a statement was refused."#;
+
 /// `kybern sql`.
 #[derive(Debug, ClapArgs)]
+#[command(after_long_help = SQL_HELP)]
 pub(crate) struct SqlArgs {
     /// Which cluster.
     #[command(flatten)]
     pub(crate) cluster: ClusterArgs,
-    /// One SELECT or EXPLAIN SELECT.
-    pub(crate) statement: String,
-    /// How to print the answer.
-    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    /// Statements (SELECT or EXPLAIN) separated by `;`. Without one, or with `-`, they are read
+    /// from standard input; at a terminal there is a prompt.
+    #[arg(value_name = "STATEMENTS")]
+    pub(crate) statement: Option<String>,
+    /// How to print the answers.
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t = Output::Table)]
     pub(crate) output: Output,
-    /// Only this namespace.
-    #[arg(short, long)]
+    /// Only this namespace, and what is in no namespace.
+    #[arg(short, long, value_name = "NAME", conflicts_with = "all_namespaces")]
     pub(crate) namespace: Option<String>,
-    /// Manifests to query instead of a cluster: a file or a directory of YAML or JSON.
+    /// All namespaces; so it is without -n.
+    #[arg(short = 'A', long)]
+    pub(crate) all_namespaces: bool,
+    /// Manifests to query instead of a cluster: a file or a directory of YAML or JSON, or `-` for
+    /// standard input.
     #[arg(short, long, value_name = "PATH", conflicts_with_all = ["kubeconfig", "context"])]
     pub(crate) filename: Vec<PathBuf>,
 }

@@ -22,6 +22,14 @@ pub(crate) fn cache_dir() -> PathBuf {
         .unwrap_or_else(|| PathBuf::from(".kybern"))
 }
 
+/// The user's state directory for Kybern: `$XDG_STATE_HOME`, else `~/.local/state`; none without
+/// a home.
+pub(crate) fn state_dir() -> Option<PathBuf> {
+    variable("XDG_STATE_HOME")
+        .or_else(|| variable("HOME").map(|dir| dir.join(".local/state")))
+        .map(|dir| dir.join("kybern"))
+}
+
 /// The machine's or Pod's name.
 pub(crate) fn host_name() -> String {
     std::fs::read_to_string("/proc/sys/kernel/hostname")

@@ -21,7 +21,6 @@ mod tables;
 mod terminal;
 mod wiring;
 
-use clap::Parser;
 use std::process::ExitCode;
 
 /// Gives memory back to the system, keeps apart what threads do, and can say what it holds.
@@ -30,7 +29,7 @@ use std::process::ExitCode;
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
-    let args = args::Args::parse();
+    let args = args::Args::from_command_line(std::env::args_os());
     if let Err(error) = logging::start(&args.log, args.command.writes_to_terminal()) {
         eprintln!("error: {error:#}");
         return ExitCode::from(2);

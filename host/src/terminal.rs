@@ -1,6 +1,13 @@
 //! Standard output: a reader that has gone away (`| head`) ends the command quietly.
 
 use std::io::{ErrorKind, Write};
+use std::os::fd::AsFd;
+
+/// Columns of the terminal that the stream is; none if it is none.
+pub(crate) fn width(stream: impl AsFd) -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(stream).ok()?;
+    Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
+}
 
 /// Writes text as it is.
 pub(crate) fn write(text: &str) {

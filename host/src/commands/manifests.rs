@@ -2,15 +2,21 @@
 
 use anyhow::{Context, bail};
 use serde_json::Value;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// Largest manifest file that is read.
 const FILE_BYTES: u64 = 64 << 20;
 
-/// All objects of the named files and directories (`.yaml`, `.yml`, `.json`), in the files' order.
+/// All objects of the named files and directories (`.yaml`, `.yml`, `.json`), in the files' order;
+/// `-` is standard input.
 pub(crate) fn load(paths: &[PathBuf]) -> anyhow::Result<Vec<Value>> {
     let mut objects = Vec::new();
     for path in paths {
+        if path == Path::new("-") {
+            standard_input(&mut objects)?;
+            continue;
+        }
         let mut files = Vec::new();
         collect(path, &mut files)?;
         for file in files {
@@ -58,8 +64,27 @@ fn read(file: &Path, objects: &mut Vec<Value>) -> anyhow::Result<()> {
     }
     let text = std::fs::read_to_string(file)
         .with_context(|| format!("{}: cannot be read", file.display()))?;
-    let documents: Vec<Value> = serde_saphyr::from_multiple(&text)
-        .map_err(|error| anyhow::anyhow!("{}: {error}", file.display()))?;
+    parse(&file.display().to_string(), &text, objects)
+}
+
+/// Adds the objects of standard input.
+fn standard_input(objects: &mut Vec<Value>) -> anyhow::Result<()> {
+    let mut text = String::new();
+    let read = std::io::stdin()
+        .lock()
+        .take(FILE_BYTES + 1)
+        .read_to_string(&mut text);
+    let read = read.context("standard input cannot be read")?;
+    if u64::try_from(read)? > FILE_BYTES {
+        bail!("standard input: at most {FILE_BYTES} bytes are read");
+    }
+    parse("standard input", &text, objects)
+}
+
+/// Adds the objects of a text with one or more documents.
+fn parse(name: &str, text: &str, objects: &mut Vec<Value>) -> anyhow::Result<()> {
+    let documents: Vec<Value> =
+        serde_saphyr::from_multiple(text).map_err(|error| anyhow::anyhow!("{name}: {error}"))?;
     for (index, document) in documents.into_iter().enumerate() {
         if document.is_null() {
             continue;
@@ -74,8 +99,7 @@ fn read(file: &Path, objects: &mut Vec<Value>) -> anyhow::Result<()> {
                 objects.push(document);
             }
             _ => bail!(
-                "{}: document {} has no apiVersion and kind; is it a Kubernetes manifest?",
-                file.display(),
+                "{name}: document {} has no apiVersion and kind; is it a Kubernetes manifest?",
                 index + 1
             ),
         }

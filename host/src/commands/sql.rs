@@ -1,110 +1,81 @@
-//! `kybern sql`: one statement over a cluster or over manifests.
+//! `kybern sql`: statements over a cluster or over manifests, given, scripted or typed.
+//!
+//! # Contract
+//!
+//! Standard output holds answers alone. Exit code 0: all were answered; 1: a table could not be
+//! listed, or a file not read; 2: a statement was refused. Nothing after the first failure is run.
 
-use super::manifests;
-use crate::args::{Output, SqlArgs};
-use crate::budget::{Budget, Facts, Sources};
-use crate::kinds::Kinds;
-use crate::memory::Meter;
-use crate::offline::Offline;
-use crate::terminal;
-use kybern_kube::Cluster;
-use kybern_sql::{AccessSet, Engine, Prepared, SqlError, SqlLimits};
+mod complete;
+mod describe;
+mod extent;
+mod failure;
+mod input;
+mod output;
+mod progress;
+mod prompt;
+mod script;
+mod session;
+mod shell;
+
+use crate::args::SqlArgs;
+use anyhow::{Context, ensure};
+use output::Style;
+use session::Session;
+use shell::{Ended, Shell};
+use std::io::{IsTerminal, Read};
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
 
-mod output;
+/// Largest script that is read.
+const SCRIPT_BYTES: u64 = 16 << 20;
 
-/// Answers, prints, exits. A statement that is refused exits with 2.
+/// Answers, prints, exits.
 pub(crate) async fn run(args: SqlArgs) -> anyhow::Result<ExitCode> {
-    let kinds = Kinds::default();
-    let mut tables = Offline::new();
-    let engine = Engine::new(tables.reader.clone(), SqlLimits::default());
-    let sources = Sources {
-        reader: tables.reader.clone(),
-        sql: engine.clone(),
-        guests: None,
+    let script = script(&args)?;
+    let session = Session::open(&args).await?;
+    let style = Style {
+        output: args.output,
+        expanded: false,
+        width: crate::terminal::width(std::io::stdout()),
     };
-    let facts = Facts {
-        budget: Budget::new(sources, None, Meter::new(Path::new("/"), None)),
-        watches: None,
-    };
-    let engine = engine
-        .with_clock(|| crate::clock::wall().as_microsecond())
-        .with_host(Arc::new(facts));
-    let access = AccessSet::all();
-    let prepared = if args.filename.is_empty() {
-        let cluster = crate::cluster::connect(&args.cluster).await?;
-        kinds.discover(&cluster).await?;
-        let prepared = match plan(&engine, &kinds, &cluster, &args.statement, &access).await {
-            Ok(prepared) => prepared,
-            Err(error) => return Ok(refuse(&args.statement, &error)),
-        };
-        let wanted: Vec<_> = prepared
-            .tables()
-            .iter()
-            .filter_map(|key| {
-                let gvk = kybern_interface::Gvk::new(&*key.group, &*key.version, &*key.kind);
-                kinds.served().get(&gvk).map(crate::kinds::table)
-            })
-            .collect();
-        tables
-            .list(&cluster, &wanted, args.namespace.as_deref())
-            .await?;
-        prepared
-    } else {
-        let objects = manifests::load(&args.filename)?;
-        crate::kinds::builtin::fill(&kinds, &objects)?;
-        tables.take(objects, &kinds)?;
-        engine.set_catalog(kinds.catalog());
-        match engine.prepare(&args.statement, &access).await {
-            Ok(prepared) => prepared,
-            Err(error) => return Ok(refuse(&args.statement, &error)),
-        }
-    };
-    let snapshot = tables.reader.snapshot();
-    if prepared.is_explain() {
-        terminal::write(&engine.explain(&prepared, &[], &snapshot).await?);
+    let Some(script) = script else {
+        prompt::run(Shell::new(session, style)).await?;
         return Ok(ExitCode::SUCCESS);
-    }
-    match engine.execute(&prepared, &[], &snapshot).await {
-        Ok(answer) => {
-            terminal::write(&output::render(&answer, args.output)?);
-            if args.output == Output::Table {
-                eprintln!(
-                    "({} row{})",
-                    answer.rows,
-                    if answer.rows == 1 { "" } else { "s" }
-                );
-            }
-            Ok(ExitCode::SUCCESS)
-        }
-        Err(error) => Ok(refuse(&args.statement, &error)),
-    }
+    };
+    let mut shell = Shell::new(session, style);
+    Ok(match shell.run(&script).await {
+        Ended::Done | Ended::Left => ExitCode::SUCCESS,
+        Ended::Failed(code) => ExitCode::from(code),
+    })
 }
 
-/// Plans the statement, then again with the schemas of the kinds that it names: types decide how
-/// values compare.
-async fn plan(
-    engine: &Engine,
-    kinds: &Kinds,
-    cluster: &Cluster,
-    statement: &str,
-    access: &AccessSet,
-) -> Result<Arc<Prepared>, SqlError> {
-    engine.set_catalog(kinds.catalog());
-    let named = engine.tables_of(statement, access)?;
-    for key in &named {
-        if !kinds.has_types(&key.group, &key.version) {
-            kinds.learn_types(cluster, &key.group, &key.version).await;
-        }
+/// The statements that are given or come from standard input; none if a person types them.
+fn script(args: &SqlArgs) -> anyhow::Result<Option<String>> {
+    let given = args
+        .statement
+        .as_deref()
+        .filter(|statement| *statement != "-");
+    if let Some(statement) = given {
+        return Ok(Some(statement.to_owned()));
     }
-    engine.set_catalog(kinds.catalog());
-    engine.prepare(statement, access).await
-}
-
-/// Shows where the statement is wrong.
-fn refuse(statement: &str, error: &SqlError) -> ExitCode {
-    eprintln!("{}", error.render(statement));
-    ExitCode::from(2)
+    let manifests = args.filename.iter().any(|path| path == Path::new("-"));
+    ensure!(
+        !manifests,
+        "standard input holds the manifests (-f -): give the statement as an argument"
+    );
+    if args.statement.is_none() && std::io::stdin().is_terminal() {
+        return Ok(None);
+    }
+    let mut script = String::new();
+    let read = std::io::stdin()
+        .lock()
+        .take(SCRIPT_BYTES + 1)
+        .read_to_string(&mut script);
+    let read = read.context("standard input cannot be read as a script")?;
+    let most = usize::try_from(SCRIPT_BYTES)?;
+    ensure!(
+        read <= most,
+        "the script is larger than {SCRIPT_BYTES} bytes"
+    );
+    Ok(Some(script))
 }

@@ -1,0 +1,61 @@
+//! Why a statement has no answer, and the exit code that tells it.
+
+use kybern_sql::SqlError;
+
+/// The statement itself is at fault.
+const REFUSED: u8 = 2;
+/// The cluster, a file or this program is.
+const FAILED: u8 = 1;
+
+/// A statement without an answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// The engine says so.
+    #[error(transparent)]
+    Sql(#[from] SqlError),
+    /// A table could not be listed, or an answer not written.
+    #[error("{0:#}")]
+    Other(#[from] anyhow::Error),
+    /// A command of the prompt that is none.
+    #[error("{0}")]
+    Usage(String),
+    /// Ctrl-C.
+    #[error("cancelled")]
+    Cancelled,
+}
+
+impl Failure {
+    /// The exit code of a command that ends with this.
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Sql(
+                SqlError::NotReady { .. }
+                | SqlError::Expired(_)
+                | SqlError::Cancelled { .. }
+                | SqlError::Internal { .. },
+            )
+            | Self::Other(_)
+            | Self::Cancelled => FAILED,
+            Self::Sql(_) | Self::Usage(_) => REFUSED,
+        }
+    }
+
+    /// The same, for a statement that nobody wrote: a place in it says nothing.
+    pub(crate) fn without_place(self) -> Self {
+        match self {
+            Self::Sql(SqlError::Statement(error)) => {
+                let cure = error.cure.map(|cure| format!("; {cure}"));
+                Self::Usage(error.message + &cure.unwrap_or_default())
+            }
+            other => other,
+        }
+    }
+
+    /// The message for people, with the place in the script where it is known.
+    pub(crate) fn render(&self, script: &str) -> String {
+        match self {
+            Self::Sql(error) => error.render(script),
+            other => format!("error: {other}\n"),
+        }
+    }
+}
