@@ -33,5 +33,6 @@ mod scene;
 mod schema;
 mod shutdown;
 mod snapshot;
+mod sql;
 mod uninstall;
 mod watching;
