@@ -172,5 +172,6 @@ fn shape(schema: &str, info: &CatalogTable) -> TableShape {
         schema: schema.to_owned(),
         table: info.def.plural.clone(),
         columns,
+        keyed_by_name: Some(info.def.namespaced),
     }
 }

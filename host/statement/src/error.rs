@@ -75,7 +75,7 @@ impl StatementError {
     pub(crate) fn new(at: impl Into<Position>, message: impl Into<String>) -> Self {
         Self {
             position: at.into(),
-            message: message.into(),
+            message: message.into().replace(crate::protect::MARK, ""),
             cure: None,
             refused: None,
         }

@@ -10,7 +10,7 @@ use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer, TokenizerError};
 use crate::error::{Position, Refused, StatementError};
 use crate::protect::protect;
 use crate::rewrite::{self, Rewritten};
-use crate::{MAX_DEPTH, MAX_SQL_BYTES, Names, TableShape, bounds};
+use crate::{MAX_DEPTH, MAX_SQL_BYTES, Names, TableShape, bounds, distinct};
 
 /// What a statement asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +75,7 @@ pub fn parse(sql: &str) -> Result<Statement, StatementError> {
     one_statement(&tokens)?;
     bounds::check(&tokens)?;
     protect(&mut tokens);
+    distinct::replace(&mut tokens)?;
     let mut parser = Parser::new(&dialect)
         .with_recursion_limit(MAX_DEPTH)
         .with_tokens_with_locations(tokens);
@@ -126,7 +127,12 @@ fn refuse_word(word: &str, at: Position) -> Result<(), StatementError> {
         Err(StatementError::new(at, message).cure(cure).refused(refused))
     };
     match upper.as_str() {
-        "SELECT" | "WITH" | "VALUES" | "TABLE" | "EXPLAIN" | "FROM" => Ok(()),
+        "SELECT" | "WITH" | "VALUES" | "EXPLAIN" => Ok(()),
+        "TABLE" | "FROM" => refuse(
+            format!("{upper} is not supported at the beginning"),
+            "write SELECT * FROM ...",
+            Refused::Other,
+        ),
         "INSERT" | "UPDATE" | "DELETE" | "MERGE" | "TRUNCATE" | "UPSERT" | "REPLACE" => refuse(
             format!("{upper} is not supported yet: this host answers SELECT only"),
             "change objects through the API server, for example with kubectl",
@@ -265,10 +271,7 @@ fn grammar(error: ParserError) -> StatementError {
             column: column.trim().parse().ok()?,
         })
     });
-    StatementError::new(
-        position.unwrap_or_default(),
-        text.replace(crate::protect::MARK, ""),
-    )
+    StatementError::new(position.unwrap_or_default(), text)
 }
 
 #[cfg(test)]

@@ -22,6 +22,7 @@
 //! [`MAX_DEPTH`] deep.
 
 mod bounds;
+mod distinct;
 mod error;
 mod guard;
 mod names;

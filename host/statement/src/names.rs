@@ -29,6 +29,9 @@ pub struct TableShape {
     pub table: String,
     /// Its declared columns, in the order of `*`.
     pub columns: Vec<ColumnShape>,
+    /// Whether a row's name is unique in its namespace (true) or in the whole
+    /// table (false), and its uid anywhere; `None` for tables without objects.
+    pub keyed_by_name: Option<bool>,
 }
 
 impl TableShape {

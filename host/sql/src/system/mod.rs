@@ -116,6 +116,7 @@ impl SystemTable {
             schema: schema.to_owned(),
             table: table.to_owned(),
             columns,
+            keyed_by_name: None,
         })
     }
 }

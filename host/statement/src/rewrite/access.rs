@@ -267,19 +267,14 @@ impl Rewriter<'_> {
                 })
             }
             Some(Head::Derived {
-                mut idents,
+                idents,
                 alias,
                 used,
             }) => {
                 if access.chain.len() == used && access.steps.is_empty() {
                     let name = idents.last().map(|i| i.value.clone()).unwrap_or_default();
-                    let expr = match idents.len() {
-                        1 => idents.pop().map(Expr::Identifier),
-                        _ => Some(Expr::CompoundIdentifier(idents)),
-                    };
-                    let expr = expr.unwrap_or_else(|| Expr::CompoundIdentifier(Vec::new()));
                     return Ok(Replaced {
-                        expr,
+                        expr: Expr::CompoundIdentifier(idents),
                         name,
                         untyped: false,
                     });
@@ -330,14 +325,9 @@ impl Rewriter<'_> {
 }
 
 fn on_derived(access: &Access, alias: &str) -> StatementError {
-    let of = if alias.is_empty() {
-        String::new()
-    } else {
-        format!(" {alias}")
-    };
     StatementError::new(
         access.span,
-        format!("a path cannot enter a column of the subquery{of}"),
+        format!("a path cannot enter a column of the subquery {alias}"),
     )
     .cure("select the path inside the subquery and name it")
 }

@@ -1,12 +1,14 @@
 //! Walks expressions; every kind that is let through is named here.
 
-use sqlparser::ast::{BinaryOperator, CaseWhen, CastKind, Expr, OrderByExpr, Spanned, Value};
+use sqlparser::ast::{
+    BinaryOperator, CaseWhen, CastKind, Expr, OrderByExpr, Spanned, UnaryOperator, Value,
+};
 use sqlparser::tokenizer::Span;
 
 use super::access::access;
-use super::{Rewriter, unsupported};
+use super::{Rewriter, set_apart, unsupported};
 use crate::bounds::MAX_OPERATORS;
-use crate::{MAX_DEPTH, StatementError};
+use crate::{MAX_DEPTH, StatementError, distinct};
 
 /// How deep this walk goes: the parser's own bound does not count postfix operators.
 const MAX_WALK: usize = 4 * MAX_DEPTH;
@@ -38,6 +40,7 @@ impl Rewriter<'_> {
             *expr = self.replace(&access)?.expr;
             return Ok(());
         }
+        distinct::restore(expr);
         match expr {
             Expr::Value(value) => self.value(&value.value, value.span),
             Expr::TypedString(_) => Ok(()),
@@ -51,7 +54,10 @@ impl Rewriter<'_> {
             | Expr::IsNotNull(inner)
             | Expr::IsUnknown(inner)
             | Expr::IsNotUnknown(inner)
-            | Expr::UnaryOp { expr: inner, .. }
+            | Expr::UnaryOp {
+                op: UnaryOperator::Plus | UnaryOperator::Minus | UnaryOperator::Not,
+                expr: inner,
+            }
             | Expr::Extract { expr: inner, .. }
             | Expr::Ceil { expr: inner, .. }
             | Expr::Floor { expr: inner, .. } => self.expr(inner),
@@ -76,11 +82,6 @@ impl Rewriter<'_> {
                 pattern: right,
                 any: false,
                 ..
-            }
-            | Expr::SimilarTo {
-                expr: left,
-                pattern: right,
-                ..
             } => {
                 self.expr(left)?;
                 self.expr(right)
@@ -94,13 +95,31 @@ impl Rewriter<'_> {
                 self.expr(expr)?;
                 self.query(subquery, false).map(drop)
             }
-            Expr::Exists { subquery, .. } | Expr::Subquery(subquery) => {
-                self.query(subquery, false).map(drop)
+            Expr::Exists { subquery, .. } => self.query(subquery, false).map(drop),
+            Expr::Subquery(subquery) => {
+                self.query(subquery, false)?;
+                self.single(subquery);
+                Ok(())
             }
             Expr::AnyOp { left, right, .. } | Expr::AllOp { left, right, .. } => {
                 self.expr(left)?;
-                self.expr(right)
+                match &mut **right {
+                    Expr::Subquery(query) => {
+                        self.query(query, false)?;
+                        match set_apart::shares_a_name(left, query) {
+                            true => self.set_apart(query),
+                            false => Ok(()),
+                        }
+                    }
+                    list => self.expr(list),
+                }
             }
+            // The engine would take the pattern for a regular expression.
+            Expr::SimilarTo { expr, .. } => Err(StatementError::new(
+                expr.span(),
+                "SIMILAR TO is not supported",
+            )
+            .cure("write LIKE, or ~ with a regular expression")),
             Expr::Between {
                 expr, low, high, ..
             } => self.exprs([&mut **expr, low, high]),
@@ -173,9 +192,10 @@ impl Rewriter<'_> {
                 return self.expr(current);
             }
             match current {
+                Expr::BinaryOp { op, .. } if distinct::stands_in(op) => return self.expr(current),
                 Expr::BinaryOp { left, right, op } => {
-                    if let BinaryOperator::Custom(name) = op {
-                        return unsupported(right.span(), &format!("the operator {name}"));
+                    if !is_known(op) {
+                        return unsupported(right.span(), &format!("the operator {op}"));
                     }
                     self.expr(right)?;
                     current = left;
@@ -224,4 +244,39 @@ impl Rewriter<'_> {
         }
         self.expr(&mut order.expr)
     }
+}
+
+/// Whether the engine computes this operator; paths' own operators are gone by now.
+fn is_known(op: &BinaryOperator) -> bool {
+    use BinaryOperator as Op;
+    matches!(
+        op,
+        Op::Plus
+            | Op::Minus
+            | Op::Multiply
+            | Op::Divide
+            | Op::Modulo
+            | Op::StringConcat
+            | Op::Eq
+            | Op::NotEq
+            | Op::Gt
+            | Op::GtEq
+            | Op::Lt
+            | Op::LtEq
+            | Op::And
+            | Op::Or
+            | Op::BitwiseAnd
+            | Op::BitwiseOr
+            | Op::PGBitwiseXor
+            | Op::PGBitwiseShiftLeft
+            | Op::PGBitwiseShiftRight
+            | Op::PGRegexMatch
+            | Op::PGRegexIMatch
+            | Op::PGRegexNotMatch
+            | Op::PGRegexNotIMatch
+            | Op::PGLikeMatch
+            | Op::PGILikeMatch
+            | Op::PGNotLikeMatch
+            | Op::PGNotILikeMatch
+    )
 }

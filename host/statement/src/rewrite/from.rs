@@ -2,7 +2,7 @@
 
 use sqlparser::ast::{
     Expr, Ident, Join, JoinConstraint, JoinOperator, ObjectName, ObjectNamePart, Query, Spanned,
-    TableAlias, TableFactor, TableWithJoins,
+    TableAlias, TableAliasColumnDef, TableFactor, TableWithJoins,
 };
 use sqlparser::tokenizer::Span;
 
@@ -62,7 +62,9 @@ impl Rewriter<'_> {
             return unsupported(span, "GLOBAL JOIN");
         }
         match constraint(&mut join.join_operator) {
-            None => unsupported(span, "this kind of join"),
+            None => unsupported(span, "this kind of join").map_err(|error: StatementError| {
+                error.cure("write INNER, LEFT, RIGHT, FULL or CROSS JOIN, or WHERE [NOT] EXISTS")
+            }),
             Some(JoinConstraint::Natural) => Err(StatementError::new(
                 span,
                 "NATURAL JOIN is refused: tables share columns like labels and uid that are not keys",
@@ -212,7 +214,10 @@ impl Rewriter<'_> {
             && let Some(cte) = self.ctes.iter().rev().find(|cte| cte.name == plain)
         {
             let mut columns = cte.columns.clone();
-            *name = ObjectName::from(vec![quoted(&plain, table.span)]);
+            *name = ObjectName::from(vec![quoted(&cte.given, table.span)]);
+            if cte.given != plain {
+                alias.get_or_insert_with(|| plain_alias(&plain, table.span));
+            }
             let mut own = quoted(&plain, table.span);
             let ident = match alias {
                 Some(alias) => {
@@ -231,12 +236,7 @@ impl Rewriter<'_> {
             quoted(&shape.schema, table.span),
             quoted(&shape.table, table.span),
         ]);
-        let alias = alias.get_or_insert_with(|| TableAlias {
-            explicit: true,
-            name: quoted(&shape.table, table.span),
-            columns: Vec::new(),
-            at: None,
-        });
+        let alias = alias.get_or_insert_with(|| plain_alias(&shape.table, table.span));
         if !alias.columns.is_empty() || alias.at.is_some() {
             return Err(StatementError::new(
                 span,
@@ -279,6 +279,15 @@ impl Rewriter<'_> {
     }
 }
 
+fn plain_alias(name: &str, span: Span) -> TableAlias {
+    TableAlias {
+        explicit: true,
+        name: quoted(name, span),
+        columns: Vec::new(),
+        at: None,
+    }
+}
+
 /// The columns under the names that `AS alias (a, b)` gives them.
 pub(super) fn renamed(
     alias: &mut TableAlias,
@@ -304,6 +313,14 @@ pub(super) fn renamed(
         }
         settle(&mut definition.name);
         *column = definition.name.value.clone();
+    }
+    // The engine wants a name for each column or for none.
+    if !alias.columns.is_empty() {
+        let rest = columns.iter().skip(alias.columns.len());
+        alias.columns.extend(rest.map(|name| TableAliasColumnDef {
+            name: quoted(name, alias.name.span),
+            data_type: None,
+        }));
     }
     Ok(columns)
 }

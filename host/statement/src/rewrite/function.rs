@@ -27,7 +27,15 @@ impl Rewriter<'_> {
             return unsupported(span, "this form of a call");
         }
         match &mut function.args {
-            FunctionArguments::None => {}
+            FunctionArguments::None => {
+                let name = function.name.to_string();
+                if !name.eq_ignore_ascii_case("current_timestamp") {
+                    return Err(
+                        StatementError::new(span, format!("there is no value {name}"))
+                            .cure("now() is the time of the statement, now()::date its day"),
+                    );
+                }
+            }
             FunctionArguments::Subquery(query) => drop(self.query(query, false)?),
             FunctionArguments::List(list) => {
                 for arg in &mut list.args {
@@ -74,7 +82,15 @@ impl Rewriter<'_> {
     }
 
     pub(super) fn window(&mut self, spec: &mut WindowSpec) -> Result<(), StatementError> {
-        spec.window_name.iter_mut().for_each(settle);
+        if let Some(name) = &spec.window_name {
+            // The engine would not look at it.
+            let message = format!(
+                "a window that adds to window {} is not supported",
+                name.value
+            );
+            return Err(StatementError::new(name.span, message)
+                .cure("write its PARTITION BY and ORDER BY in one place"));
+        }
         self.exprs(&mut spec.partition_by)?;
         spec.order_by
             .iter_mut()

@@ -21,6 +21,8 @@ mod function;
 mod query;
 mod scope;
 mod select;
+mod set_apart;
+mod single;
 mod wildcard;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -74,6 +76,7 @@ pub(crate) fn rewrite(query: &Query, names: &dyn Names) -> Result<Rewritten, Sta
         tables: Vec::new(),
         parameters: 0,
         arbitrary_limit: false,
+        set_apart: 0,
         depth: 0,
     };
     let output = rewriter.query(&mut query, true)?;
@@ -99,6 +102,8 @@ struct Rewriter<'a> {
     tables: Vec<TableUse>,
     parameters: usize,
     arbitrary_limit: bool,
+    /// Subqueries of ANY and ALL so far.
+    set_apart: usize,
     depth: usize,
 }
 

@@ -2,7 +2,7 @@
 
 use sqlparser::ast::{
     Expr, LimitClause, OrderBy, OrderByExpr, OrderByKind, OrderByOptions, Query, SetExpr,
-    SetQuantifier, Spanned, Value, With,
+    SetOperator, SetQuantifier, Spanned, Value, With,
 };
 use sqlparser::tokenizer::Span;
 
@@ -77,8 +77,10 @@ impl Rewriter<'_> {
 
     fn with(&mut self, with: &mut With) -> Result<(), StatementError> {
         if with.recursive {
-            return unsupported(with.with_token.0.span, "WITH RECURSIVE");
+            return unsupported(with.with_token.0.span, "WITH RECURSIVE")
+                .map_err(|error: StatementError| error.cure("join the table once for each level"));
         }
+        let outer = self.ctes.len();
         for cte in &mut with.cte_tables {
             if cte.from.is_some() {
                 return unsupported(cte.alias.name.span, "FROM behind a WITH query");
@@ -86,8 +88,20 @@ impl Rewriter<'_> {
             let columns = self.query(&mut cte.query, false)?;
             let columns = renamed(&mut cte.alias, columns)?;
             settle(&mut cte.alias.name);
+            let name = cte.alias.name.value.clone();
+            if self.ctes.iter().skip(outer).any(|cte| cte.name == name) {
+                let message = format!("{name} is in WITH twice");
+                return Err(
+                    StatementError::new(cte.alias.name.span, message).cure("give one another name")
+                );
+            }
+            // To the engine a name may be given once only, however deep.
+            if self.ctes.iter().any(|cte| cte.name == name) {
+                cte.alias.name.value = format!("{name} {}", self.ctes.len());
+            }
             self.ctes.push(Derived {
-                name: cte.alias.name.value.clone(),
+                name,
+                given: cte.alias.name.value.clone(),
                 columns,
             });
         }
@@ -108,13 +122,20 @@ impl Rewriter<'_> {
                 left,
                 right,
                 set_quantifier,
-                op: _,
+                op,
             } => {
                 if !matches!(
                     set_quantifier,
                     SetQuantifier::All | SetQuantifier::Distinct | SetQuantifier::None
                 ) {
                     return unsupported(left.span(), "BY NAME");
+                }
+                if *set_quantifier == SetQuantifier::All && *op != SetOperator::Union {
+                    // The engine does not count how often a row is on each side.
+                    let message = format!("{op} ALL is not supported");
+                    return Err(StatementError::new(right.span(), message).cure(format!(
+                        "write {op}, or number equal rows with row_number()"
+                    )));
                 }
                 self.depth += 1;
                 let sides = if self.depth > 4 * MAX_DEPTH {
@@ -229,10 +250,7 @@ impl Rewriter<'_> {
     /// Whether rows are cut off.
     fn limit(&mut self, query: &mut Query) -> Result<bool, StatementError> {
         let mut limited = false;
-        if let Some(fetch) = &mut query.fetch {
-            limited = true;
-            self.exprs(&mut fetch.quantity)?;
-        }
+        fetch_as_limit(query)?;
         match &mut query.limit_clause {
             None => {}
             Some(LimitClause::LimitOffset {
@@ -259,6 +277,28 @@ impl Rewriter<'_> {
         }
         Ok(limited)
     }
+}
+
+/// Spells FETCH FIRST as LIMIT.
+fn fetch_as_limit(query: &mut Query) -> Result<(), StatementError> {
+    let span = query.span();
+    let Some(fetch) = query.fetch.take() else {
+        return Ok(());
+    };
+    let one = || Expr::value(Value::Number("1".to_owned(), false));
+    let rows = Some(fetch.quantity.unwrap_or_else(one));
+    match &mut query.limit_clause {
+        Some(LimitClause::LimitOffset { limit, .. }) if limit.is_none() => *limit = rows,
+        Some(_) => return unsupported(span, "FETCH beside LIMIT"),
+        None => {
+            query.limit_clause = Some(LimitClause::LimitOffset {
+                limit: rows,
+                offset: None,
+                limit_by: Vec::new(),
+            });
+        }
+    }
+    Ok(())
 }
 
 fn refuse_clauses(query: &Query) -> Result<(), StatementError> {

@@ -38,6 +38,8 @@ pub(super) enum Source {
 #[derive(Clone, Debug)]
 pub(super) struct Derived {
     pub name: String,
+    /// The name that the engine knows it by.
+    pub given: String,
     pub columns: Output,
 }
 
@@ -51,7 +53,7 @@ pub(super) enum Head {
         column: ColumnShape,
         used: usize,
     },
-    /// A column of a subquery: `alias.column`, or without alias a merged one.
+    /// A column of a subquery: `alias.column`.
     Derived {
         idents: Vec<Ident>,
         alias: String,
@@ -194,12 +196,8 @@ impl Scope {
             return Ok(Some(head));
         }
         if self.merged.contains(&name) {
-            let (idents, alias) = (vec![quoted(name, first.span)], String::new());
-            return Ok(Some(Head::Derived {
-                idents,
-                alias,
-                used: 1,
-            }));
+            // Of INNER and LEFT joins, which USING is for, the left side has every value.
+            return Ok(self.relations.iter().find_map(|left| left.head(first, 1)));
         }
         let mut owners = self
             .relations

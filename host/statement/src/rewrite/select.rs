@@ -4,6 +4,7 @@ use sqlparser::ast::{
     Distinct, Expr, GroupByExpr, GroupByWithModifier, NamedWindowExpr, Select, SelectFlavor,
     SelectItem, Spanned, Value,
 };
+use sqlparser::tokenizer::Span;
 
 use super::access::access;
 use super::{Output, Rewriter, folded, quoted, settle, unsupported};
@@ -54,7 +55,7 @@ impl Rewriter<'_> {
             self.exprs(keys)?;
         }
         self.exprs(&mut select.selection)?;
-        self.group_by(&mut select.group_by, &projected)?;
+        self.group_by(&mut select.group_by, &projected, select.select_token.0.span)?;
         self.exprs(&mut select.having)?;
         for window in &mut select.named_window {
             settle(&mut window.0);
@@ -77,12 +78,13 @@ impl Rewriter<'_> {
                         Some(found) => Some(self.replace(&found)?),
                         None => None,
                     };
-                    let name = match &replaced {
+                    let own = match &replaced {
                         Some(replaced) => replaced.name.clone(),
-                        None => unique(self.output_name(&expr, columns.len() + 1)?, &columns),
+                        None => self.output_name(&expr, columns.len() + 1)?,
                     };
+                    let name = unique(own.clone(), &columns);
                     let item = match replaced.map(|replaced| replaced.expr) {
-                        Some(column @ (Expr::CompoundIdentifier(_) | Expr::Identifier(_))) => {
+                        Some(column @ Expr::CompoundIdentifier(_)) if name == own => {
                             SelectItem::UnnamedExpr(column)
                         }
                         // A cast would take the name away.
@@ -109,6 +111,11 @@ impl Rewriter<'_> {
                 } => {
                     self.expr(&mut expr)?;
                     settle(&mut alias);
+                    if columns.iter().any(|column| column.name == alias.value) {
+                        let message = format!("two columns are called {}", alias.value);
+                        return Err(StatementError::new(alias.span, message)
+                            .cure("give one of them another name with AS"));
+                    }
                     columns.push(Projection {
                         name: alias.value.clone(),
                         expr: Some(expr.clone()),
@@ -120,7 +127,15 @@ impl Rewriter<'_> {
                     return unsupported(expr.span(), "more than one name for a column");
                 }
                 wildcard @ (SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..)) => {
-                    for (item, name) in self.wildcard(&wildcard)? {
+                    for (item, own) in self.wildcard(&wildcard)? {
+                        let name = unique(own.clone(), &columns);
+                        let item = match expr_of(&item) {
+                            Some(expr) if name != own => SelectItem::ExprWithAlias {
+                                alias: quoted(&name, expr.span()),
+                                expr,
+                            },
+                            _ => item,
+                        };
                         columns.push(Projection {
                             name,
                             expr: expr_of(&item),
@@ -160,14 +175,13 @@ impl Rewriter<'_> {
         &mut self,
         group_by: &mut GroupByExpr,
         projected: &Projected,
+        span: Span,
     ) -> Result<(), StatementError> {
         let (exprs, modifiers) = match group_by {
             GroupByExpr::Expressions(exprs, modifiers) => (exprs, modifiers),
             GroupByExpr::All(_) => {
-                return Err(
-                    StatementError::new(group_by.span(), "GROUP BY ALL is not supported")
-                        .cure("name the columns"),
-                );
+                return Err(StatementError::new(span, "GROUP BY ALL is not supported")
+                    .cure("name the columns"));
             }
         };
         for modifier in modifiers {
@@ -175,7 +189,7 @@ impl Rewriter<'_> {
                 GroupByWithModifier::GroupingSets(expr) => self.expr(expr)?,
                 GroupByWithModifier::Rollup | GroupByWithModifier::Cube => {}
                 GroupByWithModifier::Totals => {
-                    return unsupported(sqlparser::tokenizer::Span::empty(), "WITH TOTALS");
+                    return unsupported(Span::empty(), "WITH TOTALS");
                 }
             }
         }

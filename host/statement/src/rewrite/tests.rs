@@ -59,6 +59,7 @@ fn shape(schema: &str, table: &str) -> TableShape {
             json("object", &[], false),
             metadata,
         ],
+        keyed_by_name: Some(table != "events"),
     }
 }
 
@@ -248,7 +249,7 @@ fn text_of_a_typed_path_is_a_cast_and_keeps_its_name() {
     assert_eq!(
         ok("SELECT spec->>'replicas', spec->'replicas' FROM deployments"),
         "SELECT CAST(\"deployments\".\"spec.replicas\" AS TEXT) AS \"spec.replicas\", \
-         \"deployments\".\"spec.replicas\" FROM \"apps\".\"deployments\" AS \"deployments\""
+         \"deployments\".\"spec.replicas\" AS \"spec.replicas_2\" FROM \"apps\".\"deployments\" AS \"deployments\""
     );
 }
 
@@ -316,7 +317,7 @@ fn derived_relations_give_their_columns_only() {
     );
     assert!(
         text.ends_with(
-            "SELECT \"w\".\"r\", \"w\".\"name\", \"w\".\"r\", \"w\".\"spec.paused\" FROM \"w\""
+            "SELECT \"w\".\"r\", \"w\".\"name\", \"w\".\"r\" AS \"r_2\", \"w\".\"spec.paused\" FROM \"w\""
         ),
         "{text}"
     );
@@ -381,7 +382,7 @@ fn ambiguity_is_an_error_with_the_ways_out() {
 fn joins() {
     let text = ok("SELECT namespace, d.name FROM deployments d JOIN services s USING (namespace)");
     assert!(
-        text.contains("SELECT \"namespace\", \"d\".\"name\""),
+        text.contains("SELECT \"d\".\"namespace\", \"d\".\"name\""),
         "{text}"
     );
     assert!(text.contains("USING(\"namespace\")"), "{text}");
@@ -474,6 +475,126 @@ fn names_of_output_columns_are_unique() {
         ),
         ["count", "count_2", "column3", "spec.a", "case"]
     );
+    assert_eq!(
+        output("SELECT *, name, d.name, spec.a, spec->>'a' FROM deployments d")[6..],
+        ["status", "name_2", "name_3", "spec.a", "spec.a_2"]
+    );
+    assert_eq!(
+        output("SELECT d.name, s.name FROM deployments d, services s"),
+        ["name", "name_2"]
+    );
+    assert!(fails("SELECT name, uid AS name FROM deployments").contains("called name"));
+}
+
+/// The parser takes all that follows IS DISTINCT FROM as its right side.
+#[test]
+fn distinct_from_binds_like_a_comparison() {
+    let condition = |written: &str| {
+        part(
+            &format!("SELECT 1 FROM deployments d WHERE {written}"),
+            "WHERE ",
+        )
+        .replace("\"d\".", "")
+        .replace('"', "")
+    };
+    for (written, read) in [
+        (
+            "name IS DISTINCT FROM uid AND true",
+            "name IS DISTINCT FROM uid AND true",
+        ),
+        (
+            "true AND name IS DISTINCT FROM uid OR false",
+            "true AND name IS DISTINCT FROM uid OR false",
+        ),
+        (
+            "NOT name IS NOT DISTINCT FROM uid AND true",
+            "NOT name IS NOT DISTINCT FROM uid AND true",
+        ),
+        (
+            "name /* */ is\nnot distinct from uid || 'x'",
+            "name IS NOT DISTINCT FROM uid || 'x'",
+        ),
+        (
+            "(spec.is IS DISTINCT FROM spec.distinct)",
+            "(spec.is IS DISTINCT FROM spec.distinct)",
+        ),
+    ] {
+        assert_eq!(condition(written), read);
+        // How the engine's copy of the parser groups it must not matter.
+        let sql = format!("SELECT 1 FROM deployments d WHERE {written}");
+        let query = parse(&sql).unwrap().rewrite(&Tables::new()).unwrap().query;
+        let grouped = format!("{:?}", query.body);
+        assert!(
+            !grouped.contains("Overlaps") && !grouped.contains("Spaceship"),
+            "{grouped}"
+        );
+    }
+    let sql = "SELECT 1 FROM deployments d WHERE name IS DISTINCT FROM uid AND true";
+    let query = parse(sql).unwrap().rewrite(&Tables::new()).unwrap().query;
+    let sqlparser::ast::SetExpr::Select(select) = *query.body else {
+        panic!("a SELECT");
+    };
+    assert!(
+        matches!(
+            select.selection,
+            Some(sqlparser::ast::Expr::BinaryOp {
+                op: sqlparser::ast::BinaryOperator::And,
+                ..
+            })
+        ),
+        "AND is outermost"
+    );
+    assert!(fails("SELECT name <=> uid FROM deployments").contains("IS DISTINCT FROM"));
+    assert!(fails("SELECT name OVERLAPS uid FROM deployments").contains("not supported"));
+}
+
+/// One row at most by a key: the engine is told so by an aggregate.
+#[test]
+fn scalar_subqueries_on_a_key_are_single() {
+    let is_max = |from_where: &str| {
+        let sql = format!("SELECT (SELECT x.spec.a FROM {from_where}) FROM deployments d");
+        ok(&sql).contains("max(\"x\".\"spec.a\")")
+    };
+    for yes in [
+        "services x WHERE x.uid = d.owner_uid",
+        "services x WHERE d.owner_uid = x.uid AND x.spec.b = 'c'",
+        "services x WHERE (x.name = d.spec.a) AND d.namespace = x.namespace",
+        "core.events x WHERE x.name = d.spec.node",
+        "services x WHERE x.namespace = 'a' AND x.name = d.name",
+    ] {
+        assert!(is_max(yes), "{yes}");
+    }
+    for no in [
+        "services x WHERE x.name = d.name",
+        "services x WHERE x.uid = d.owner_uid OR x.name = d.name",
+        "services x WHERE NOT (x.uid = d.owner_uid)",
+        "services x WHERE x.uid = x.owner_uid",
+        "services x WHERE x.owner_uid = d.uid",
+        "services x, events_k8s_io.events e WHERE x.uid = d.owner_uid",
+        "services x WHERE x.uid = d.owner_uid ORDER BY 1",
+        "services x WHERE x.uid = d.owner_uid GROUP BY x.spec.a",
+        // Equal as numbers are texts that differ.
+        "core.events x WHERE x.name = d.spec.replicas",
+        "core.events x WHERE x.name = 1",
+    ] {
+        assert!(!is_max(no), "{no}");
+    }
+    let text =
+        ok("SELECT (SELECT max(x.name) FROM services x WHERE x.uid = d.uid) FROM deployments d");
+    assert!(!text.contains("max(max("), "{text}");
+    let text = ok(
+        "SELECT 1 FROM deployments d WHERE name > ANY (SELECT x.name FROM services x WHERE x.uid = d.uid)",
+    );
+    assert!(!text.contains("max("), "{text}");
+}
+
+/// The subquery of ANY and ALL gets a name of its own only where both sides share one.
+#[test]
+fn the_subquery_of_any_is_set_apart() {
+    let text = ok("SELECT 1 FROM deployments WHERE name > ALL (SELECT name FROM deployments)");
+    assert!(text.contains("AS \"any 1\""), "{text}");
+    let text = ok("SELECT 1 FROM deployments d WHERE d.name > ALL (SELECT name FROM deployments)");
+    assert!(!text.contains("any 1"), "{text}");
 }
 
 #[test]
