@@ -10,6 +10,7 @@ use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{GreedyMemoryPool, MemoryPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::{SessionState, SessionStateBuilder, SessionStateDefaults, TaskContext};
+use datafusion::logical_expr::planner::ExprPlanner;
 use datafusion::physical_plan::display::DisplayableExecutionPlan;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
@@ -30,6 +31,7 @@ use crate::lane::Lane;
 use crate::memory::StatementPool;
 use crate::names::Granted;
 use crate::running::{Held, Running, Statement, Ticket};
+use crate::truth::Truth;
 use crate::{AccessSet, Answer, Catalog, HostFacts, Param, Prepared, SqlError, SqlLimits, planner};
 
 /// Microseconds since 1970.
@@ -76,7 +78,7 @@ impl Engine {
         let state = SessionStateBuilder::new()
             .with_config(config())
             .with_runtime_env(Arc::clone(&runtime))
-            .with_expr_planners(SessionStateDefaults::default_expr_planners())
+            .with_expr_planners(expr_planners())
             .with_scalar_functions(functions.scalar.values().cloned().collect())
             .with_aggregate_functions(functions.aggregate.values().cloned().collect())
             .with_window_functions(functions.window.values().cloned().collect())
@@ -463,6 +465,13 @@ fn ready(prepared: &Prepared, snapshot: &Snapshot) -> Result<(), SqlError> {
         });
     }
     Ok(())
+}
+
+/// The engine's own, behind ours.
+fn expr_planners() -> Vec<Arc<dyn ExprPlanner>> {
+    let own: Arc<dyn ExprPlanner> = Arc::new(Truth);
+    let defaults = SessionStateDefaults::default_expr_planners();
+    std::iter::once(own).chain(defaults).collect()
 }
 
 fn config() -> SessionConfig {

@@ -1,8 +1,10 @@
 //! Why a statement was not answered.
 
 use datafusion::error::DataFusionError;
-use kybern_statement::StatementError;
+use kybern_statement::{StatementError, nearest};
 use kybern_table::{KindKey, SnapshotTooOld};
+
+use crate::functions::{is_left_out, is_window, names};
 
 /// A statement that was not answered.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -75,7 +77,7 @@ impl SqlError {
     /// From the planner.
     pub(crate) fn planning(error: &DataFusionError) -> Self {
         match error.find_root() {
-            DataFusionError::Internal(_) => Self::Internal {
+            DataFusionError::Internal(message) if !message.contains(MISSING) => Self::Internal {
                 message: plain(error),
             },
             _ => Self::Plan {
@@ -117,6 +119,7 @@ fn plain(error: &DataFusionError) -> String {
         "External error: ",
         "While expanding wildcard, ",
         "Cast error: ",
+        "Parser error: ",
     ];
     while let Some(rest) = said_by
         .iter()
@@ -129,16 +132,100 @@ fn plain(error: &DataFusionError) -> String {
     message.chars().take(400).collect()
 }
 
+/// A function that the grammar has a form of its own for, as it has for `ceil(x)`.
+const MISSING: &str = "Unable to find expected '";
+
 /// What to write instead, for the errors that people meet.
 fn with_cure(message: String) -> String {
-    let cure = if message.contains("Correlated scalar subquery must be aggregated") {
-        "; aggregate it, as with max(...), or join the table"
-    } else if message.starts_with("Invalid function") {
-        "; functions that give another result each time or make much out of little are left out"
-    } else if message.starts_with("Cannot coerce arithmetic expression") {
-        "; cast the text, as in spec.size::bigint"
-    } else {
-        ""
-    };
+    if let Some(name) =
+        between(&message, "Invalid function '", "'").or_else(|| between(&message, MISSING, "'"))
+    {
+        return no_function(name);
+    }
+    if let Some(name) = between(&message, "No field named ", ", did you")
+        .or_else(|| message.strip_prefix("Schema error: No field named "))
+    {
+        return format!(
+            "{name} cannot be named here: a subquery sees the query right around it only; \
+             join its table inside, or write a join"
+        );
+    }
+    if let Some(column) = between(&message, "column ", " must appear in the GROUP BY clause") {
+        return format!("column {column} must be in GROUP BY or in an aggregate function");
+    }
+    if let Some(what) = message.strip_prefix("Physical plan does not support logical expression ") {
+        return misplaced(what).to_owned();
+    }
+    if message.contains("subquery can only be used in") {
+        return "a subquery cannot stand here; \
+                select it under a name in a subquery in FROM, and use the name"
+            .to_owned();
+    }
+    let cure = CURES.iter().find(|(part, _)| message.contains(part));
+    let cure = cure.map(|(_, cure)| *cure).unwrap_or_default();
     message + cure
+}
+
+/// Part of a message -> what to add.
+const CURES: [(&str, &str); 6] = [
+    (
+        "Correlated scalar subquery must be aggregated",
+        "; aggregate it, as with max(...), or join the table",
+    ),
+    (
+        "subquery should only return one column",
+        "; compare several columns with EXISTS (SELECT 1 ... WHERE a.x = b.x AND a.y = b.y)",
+    ),
+    (
+        "Cannot coerce arithmetic expression",
+        "; cast the text, as in spec.size::bigint",
+    ),
+    (
+        "failed to match any signature",
+        "; cast the argument, as in sum(spec.size::bigint)",
+    ),
+    ("Cannot infer common argument type", "; cast one side"),
+    (
+        "unnest() can only be applied to",
+        "; a path is no list yet: name its elements, as in spec.tags[0]",
+    ),
+];
+
+/// Of an expression that only some clauses may hold, where it may stand.
+fn misplaced(what: &str) -> &'static str {
+    if what.starts_with("Exists") || what.starts_with("InSubquery") {
+        "EXISTS and IN (SELECT ...) stand in WHERE, HAVING and ON only, and have neither LIMIT nor \
+         UNION where they name an outer column; as a value write (SELECT count(*) ...) > 0"
+    } else if what.starts_with("ScalarSubquery") {
+        "a subquery that names an outer column compares it with = only, and cannot stand inside an \
+         aggregate; write a join with GROUP BY"
+    } else if what.starts_with("WindowFunction") {
+        "a window function cannot stand in WHERE; \
+         select it under a name in a subquery in FROM, or write QUALIFY"
+    } else {
+        "a subquery in FROM that names an outer column is too complex; write a join with GROUP BY"
+    }
+}
+
+fn no_function(name: &str) -> String {
+    if is_window(name) {
+        return format!("{name} needs a window: {name}(...) OVER (ORDER BY ...)");
+    }
+    let near = match is_left_out(name) {
+        true => Vec::new(),
+        false => nearest(name, names()),
+    };
+    let cure = match near.as_slice() {
+        [] => {
+            "functions that give another result each time or make much out of little are left out"
+                .to_owned()
+        }
+        near => format!("did you mean {}?", near.join(" or ")),
+    };
+    format!("there is no function {name}; {cure}")
+}
+
+fn between<'a>(text: &'a str, before: &str, behind: &str) -> Option<&'a str> {
+    let (_, rest) = text.split_once(before)?;
+    Some(rest.split_once(behind)?.0)
 }

@@ -91,7 +91,7 @@ pub(crate) fn explain(prepared: &Prepared, values: Values<'_>, snapshot: &Snapsh
     let _ = writeln!(
         text,
         "plan:\n{}",
-        indent(&planned.plan.display_indent().to_string())
+        indent(&renumbered(&planned.plan.display_indent().to_string()))
     );
     text
 }
@@ -106,6 +106,33 @@ fn list(keys: &[String]) -> String {
         String::new()
     };
     format!("[{}]{more}", shown.join(", "))
+}
+
+/// The plan with the names that the engine made numbered from 1: it counts on from statement to
+/// statement.
+fn renumbered(plan: &str) -> String {
+    let mut known: Vec<&str> = Vec::new();
+    let mut text = String::new();
+    let mut rest = plan;
+    let made = ["__correlated_sq_", "__scalar_sq_"];
+    let first = |text: &str| {
+        made.iter()
+            .filter_map(|name| Some(text.find(name)? + name.len()))
+            .min()
+    };
+    while let Some(at) = first(rest) {
+        let (before, behind) = rest.split_at(at);
+        let end = behind.find(|c: char| !c.is_ascii_digit());
+        let (number, next) = behind.split_at(end.unwrap_or(behind.len()));
+        let place = known.iter().position(|seen| *seen == number);
+        let place = place.unwrap_or_else(|| {
+            known.push(number);
+            known.len() - 1
+        });
+        let _ = write!(text, "{before}{}", place + 1);
+        rest = next;
+    }
+    text + rest
 }
 
 fn indent(text: &str) -> String {

@@ -107,6 +107,37 @@ const WINDOW: &[&str] = &[
     "row_number",
 ];
 
+/// Functions of others that are missing on purpose: nobody meant another one.
+const LEFT_OUT: &[&str] = &[
+    "arrow_cast",
+    "arrow_typeof",
+    "generate_series",
+    "lpad",
+    "random",
+    "range",
+    "repeat",
+    "rpad",
+    "uuid",
+    "version",
+];
+
+/// Whether it is missing on purpose.
+pub(crate) fn is_left_out(name: &str) -> bool {
+    LEFT_OUT.contains(&name)
+}
+
+/// Whether it is a function of windows only.
+pub(crate) fn is_window(name: &str) -> bool {
+    WINDOW.contains(&name) && !AGGREGATE.contains(&name)
+}
+
+/// The names that there are, for suggestions.
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+    let own = ["bytes", "cpu_millis", "quantity", "now"];
+    let all = SCALAR.iter().chain(AGGREGATE).chain(WINDOW).copied();
+    all.chain(own)
+}
+
 /// The functions, by each of their names.
 #[derive(Debug, Default)]
 pub(crate) struct Functions {
@@ -165,17 +196,8 @@ mod tests {
         for name in WINDOW {
             assert!(functions.window.contains_key(*name), "{name}");
         }
-        for name in [
-            "random",
-            "uuid",
-            "repeat",
-            "lpad",
-            "rpad",
-            "generate_series",
-            "version",
-            "arrow_cast",
-        ] {
-            assert!(!functions.scalar.contains_key(name), "{name}");
+        for name in LEFT_OUT {
+            assert!(!functions.scalar.contains_key(*name), "{name}");
         }
     }
 }

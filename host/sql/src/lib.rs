@@ -46,7 +46,10 @@ mod read_set;
 mod running;
 mod scan;
 mod source;
+mod spans;
+mod subqueries;
 mod system;
+mod truth;
 
 pub use access::{AccessSet, RowScope, TableAccess};
 pub use answer::Answer;

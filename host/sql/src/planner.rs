@@ -8,7 +8,7 @@ use arrow::datatypes::{DataType, Field};
 use datafusion::catalog::default_table_source::provider_as_source;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{Result, TableReference, plan_datafusion_err};
+use datafusion::common::{DFSchemaRef, Result, TableReference, plan_datafusion_err};
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::expr::Placeholder;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
@@ -30,6 +30,8 @@ use crate::names::Granted;
 use crate::now::{NOW, Now, now_type};
 use crate::read_set::Reads;
 use crate::source::KindSource;
+use crate::spans::by_length;
+use crate::subqueries;
 use crate::system::{SystemSource, SystemTable};
 
 /// A planned statement.
@@ -79,6 +81,7 @@ pub(crate) fn plan(
         .with_parse_float_as_decimal(false);
     let plan = SqlToRel::new_with_options(&context, options)
         .sql_statement_to_plan(ast::Statement::Query(query))
+        .and_then(|plan| subqueries::check(&plan).map(|()| plan))
         .and_then(bind_now)
         .and_then(|(plan, uses_now)| Ok((optimise(plan, state)?, uses_now)));
     let (plan, uses_now) = plan.map_err(|error| SqlError::planning(&error))?;
@@ -237,7 +240,7 @@ fn bind_now(plan: LogicalPlan) -> Result<(LogicalPlan, bool)> {
 }
 
 /// Types of parameters may have changed the types of what is computed from them.
-fn recompute(plan: LogicalPlan) -> Result<LogicalPlan> {
+pub(crate) fn recompute(plan: LogicalPlan) -> Result<LogicalPlan> {
     let plan =
         plan.transform_up_with_subqueries(|node| Ok(Transformed::yes(node.recompute_schema()?)))?;
     Ok(plan.data)
@@ -266,22 +269,27 @@ fn optimise(plan: LogicalPlan, state: &SessionState) -> Result<LogicalPlan> {
     let analysed = state
         .analyzer()
         .execute_and_check(plan, &options, |_, _| {})?;
-    let lenient = lenient_casts(analysed)?;
+    let lenient = lenient_casts(by_length(analysed)?)?;
     state.optimizer().optimize(lenient, state, |_, _| {})
+}
+
+/// What the expressions of a node are about.
+pub(crate) fn inputs(node: &LogicalPlan) -> Vec<DFSchemaRef> {
+    match node {
+        LogicalPlan::TableScan(scan) => vec![Arc::clone(&scan.projected_schema)],
+        other => other
+            .inputs()
+            .iter()
+            .map(|input| Arc::clone(input.schema()))
+            .collect(),
+    }
 }
 
 /// Text that is no number, boolean or timestamp is NULL when it is compared
 /// with one, like every other mismatch of a path; constants still fail.
 fn lenient_casts(plan: LogicalPlan) -> Result<LogicalPlan> {
     let plan = plan.transform_up_with_subqueries(|node| {
-        let schemas: Vec<_> = match &node {
-            LogicalPlan::TableScan(scan) => vec![Arc::clone(&scan.projected_schema)],
-            other => other
-                .inputs()
-                .iter()
-                .map(|input| Arc::clone(input.schema()))
-                .collect(),
-        };
+        let schemas = inputs(&node);
         let is_text = |expr: &Expr| {
             schemas.iter().any(|schema| {
                 expr.get_type(schema.as_ref()).is_ok_and(|of| {
