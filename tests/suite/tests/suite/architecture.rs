@@ -250,6 +250,7 @@ fn every_crate_of_the_host_and_its_guests_has_a_rule() {
         "kybern-node-tests",
         "kybern-sdk-macros",
         "kybern-seed",
+        "kybern-sql-tests",
         "kybern-suite",
         "kybern-testcluster",
         IGNORED,
