@@ -153,8 +153,8 @@ fn with_cure(message: String) -> String {
     if let Some(column) = between(&message, "column ", " must appear in the GROUP BY clause") {
         return format!("column {column} must be in GROUP BY or in an aggregate function");
     }
-    if let Some(what) = message.strip_prefix("Physical plan does not support logical expression ") {
-        return misplaced(what).to_owned();
+    if let Some(what) = message.strip_prefix("Physical plan does not support ") {
+        return misplaced(what.trim_start_matches("logical expression ")).to_owned();
     }
     if message.contains("subquery can only be used in") {
         return "a subquery cannot stand here; \

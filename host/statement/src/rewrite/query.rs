@@ -212,6 +212,10 @@ impl Rewriter<'_> {
         output: &Output,
         projected: Option<&Projected>,
     ) -> Result<(), StatementError> {
+        // A number is a place, also where a column is that number.
+        if position(&key.expr).is_some() {
+            return Ok(());
+        }
         // A bare name is first of all an output column, as in PostgreSQL.
         if let Expr::Identifier(ident) = &key.expr {
             let wanted = super::folded(ident);
@@ -225,9 +229,6 @@ impl Rewriter<'_> {
             if let Some(position) = projected.position(&key.expr) {
                 key.expr = ordinal(position + 1).expr;
             }
-            return Ok(());
-        }
-        if position(&key.expr).is_some() {
             return Ok(());
         }
         // Over a set operation a path can only mean an output column of that name.

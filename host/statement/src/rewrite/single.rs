@@ -13,7 +13,7 @@ use sqlparser::ast::{
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::Parser;
 
-use super::{Rewriter, TableUse};
+use super::Rewriter;
 use crate::TableShape;
 
 impl Rewriter<'_> {
@@ -57,7 +57,16 @@ impl Rewriter<'_> {
             return false;
         };
         let alias = &alias.name.value;
-        let Some(table) = self.used(alias).filter(|_| name.0.len() == 2) else {
+        let parts: Vec<&str> = name
+            .0
+            .iter()
+            .filter_map(|part| part.as_ident().map(|ident| ident.value.as_str()))
+            .collect();
+        // A subquery of the condition may know another table by the same alias.
+        let read = self.tables.iter().rev().find(|table| {
+            table.alias == *alias && parts == [&table.shape.schema, &table.shape.table]
+        });
+        let Some(table) = read else {
             return false;
         };
         let mut keys = Vec::new();
@@ -106,26 +115,26 @@ impl Rewriter<'_> {
         let Some((of, column)) = column(expr).filter(|(of, _)| *of != alias) else {
             return false;
         };
-        let Some(table) = self.used(of) else {
-            return false;
-        };
-        match table.paths.get(column) {
-            Some(path) => self.names.is_text(&table.shape, path),
-            None => ["namespace", "name", "uid", "owner_uid"].contains(&column),
-        }
-    }
-
-    fn used(&self, alias: &str) -> Option<&TableUse> {
-        self.tables.iter().rev().find(|table| table.alias == alias)
+        // Of several tables with that alias, each must agree.
+        let mut uses = self
+            .tables
+            .iter()
+            .filter(|table| table.alias == of)
+            .peekable();
+        uses.peek().is_some()
+            && uses.all(|table| match table.paths.get(column) {
+                Some(path) => self.names.is_text(&table.shape, path),
+                None => ["namespace", "name", "uid", "owner_uid"].contains(&column),
+            })
     }
 }
 
 fn is_unique(shape: &TableShape, keys: &[&str]) -> bool {
-    let name = match shape.keyed_by_name {
-        None => false,
-        Some(namespaced) => keys.contains(&"name") && (!namespaced || keys.contains(&"namespace")),
+    let Some(namespaced) = shape.keyed_by_name else {
+        return false;
     };
-    name || shape.keyed_by_name.is_some() && keys.contains(&"uid")
+    let has = |key| keys.contains(&key);
+    has("uid") || has("name") && (!namespaced || has("namespace"))
 }
 
 /// Table and name of a column.

@@ -413,6 +413,10 @@ fn order_group_and_limit() {
         "1 DESC, \"deployments\".\"spec.a\", 2"
     );
     assert_eq!(
+        part("SELECT name, 1 FROM deployments ORDER BY 1", "ORDER BY "),
+        "1, 2"
+    );
+    assert_eq!(
         part(
             "SELECT name FROM deployments ORDER BY name LIMIT 2",
             "ORDER BY "
@@ -566,6 +570,7 @@ fn scalar_subqueries_on_a_key_are_single() {
     }
     for no in [
         "services x WHERE x.name = d.name",
+        "services x WHERE x.name = d.name AND EXISTS (SELECT 1 FROM core.events x WHERE x.uid = 'a')",
         "services x WHERE x.uid = d.owner_uid OR x.name = d.name",
         "services x WHERE NOT (x.uid = d.owner_uid)",
         "services x WHERE x.uid = x.owner_uid",
