@@ -62,12 +62,23 @@ impl Offline {
             metadata_only: false,
             cap: MAX_OBJECTS,
         };
-        let listings: Vec<Listing> = tables.iter().map(listing).collect();
-        self.load(cluster, &listings, |_, _| ()).await
+        // A table that is wanted twice, for indexes of two, is listed once.
+        let mut listings: Vec<Listing> = Vec::new();
+        let mut again = Vec::new();
+        for def in tables {
+            if listings.iter().any(|listing| listing.def.key == def.key) {
+                again.push(Change::Define(def.clone()));
+            } else {
+                listings.push(listing(def));
+            }
+        }
+        self.load(cluster, &listings, |_, _| ()).await?;
+        self.apply(again)
     }
 
     /// Lists, several at once, and replaces what the tables held. `seen` is told how many objects
-    /// of a listing, by its place, have come. After an error the tables cannot be read.
+    /// of a listing, by its place, have come. No two listings are of one table. After an error the
+    /// tables cannot be read.
     pub(crate) async fn load(
         &mut self,
         cluster: &Cluster,
@@ -306,7 +317,9 @@ mod tests {
             listing("ConfigMap", "configmaps"),
         ];
         let seen = parking_lot::Mutex::new(BTreeMap::new());
-        let noted = |place, count| drop(seen.lock().insert(place, count));
+        let noted = |place, count| {
+            seen.lock().insert(place, count);
+        };
         let loading = tables.load(&api.cluster, &listings, noted);
         tokio::time::timeout(PATIENCE, loading)
             .await
@@ -343,6 +356,27 @@ mod tests {
             let rows = view.lookup(&Index::Name, "n/a").unwrap();
             assert_eq!(rows[0].value().get("data").is_some(), has_data);
         }
+    }
+
+    #[tokio::test]
+    async fn a_table_that_is_wanted_twice_is_listed_once() {
+        let asked = Arc::new(parking_lot::Mutex::new(0));
+        let counted = Arc::clone(&asked);
+        let api = FakeApi::start(move |_: String| {
+            *counted.lock() += 1;
+            async { Some(page(&[object("a")], None)) }
+        })
+        .await;
+        let mut tables = Offline::new();
+        let path: kybern_table::Path = "data.key".parse().unwrap();
+        let wanted = [Vec::new(), vec![path.clone()]].map(|path_indexes| TableDef {
+            path_indexes,
+            ..def("ConfigMap", "configmaps")
+        });
+        tables.list(&api.cluster, &wanted, None).await.unwrap();
+        assert_eq!(*asked.lock(), 1);
+        let view = tables.reader.snapshot().table(&wanted[0].key).unwrap();
+        assert_eq!(view.lookup(&Index::Path(path), "value").unwrap().len(), 1);
     }
 
     #[tokio::test]

@@ -37,19 +37,15 @@ impl Progress {
             return work.await;
         }
         tokio::pin!(work);
-        let mut shown = false;
+        let mut shown = Shown(false);
         let mut pause = QUIET;
         loop {
             tokio::select! {
-                done = &mut work => {
-                    if shown {
-                        say(ERASE);
-                    }
-                    return done;
-                }
+                done = &mut work => return done,
                 () = tokio::time::sleep(pause) => {
-                    say(&format!("{ERASE}{}", self.line(crate::terminal::width(std::io::stderr()).unwrap_or(80))));
-                    shown = true;
+                    let width = crate::terminal::width(std::io::stderr()).unwrap_or(80);
+                    say(&format!("{ERASE}{}", self.line(width)));
+                    shown.0 = true;
                     pause = EACH;
                 }
             }
@@ -63,6 +59,17 @@ impl Progress {
             tables.map(|(name, count)| format!("{name} {}", count.load(Ordering::Relaxed)));
         let line = format!("listing {}", counts.collect::<Vec<_>>().join(", "));
         line.chars().take(width.saturating_sub(1)).collect()
+    }
+}
+
+/// Whether there is a line; it goes when the work is done or, with Ctrl-C, dropped.
+struct Shown(bool);
+
+impl Drop for Shown {
+    fn drop(&mut self) {
+        if self.0 {
+            say(ERASE);
+        }
     }
 }
 

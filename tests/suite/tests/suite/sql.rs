@@ -250,6 +250,48 @@ fn a_list_brings_no_more_than_the_statement_reads() -> Result<()> {
 }
 
 #[test]
+fn a_session_keeps_what_it_has_listed_until_more_is_needed() -> Result<()> {
+    let plane = shared()?;
+    let namespace = plane.namespace("session")?;
+    plane.client().create(&json!({
+        "apiVersion": "v1", "kind": "LimitRange",
+        "metadata": { "namespace": namespace, "name": "a" },
+        "spec": { "limits": [] },
+    }))?;
+    let kubeconfig = plane.admin_kubeconfig()?;
+    let here = format!("/api/v1/namespaces/{namespace}/limitranges?limit=500");
+    let everywhere = "/api/v1/limitranges?limit=500";
+    let only = format!("FROM limitranges WHERE namespace = '{namespace}'");
+    let script = format!(
+        "EXPLAIN SELECT spec {only};
+         SELECT name {only}; SELECT name, labels {only} AND name = 'a';
+         SELECT name, spec {only}; SELECT uid IS NULL AS n, spec {only};
+         SELECT count(*) > 0 AS some FROM limitranges; SELECT name, spec {only};
+         \\refresh
+         SELECT name {only};"
+    );
+    let mark = plane.audit().mark()?;
+    let done = sql(
+        &["--kubeconfig", &kubeconfig.to_string_lossy(), "-o", "csv"],
+        &script,
+    )?;
+    assert_eq!(done.status.code(), Some(0), "{}", text(&done.stderr));
+    let answers = text(&done.stdout);
+    assert_eq!(
+        answers.matches("a,\"{\"\"limits\"\":null}\"").count(),
+        2,
+        "{answers}"
+    );
+    assert!(answers.contains("some\r\ntrue\r\n"), "{answers}");
+    let requests = plane.audit().since(mark)?.into_iter();
+    let lists = requests.filter(|r| r.resource == "limitranges" && r.verb == "list");
+    let lists: Vec<String> = lists.map(|request| request.uri).collect();
+    // Metadata, whole objects, all namespaces, and again after the refresh.
+    assert_eq!(lists, [&here, &here, everywhere, &here], "{answers}");
+    Ok(())
+}
+
+#[test]
 fn a_table_that_cannot_be_listed_fails_the_statement() -> Result<()> {
     let plane = shared()?;
     let namespace = plane.namespace("sqlrights")?;
