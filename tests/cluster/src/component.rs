@@ -2,9 +2,7 @@
 
 use crate::cache::cache;
 use crate::golang::{self, Recipe};
-use crate::keys::hex;
-use anyhow::{Context, Result};
-use sha2::{Digest, Sha256};
+use anyhow::Result;
 use std::path::{Path, PathBuf};
 
 /// Kubernetes' version; go.mod pins the same.
@@ -90,22 +88,7 @@ impl Component {
 
     /// `<cache>/control-plane/<name>-<hash of what determines the build>/<name>`.
     fn built_path(self) -> Result<PathBuf> {
-        let recipe = self.recipe();
-        let mut hash = Sha256::new();
-        for argument in recipe.arguments() {
-            hash.update(argument);
-            hash.update([0]);
-        }
-        if let Recipe::Module { folder, .. } = &recipe {
-            for file in ["go.mod", "go.sum"] {
-                let path = folder.join(file);
-                let bytes =
-                    std::fs::read(&path).with_context(|| format!("read {}", path.display()))?;
-                hash.update(bytes);
-            }
-        }
-        let digest = hash.finalize();
-        let short = hex(digest.get(..8).unwrap_or_default());
+        let short = golang::key(&self.recipe(), &["go.mod", "go.sum"])?;
         Ok(cache()?
             .join("control-plane")
             .join(format!("{}-{short}", self.name()))

@@ -1,8 +1,11 @@
 //! Builds a program with Go, telling the person who waits.
 
+use crate::cache::cache;
+use crate::keys::hex;
 use crate::spawner::spawn;
 use crate::wait::{Progress, Stopwatch, until};
 use anyhow::{Context, Result, bail, ensure};
+use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -39,6 +42,41 @@ impl Recipe {
             Self::Released { package } => vec!["install", package],
         }
     }
+}
+
+/// The program of a Go module of this checkout: from the cache, else built.
+///
+/// # Errors
+/// It is not there and cannot be built; the message says what is missing.
+pub fn go_program(name: &str, module: &Path) -> Result<PathBuf> {
+    let recipe = Recipe::Module {
+        folder: module.to_owned(),
+        package: ".".to_owned(),
+        flags: vec!["-trimpath".to_owned(), "-buildvcs=false".to_owned()],
+    };
+    let key = key(&recipe, &["go.mod", "go.sum", "main.go"])?;
+    let path = cache()?.join("go").join(format!("{name}-{key}")).join(name);
+    if !path.is_file() {
+        build(name, "of this checkout", &recipe, &path)?;
+    }
+    Ok(path)
+}
+
+/// What determines a build, in a few letters: its arguments, and these files of its module.
+pub(crate) fn key(recipe: &Recipe, files: &[&str]) -> Result<String> {
+    let mut hash = Sha256::new();
+    for argument in recipe.arguments() {
+        hash.update(argument);
+        hash.update([0]);
+    }
+    if let Recipe::Module { folder, .. } = recipe {
+        for file in files {
+            let path = folder.join(file);
+            let bytes = std::fs::read(&path).with_context(|| format!("read {}", path.display()))?;
+            hash.update(bytes);
+        }
+    }
+    Ok(hex(hash.finalize().get(..8).unwrap_or_default()))
 }
 
 /// Builds `name` to `path`. Two builds of one program wait for each other.
