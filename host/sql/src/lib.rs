@@ -30,6 +30,7 @@ mod explain;
 mod facts;
 mod functions;
 mod guard;
+mod in_list;
 mod json;
 mod lane;
 mod limits;

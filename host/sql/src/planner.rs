@@ -25,6 +25,7 @@ use crate::SqlError;
 use crate::access::Grants;
 use crate::catalog::Catalog;
 use crate::functions::Functions;
+use crate::in_list;
 use crate::lane::{Lane, lane};
 use crate::names::Granted;
 use crate::now::{NOW, Now, now_type};
@@ -270,7 +271,9 @@ fn optimise(plan: LogicalPlan, state: &SessionState) -> Result<LogicalPlan> {
         .analyzer()
         .execute_and_check(plan, &options, |_, _| {})?;
     let lenient = lenient_casts(by_length(analysed)?)?;
-    state.optimizer().optimize(lenient, state, |_, _| {})
+    let hidden = in_list::hide(lenient)?;
+    let optimised = state.optimizer().optimize(hidden, state, |_, _| {})?;
+    in_list::reveal(optimised)
 }
 
 /// What the expressions of a node are about.

@@ -271,3 +271,55 @@ async fn lanes_are_chosen() {
         assert_eq!(prepared.is_key_lookup(), lookup, "{sql}");
     }
 }
+
+/// DataFusion intersects the lists item by item: a parameter equals no literal, and NULL nothing.
+#[tokio::test]
+async fn lists_on_one_column_are_all_asked() {
+    let cluster = Cluster::new();
+    for (condition, params, rows) in [
+        (
+            "name IN ($1, 'x') AND name IN ('n1', 'y')",
+            vec!["n1".into()],
+            1,
+        ),
+        (
+            "name IN ($1, $2) AND name NOT IN ($2, $3)",
+            vec!["n1".into(), "n2".into(), "n2".into()],
+            1,
+        ),
+        (
+            "name IN ($1, $2) AND name NOT IN ('n1', 'x')",
+            vec!["n1".into(), "n2".into()],
+            1,
+        ),
+        (
+            "(name = $1 OR name = 'n1') AND (name = 'n2' OR name = 'n1')",
+            vec!["x".into()],
+            1,
+        ),
+        (
+            "NOT (name IN ('n1', 'n2') AND name IN (NULL, 'n2'))",
+            vec![],
+            1,
+        ),
+        (
+            "NOT (namespace IN ('n1', 'n2') AND namespace IN ('n3', 'n4'))",
+            vec![],
+            0,
+        ),
+        (
+            "namespace NOT IN ('n1', 'n2') OR namespace NOT IN ('n3', 'n4')",
+            vec![],
+            0,
+        ),
+        (
+            "(namespace IN ('a', 'b') AND namespace NOT IN ('a', 'b')) IS NULL",
+            vec![],
+            3,
+        ),
+    ] {
+        let sql = format!("SELECT name FROM nodes WHERE {condition}");
+        let answer = cluster.ask(&sql, &params).await.unwrap();
+        assert_eq!(answer.rows, rows, "{sql} {params:?}\n{}", text(&answer));
+    }
+}

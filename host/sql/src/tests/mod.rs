@@ -2,6 +2,7 @@
 
 mod access;
 mod fixture;
+mod generated;
 mod golden;
 mod host;
 mod lanes;

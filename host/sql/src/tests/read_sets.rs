@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 /// Whether the read set covers the change: written as the store's documentation
 /// of read sets says, without a look at how they are made.
-fn covers(set: &ReadSet, change: &RowChange) -> bool {
+pub(super) fn covers(set: &ReadSet, change: &RowChange) -> bool {
     set.scans
         .iter()
         .filter(|scan| scan.table == change.table)
