@@ -26,7 +26,7 @@ use crate::cache::{CacheKey, PlanCache};
 use crate::contain::contained;
 use crate::explain::{explain, padded};
 use crate::functions::Functions;
-use crate::guard::{Deadline, End, guarded};
+use crate::guard::{Deadline, End, checked, guarded};
 use crate::lane::Lane;
 use crate::memory::StatementPool;
 use crate::names::Granted;
@@ -269,11 +269,12 @@ impl Engine {
         snapshot: &Snapshot,
         ticket: &Ticket,
     ) -> Result<Vec<RecordBatch>, SqlError> {
+        let end = self.end(ticket);
         match &prepared.planned.lane {
             Lane::KeyLookup(lookup) => {
                 let props = self.inner.state.execution_props();
                 let batches = lookup
-                    .run(values, snapshot, prepared.namespace.as_ref(), props)
+                    .run(values, snapshot, prepared.namespace.as_ref(), props, &end)
                     .map_err(|error| own(&error, SqlError::execution))?;
                 let mut total = Total::of(&ticket.statement);
                 batches
@@ -282,8 +283,8 @@ impl Engine {
                 Ok(batches)
             }
             Lane::General => {
-                let plan = self.physical(prepared, values, snapshot).await?;
-                self.collect(plan, ticket).await
+                let plan = self.physical(prepared, values, snapshot, &end).await?;
+                self.collect(plan, &end).await
             }
         }
     }
@@ -307,9 +308,10 @@ impl Engine {
         } = prepared.planned.kind
         {
             ready(prepared, snapshot)?;
-            let plan = self.physical(prepared, values, snapshot).await?;
             let ticket = self.inner.running.begin();
-            let batches = contained(self.collect(Arc::clone(&plan), &ticket)).await?;
+            let end = self.end(&ticket);
+            let plan = self.physical(prepared, values, snapshot, &end).await?;
+            let batches = contained(self.collect(Arc::clone(&plan), &end)).await?;
             let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
             let shown = DisplayableExecutionPlan::with_metrics(plan.as_ref());
             text.push_str(&format!(
@@ -337,12 +339,26 @@ impl Engine {
             params,
             now: self.now(),
         };
-        let plan = self.physical(prepared, values, snapshot).await?;
         let ticket = self.inner.running.begin();
-        let batches = self.collect(plan, &ticket).await?;
+        let end = self.end(&ticket);
+        let plan = self.physical(prepared, values, snapshot, &end).await?;
+        let batches = self.collect(plan, &end).await?;
         let planned = &prepared.planned;
         Answer::new(planned.plan.schema().as_arrow(), &batches, planned.ordered)
             .map_err(|error| SqlError::execution(&error))
+    }
+
+    /// When a statement that begins now must end.
+    fn end(&self, ticket: &Ticket) -> End {
+        let time = self.inner.limits.time;
+        let deadline = Deadline {
+            at: Instant::now() + time,
+            time,
+        };
+        End {
+            deadline,
+            statement: Arc::clone(&ticket.statement),
+        }
     }
 
     async fn physical(
@@ -350,6 +366,7 @@ impl Engine {
         prepared: &Prepared,
         values: Values<'_>,
         snapshot: &Snapshot,
+        end: &End,
     ) -> Result<Arc<dyn ExecutionPlan>, SqlError> {
         let plan = bind(
             &prepared.planned.plan,
@@ -358,6 +375,7 @@ impl Engine {
             prepared.namespace.as_ref(),
             self.host.as_ref(),
         )?;
+        let plan = checked(plan, end).map_err(|error| own(&error, SqlError::planning))?;
         DefaultPhysicalPlanner::default()
             .create_physical_plan(&plan, &self.inner.state)
             .await
@@ -367,19 +385,11 @@ impl Engine {
     async fn collect(
         &self,
         plan: Arc<dyn ExecutionPlan>,
-        ticket: &Ticket,
+        end: &End,
     ) -> Result<Vec<RecordBatch>, SqlError> {
-        let statement = &ticket.statement;
         let limits = &self.inner.limits;
-        let deadline = Deadline {
-            at: Instant::now() + limits.time,
-            time: limits.time,
-        };
-        let end = End {
-            deadline,
-            statement: Arc::clone(statement),
-        };
-        let plan = guarded(plan, &end).map_err(|error| SqlError::execution(&error))?;
+        let (statement, deadline) = (&end.statement, end.deadline);
+        let plan = guarded(plan, end).map_err(|error| SqlError::execution(&error))?;
         let all = Arc::clone(&self.inner.pool);
         let pool = StatementPool::new(all, limits.statement_bytes, Arc::clone(statement));
         let runtime = RuntimeEnvBuilder::from_runtime_env(&self.inner.runtime)
@@ -404,7 +414,11 @@ impl Engine {
         };
         tokio::select! {
             result = tokio::time::timeout_at(deadline.at, run) => match result {
-                Ok(result) => result.map_err(|error| own(&error, SqlError::execution)),
+                // A sort that gets no memory says so, whatever the reason was.
+                Ok(result) => result.map_err(|error| {
+                    let cancelled = statement.cancelled();
+                    cancelled.unwrap_or_else(|| own(&error, SqlError::execution))
+                }),
                 Err(_) => Err(deadline.error()),
             },
             error = statement.wait() => Err(error),

@@ -22,6 +22,7 @@ use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 use kybern_table::Snapshot;
 
 use crate::bind::{Values, view};
+use crate::guard::End;
 use crate::lookup::lookups;
 use crate::planner::kind_source;
 use crate::scan::RowScan;
@@ -138,6 +139,7 @@ impl KeyLookup {
         snapshot: &Snapshot,
         namespace: Option<&Arc<str>>,
         props: &ExecutionProps,
+        end: &End,
     ) -> Result<Vec<RecordBatch>> {
         let source = kind_source(&self.scan.source)
             .ok_or_else(|| internal_datafusion_err!("a look-up of something that is no table"))?;
@@ -162,11 +164,14 @@ impl KeyLookup {
             .collect::<Result<Vec<_>>>()?;
         let mut answer = Vec::new();
         for batch in scan.batches()? {
-            answer.push(
-                steps
+            end.check()?;
+            let batch = batch?;
+            if batch.num_rows() > 0 {
+                let done = steps
                     .iter()
-                    .try_fold(batch?, |batch, step| step.apply(batch))?,
-            );
+                    .try_fold(batch, |batch, step| step.apply(batch))?;
+                answer.push(done);
+            }
         }
         Ok(answer)
     }

@@ -143,7 +143,7 @@ impl RowScan {
         })
     }
 
-    fn batch(&self, input: &Input) -> Result<Option<RecordBatch>> {
+    fn batch(&self, input: &Input) -> Result<RecordBatch> {
         let mut loaded = HashMap::new();
         input.load(&self.source, &self.tested, &mut loaded)?;
         let mut keep = input.live()?;
@@ -155,7 +155,8 @@ impl RowScan {
         }
         let kept = keep.true_count();
         if kept == 0 {
-            return Ok(None);
+            // Still a batch: whoever reads can stop between two.
+            return Ok(RecordBatch::new_empty(Arc::clone(&self.schema)));
         }
         // Few rows of a chunk are cheaper to read one by one than its whole columns.
         let sparse = kept.saturating_mul(8) < keep.len();
@@ -185,9 +186,9 @@ impl RowScan {
         };
         let options = RecordBatchOptions::new().with_row_count(Some(kept));
         let schema = Arc::clone(&self.schema);
-        Ok(Some(RecordBatch::try_new_with_options(
+        Ok(RecordBatch::try_new_with_options(
             schema, columns, &options,
-        )?))
+        )?)
     }
 
     /// The rows of `keep` for which the condition is true. It is evaluated on
@@ -324,7 +325,7 @@ impl Input {
     }
 }
 
-/// The batches of a scan.
+/// The batches of a scan, one for each part that is read together; some are empty.
 pub(crate) struct Batches {
     scan: Arc<RowScan>,
     input: VecDeque<Input>,
@@ -335,22 +336,18 @@ impl Iterator for Batches {
     type Item = Result<RecordBatch>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        while self.left != Some(0) {
-            let input = self.input.pop_front()?;
-            match self.scan.batch(&input) {
-                Err(error) => return Some(Err(error)),
-                Ok(None) => {}
-                Ok(Some(batch)) => {
-                    let Some(left) = &mut self.left else {
-                        return Some(Ok(batch));
-                    };
-                    let rows = batch.num_rows().min(*left);
-                    *left -= rows;
-                    return Some(Ok(batch.slice(0, rows)));
-                }
-            }
+        if self.left == Some(0) {
+            return None;
         }
-        None
+        let input = self.input.pop_front()?;
+        Some(self.scan.batch(&input).map(|batch| match &mut self.left {
+            None => batch,
+            Some(left) => {
+                let rows = batch.num_rows().min(*left);
+                *left -= rows;
+                batch.slice(0, rows)
+            }
+        }))
     }
 }
 

@@ -125,6 +125,24 @@ async fn time() {
 }
 
 #[tokio::test]
+async fn time_of_a_look_up() {
+    let cluster = crowd(10);
+    let limits = SqlLimits {
+        time: Duration::ZERO,
+        ..SqlLimits::default()
+    };
+    let sql = "SELECT name FROM pods WHERE owner_uid = 'Deployment-a-x'";
+    let prepared = cluster
+        .engine
+        .prepare(sql, &AccessSet::all())
+        .await
+        .unwrap();
+    assert!(prepared.is_key_lookup());
+    let text = message(limited(&cluster, limits, sql).await);
+    assert!(text.contains("ran longer than 0ns"), "{text}");
+}
+
+#[tokio::test]
 async fn a_statement_that_is_dropped_stops() {
     let cluster = crowd(100);
     for sql in ENDLESS {
@@ -141,6 +159,187 @@ async fn a_statement_that_is_dropped_stops() {
             "{sql}: {:?}",
             start.elapsed()
         );
+    }
+}
+
+/// Windows keep all that they read, and ask no pool for it.
+#[tokio::test]
+async fn memory_of_windows() {
+    let cluster = crowd(100);
+    let limits = SqlLimits {
+        statement_bytes: 4 << 20,
+        ..SqlLimits::default()
+    };
+    for window in [
+        "count(*) OVER ()",
+        "row_number() OVER (ORDER BY a.uid)",
+        "sum(length(a.name)) OVER (PARTITION BY a.namespace ORDER BY b.uid ROWS BETWEEN 1 PRECEDING AND UNBOUNDED FOLLOWING)",
+    ] {
+        let sql = format!(
+            "SELECT max(w.n) FROM (SELECT a.name || b.name || c.name AS name, {window} AS n FROM pods a, pods b, pods c) w \
+             WHERE length(w.name) > 0"
+        );
+        let text = message(limited(&cluster, limits.clone(), &sql).await);
+        assert!(text.contains("more memory"), "{window}: {text}");
+    }
+    let few = "SELECT max(w.n) FROM (SELECT count(*) OVER () AS n FROM pods) w";
+    assert_eq!(limited(&cluster, limits, few).await.unwrap(), 1);
+}
+
+/// What the thread has computed so far; none once it has ended.
+fn computed(thread: &std::path::Path) -> Option<Duration> {
+    let text = std::fs::read_to_string(thread.join("schedstat")).ok()?;
+    let nanoseconds = text.split(' ').next()?.parse().ok()?;
+    Some(Duration::from_nanos(nanoseconds))
+}
+
+/// What a statement may compute after it was cancelled.
+const AFTER_THE_END: Duration = match cfg!(debug_assertions) {
+    // Nothing is optimised in the dev profile.
+    true => Duration::from_millis(60),
+    false => Duration::from_millis(20),
+};
+/// The same for what sorts, and then cannot be stopped before it has merged a run.
+const AFTER_A_SORT: Duration = AFTER_THE_END.saturating_mul(10);
+
+/// Cancels a statement when it has computed for `first`; what it computed after that. None if it
+/// has ended before.
+fn cancelled(cluster: &Cluster, sql: &str, first: Duration) -> Option<Duration> {
+    let limits = SqlLimits {
+        statement_bytes: 1 << 30,
+        time: FOR_EVER,
+        ..SqlLimits::default()
+    };
+    let engine = Engine::new(cluster.reader.clone(), limits);
+    engine.set_catalog(Catalog::new(catalog_tables()));
+    let (tell, told) = std::sync::mpsc::channel();
+    let (other, snapshot) = (engine.clone(), cluster.snapshot());
+    let statement = sql.to_owned();
+    let running = std::thread::spawn(move || {
+        let thread = std::fs::read_link("/proc/thread-self").unwrap();
+        let thread = std::path::Path::new("/proc").join(thread);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap();
+        let prepared = runtime
+            .block_on(other.prepare(&statement, &AccessSet::all()))
+            .unwrap();
+        tell.send((thread.clone(), computed(&thread))).unwrap();
+        let answer = runtime.block_on(other.execute(&prepared, &[], &snapshot));
+        (answer.map(|answer| answer.rows), computed(&thread).unwrap())
+    });
+    let (thread, start) = told.recv().unwrap();
+    let begun = start.unwrap() + first;
+    let mut at = begun;
+    while let Some(now) = computed(&thread) {
+        at = now;
+        if at > begun {
+            break;
+        }
+        std::thread::yield_now();
+    }
+    engine.cancel_largest(0, |_| "enough".to_owned());
+    let (answer, end) = running.join().unwrap();
+    assert_eq!(
+        engine.held(),
+        Held::default(),
+        "{sql}: memory is given back"
+    );
+    if answer.is_ok() {
+        return None;
+    }
+    let message = "enough".to_owned();
+    assert_eq!(answer, Err(SqlError::Cancelled { message }), "{sql}");
+    Some(end.saturating_sub(at))
+}
+
+#[test]
+fn a_cancelled_statement_stops_wherever_it_computes() {
+    let cluster = crowd(200);
+    let three = "pods a, pods b, (SELECT name, uid FROM pods ORDER BY uid LIMIT 4) c";
+    let pairs = "(SELECT a.name || b.name AS name, a.namespace FROM pods a, pods b)";
+    let statements = [
+        format!(
+            "SELECT count(*) FROM {pairs} l JOIN {pairs} r ON l.name || r.name LIKE '%no%such%'"
+        ),
+        format!(
+            "SELECT count(*) FROM {pairs} l LEFT JOIN {pairs} r ON l.namespace = r.namespace AND l.name || r.name LIKE '%no%'"
+        ),
+        format!(
+            "SELECT count(*) FROM {pairs} l WHERE EXISTS (SELECT 1 FROM {pairs} r WHERE r.namespace = l.namespace)"
+        ),
+        format!(
+            "SELECT count(*) FROM {pairs} l WHERE NOT EXISTS (SELECT 1 FROM {pairs} r WHERE r.namespace = l.namespace AND r.name || l.name LIKE '%no%')"
+        ),
+        format!(
+            "SELECT a.name || b.name || c.name AS name FROM {three} ORDER BY reverse(a.name || b.name || c.name) OFFSET 159999"
+        ),
+        format!(
+            "SELECT count(*) FROM (SELECT a.name, b.name, c.name, count(*) FROM {three}, pods d GROUP BY 1, 2, 3) x"
+        ),
+        format!("SELECT count(DISTINCT a.name || b.name || c.name) FROM {three}"),
+        format!(
+            "SELECT max(x.n) FROM (SELECT sum(length(a.name)) OVER (ORDER BY a.name, b.name, c.name) AS n FROM {three}) x"
+        ),
+        format!(
+            "SELECT max(x.n) FROM (SELECT rank() OVER (PARTITION BY a.name ORDER BY reverse(b.name), c.name) AS n FROM {three}) x"
+        ),
+        format!(
+            "SELECT count(*) FROM {three}, pods d, pods e WHERE a.object LIKE '%proxy%no%such%' OR b.spec.containers LIKE d.name"
+        ),
+    ];
+    let mut stopped = 0;
+    for sql in &statements {
+        for first in [200, 1000].map(Duration::from_millis) {
+            let Some(after) = cancelled(&cluster, sql, first) else {
+                continue;
+            };
+            println!("{after:?} after {first:?}: {sql}");
+            let most = if sql.contains("ORDER BY reverse") || sql.contains("OVER") {
+                AFTER_A_SORT
+            } else {
+                AFTER_THE_END
+            };
+            assert!(after < most, "{after:?} after {first:?}: {sql}");
+            stopped += 1;
+        }
+    }
+    assert!(stopped > statements.len(), "{stopped} were cancelled");
+}
+
+/// How often a statement returns to the runtime before it has its answer.
+async fn returns(cluster: &Cluster, sql: &str) -> usize {
+    let prepared = cluster
+        .engine
+        .prepare(sql, &AccessSet::all())
+        .await
+        .unwrap();
+    let snapshot = cluster.snapshot();
+    let mut run = std::pin::pin!(cluster.engine.execute(&prepared, &[], &snapshot));
+    let mut returns = 0;
+    std::future::poll_fn(|context| {
+        let poll = run.as_mut().poll(context);
+        returns += usize::from(poll.is_pending());
+        poll
+    })
+    .await
+    .unwrap();
+    returns
+}
+
+/// Each part of a table is unpacked by itself, also where nothing in it is found.
+#[tokio::test]
+async fn a_scan_that_finds_nothing_can_be_stopped() {
+    let cluster = crowd(200);
+    for sql in [
+        "SELECT name FROM pods WHERE spec.containers LIKE '%no%such%'",
+        "SELECT count(*) FROM pods WHERE object LIKE '%no%such%'",
+        "SELECT name FROM pods ORDER BY reverse(name)",
+    ] {
+        let returns = returns(&cluster, sql).await;
+        // Four rows are read together here, and eight such parts at once.
+        assert!(returns >= 200 / 4 / 8, "{sql}: {returns}");
     }
 }
 
@@ -177,7 +376,7 @@ fn run(
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_statement_that_holds_most_is_cancelled_and_the_other_finishes() {
-    let cluster = crowd(100);
+    let cluster = crowd(50);
     let engine = cluster.engine.clone();
     assert_eq!(
         engine.cancel_largest(0, |_| String::new()),
