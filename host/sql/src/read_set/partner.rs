@@ -30,10 +30,10 @@ pub(super) fn narrow(
     let mut left: Vec<&Link> = links.iter().collect();
     while let Some(at) = left.iter().position(|link| is_due(known, link)) {
         let Link { from, to } = left.swap_remove(at);
-        if let Some(filter) = filter(known, from, to, snapshot, namespace)? {
-            if let Some(to) = known.get_mut(to.scan) {
-                to.filters.push(filter);
-            }
+        if let Some(filter) = filter(known, from, to, snapshot, namespace)?
+            && let Some(to) = known.get_mut(to.scan)
+        {
+            to.filters.push(filter);
         }
     }
     Ok(())

@@ -133,7 +133,7 @@ async fn check_change(
     let engine = &world.cluster.engine;
     for kept in statements {
         let prepared = &kept.prepared;
-        let set = prepared.read_set(&[]);
+        let set = prepared.read_set_at(&[], &before).unwrap();
         let covered = changes.iter().any(|change| covers(&set, change));
         let old = kept.answer.take();
         // Within the read set anything may happen; a few show that something does.
