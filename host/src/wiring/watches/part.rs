@@ -208,7 +208,7 @@ mod tests {
         );
         let app =
             |value: &str| json!({ "Selector": { "matchLabels": { "app": value, "tier": "db" } } });
-        assert_eq!(place(&[a.clone()]), "namespace a");
+        assert_eq!(place(std::slice::from_ref(&a)), "namespace a");
         assert_eq!(place(&[a.clone(), a.clone()]), "namespace a");
         assert_eq!(place(&[a.clone(), b]), "all namespaces");
         assert_eq!(place(&[a.clone(), json!("Own")]), "all namespaces");
