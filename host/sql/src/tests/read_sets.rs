@@ -542,9 +542,9 @@ async fn read_sets_are_narrow() {
         ),
         // Rows that find no partner count as well, or count for others.
         (
-            "SELECT p.name FROM pods p LEFT JOIN deployments d ON p.owner_uid = d.uid AND d.name = 'shop' WHERE p.status.phase = 'Running'",
+            "SELECT p.name, d.name AS owner FROM pods p LEFT JOIN deployments d ON p.owner_uid = d.uid AND d.uid = 'Deployment-a-shop'",
             vec![],
-            "Deployment [all] name,uid\nPod [all] name,owner_uid,status.phase",
+            "Deployment [uid Deployment-a-shop] name,uid\nPod [all] name,owner_uid",
         ),
         (
             "SELECT d.name FROM deployments d JOIN (SELECT owner_uid FROM pods ORDER BY name LIMIT 2) x ON x.owner_uid = d.uid WHERE d.uid = 'Deployment-a-shop'",
