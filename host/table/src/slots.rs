@@ -21,13 +21,6 @@ use crate::version::{Facts, Version};
 use crate::view::TableState;
 use crate::work::Work;
 
-/// Whether a dictionary may be trained.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Training {
-    Too,
-    Not,
-}
-
 /// The blocks of one table, as the next publication will show them.
 #[derive(Debug)]
 pub(crate) struct Slots {
@@ -210,12 +203,9 @@ impl Slots {
 
     /// The next job, if any is worth it. Mostly dead blocks need none: their rows
     /// move here and now.
-    pub(crate) fn task(&mut self, work: &mut Work, training: Training) -> Option<Task> {
+    pub(crate) fn task(&mut self, work: &mut Work) -> Option<Task> {
         let bodies = || self.version.slots.iter().map(|slot| slot.raw_bytes).sum();
-        if training == Training::Too
-            && !is_secret(self.def())
-            && self.dictionaries.wants_training(&work.config, bodies)
-        {
+        if !is_secret(self.def()) && self.dictionaries.wants_training(&work.config, bodies) {
             let slots = Arc::clone(&self.version.slots);
             return Some(Task::Train(self.dictionaries.training(slots)));
         }

@@ -17,7 +17,6 @@ use crate::publish::Publisher;
 use crate::reader::Reader;
 use crate::root::{Holders, Root, Shared};
 use crate::shred::Budget;
-use crate::slots::Training;
 use crate::sync::ArcSwap;
 use crate::table::Table;
 use crate::version::Version;
@@ -236,7 +235,9 @@ impl Writer {
     /// merging, training a dictionary. Any thread may do it; what it made is for
     /// [`Writer::put_in`]. There are as many jobs at a time as are asked for.
     pub fn job(&mut self) -> Option<Job> {
-        self.job_of(Training::Too)
+        let job = self.next_job();
+        self.publish();
+        job
     }
 
     /// Shows what a job made in the place of what it was made of. The rows stay,
@@ -257,19 +258,13 @@ impl Writer {
         self.tables[0].slots()
     }
 
-    fn job_of(&mut self, training: Training) -> Option<Job> {
-        let job = self.next_job(training);
-        self.publish();
-        job
-    }
-
-    fn next_job(&mut self, training: Training) -> Option<Job> {
+    fn next_job(&mut self) -> Option<Job> {
         while let Some(key) = self.due.first().cloned() {
             let at = self.directory.get(&key).copied();
             if let Some(table) = at.and_then(|at| self.tables.get_mut(at)) {
                 let number = table.number;
                 let before = table.slots().changes;
-                let task = table.slots().task(&mut self.work, training);
+                let task = table.slots().task(&mut self.work);
                 // Some blocks need no job, and have gone already.
                 if table.slots().changes != before {
                     self.touched.insert(key.clone());
@@ -310,14 +305,10 @@ impl Writer {
     /// Does itself what has waited for too long.
     fn maintain(&mut self) {
         let most = self.work.config.waiting_bytes;
-        // A dictionary frees nothing now, and takes long.
-        let training = if most == 0 {
-            Training::Too
-        } else {
-            Training::Not
-        };
+        // A dictionary that is due takes a tenth of a second, and frees nothing now. But all that is
+        // compressed before it is there would have to be compressed again.
         while most == 0 || self.waiting_bytes() > most {
-            match self.job_of(training) {
+            match self.job() {
                 Some(job) => self.put_in(job.run()),
                 None => break,
             }
