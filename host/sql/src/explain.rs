@@ -73,9 +73,11 @@ pub(crate) fn explain(prepared: &Prepared, values: Values<'_>, snapshot: &Snapsh
     debug_assert!(walked.is_ok(), "the walk itself cannot fail");
     text.push_str("read set:\n");
     let namespace = prepared.namespace.as_ref();
-    let of = |snapshot| planned.reads.read_set(values, namespace, snapshot);
+    let reads = &planned.reads;
     // A snapshot without the tables has no rows that say which others matter.
-    let read_set = of(Some(snapshot)).or_else(|_| of(None)).unwrap_or_default();
+    let read_set = reads
+        .at(values, namespace, snapshot)
+        .unwrap_or_else(|_| reads.any(values, namespace));
     for read in read_set.scans {
         let columns = match &read.columns {
             Columns::All => "everything".to_owned(),

@@ -39,25 +39,17 @@ impl Prepared {
     /// # Errors
     /// [`SqlError::Expired`], and [`SqlError::NotReady`] for a table that is not there.
     pub fn read_set_at(&self, params: &[Param], snapshot: &Snapshot) -> Result<ReadSet, SqlError> {
-        self.read(params, Some(snapshot))
+        let values = Values { params, now: None };
+        let reads = &self.planned.reads;
+        reads
+            .at(values, self.namespace.as_ref(), snapshot)
             .map_err(|error| own(&error, SqlError::execution))
     }
 
     /// What any answer depends on. Parameters that are missing or do not fit make it wider.
     pub fn read_set(&self, params: &[Param]) -> ReadSet {
-        let all = self.read(params, None);
-        debug_assert!(all.is_ok(), "nothing is read");
-        all.unwrap_or_default()
-    }
-
-    pub(crate) fn read(
-        &self,
-        params: &[Param],
-        snapshot: Option<&Snapshot>,
-    ) -> datafusion::common::Result<ReadSet> {
         let values = Values { params, now: None };
-        let namespace = self.namespace.as_ref();
-        self.planned.reads.read_set(values, namespace, snapshot)
+        self.planned.reads.any(values, self.namespace.as_ref())
     }
 
     /// How many parameters it takes.

@@ -43,33 +43,44 @@ struct Known<'r> {
 }
 
 impl Reads {
-    /// The read set. Without a snapshot no keys come from other scans.
+    /// What any answer depends on: no keys come from other scans.
+    pub(crate) fn any(&self, values: Values<'_>, namespace: Option<&Arc<str>>) -> ReadSet {
+        together(&self.known(values, namespace))
+    }
+
+    /// What the answer at this snapshot depends on.
     ///
     /// # Errors
     /// The snapshot has expired, or does not have the tables.
-    pub(crate) fn read_set(
+    pub(crate) fn at(
         &self,
         values: Values<'_>,
         namespace: Option<&Arc<str>>,
-        snapshot: Option<&Snapshot>,
+        snapshot: &Snapshot,
     ) -> Result<ReadSet> {
-        let mut known: Vec<Known<'_>> = self
-            .scans
-            .iter()
-            .map(|read| Known::new(read, values, namespace))
-            .collect();
-        if let Some(snapshot) = snapshot {
-            partner::narrow(&mut known, &self.links, snapshot, namespace)?;
-        }
-        let mut scans: Vec<ScanRead> = Vec::new();
-        for known in &known {
-            let read = known.scan_read();
-            if !scans.contains(&read) {
-                scans.push(read);
-            }
-        }
-        Ok(ReadSet { scans })
+        let mut known = self.known(values, namespace);
+        partner::narrow(&mut known, &self.links, snapshot, namespace)?;
+        Ok(together(&known))
     }
+
+    fn known(&self, values: Values<'_>, namespace: Option<&Arc<str>>) -> Vec<Known<'_>> {
+        let scans = self.scans.iter();
+        scans
+            .map(|read| Known::new(read, values, namespace))
+            .collect()
+    }
+}
+
+/// Each read once.
+fn together(known: &[Known<'_>]) -> ReadSet {
+    let mut scans: Vec<ScanRead> = Vec::new();
+    for known in known {
+        let read = known.scan_read();
+        if !scans.contains(&read) {
+            scans.push(read);
+        }
+    }
+    ReadSet { scans }
 }
 
 impl<'r> Known<'r> {

@@ -213,7 +213,7 @@ fn statements() -> Vec<(&'static str, Vec<Param>)> {
             vec!["Deployment-a-shop".into()],
         ),
         (
-            "SELECT d.name, p.name AS pod FROM deployments d FULL JOIN pods p ON p.owner_uid = d.uid WHERE d.uid = $1 OR d.uid IS NULL",
+            "SELECT d.name, p.name AS pod FROM (SELECT uid, name FROM deployments WHERE uid = $1) d FULL JOIN pods p ON p.owner_uid = d.uid",
             vec!["Deployment-a-shop".into()],
         ),
         (
