@@ -16,12 +16,14 @@ use crate::now::Now;
 use crate::quantity::quantity_functions;
 
 const SCALAR: &[&str] = &[
+    "abs",
     "array_has",
     "array_length",
     "array_to_string",
     "ascii",
     "bit_length",
     "btrim",
+    "ceil",
     "character_length",
     "coalesce",
     "concat",
@@ -31,6 +33,7 @@ const SCALAR: &[&str] = &[
     "date_part",
     "date_trunc",
     "ends_with",
+    "floor",
     "from_unixtime",
     "greatest",
     "initcap",
@@ -45,6 +48,7 @@ const SCALAR: &[&str] = &[
     "nvl",
     "octet_length",
     "overlay",
+    "power",
     "regexp_count",
     "regexp_like",
     "regexp_match",
@@ -52,8 +56,11 @@ const SCALAR: &[&str] = &[
     "replace",
     "reverse",
     "right",
+    "round",
     "rtrim",
+    "signum",
     "split_part",
+    "sqrt",
     "starts_with",
     "strpos",
     "substr",
@@ -66,6 +73,7 @@ const SCALAR: &[&str] = &[
     "to_timestamp_seconds",
     "to_unixtime",
     "translate",
+    "trunc",
     "upper",
 ];
 
