@@ -56,6 +56,11 @@ impl Reading {
         self.used().saturating_sub(self.budget)
     }
 
+    /// What may still be taken.
+    pub fn room(&self) -> u64 {
+        self.budget.saturating_sub(self.used())
+    }
+
     /// Whether a table may be begun that is known to need `need` bytes; 0 = nothing is known.
     /// Caches make room for it.
     pub fn admits(&self, need: u64) -> bool {

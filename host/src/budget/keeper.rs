@@ -28,16 +28,17 @@ impl Keeper {
         }
     }
 
-    /// Keeps the budget until `shutdown`.
+    /// Keeps the budget until `shutdown`: looks by the clock, and when the writer wants it.
     pub(crate) async fn run(mut self, shutdown: CancellationToken) {
+        let pace = self.watches.pace().clone();
         loop {
+            let look = pace.begin();
             let reading = self.look().await;
-            if shutdown
-                .run_until_cancelled(tokio::time::sleep(pause(&reading)))
-                .await
-                .is_none()
-            {
-                return;
+            pace.answer(look, reading.room());
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                () = tokio::time::sleep(pause(&reading)) => {}
+                () = pace.wanted() => {}
             }
         }
     }
@@ -57,6 +58,7 @@ impl Keeper {
             NewTables::Admit => {
                 // Said again only after there was some room.
                 self.said &= reading.used() > reading.budget / 10 * 9;
+                let _off = self.watches.pace().off();
                 self.watches.admit(&reading).await;
             }
             NewTables::Refuse if !self.said => {
@@ -68,6 +70,7 @@ impl Keeper {
         }
         if measures.tables == NewTables::Refuse {
             // What nobody needs is kept for those who come back; not while it is in the way.
+            let _off = self.watches.pace().off();
             if self.watches.make_room().await > 0 {
                 // What that gave back is to be seen first.
                 return reading;
@@ -100,10 +103,15 @@ impl Keeper {
     }
 }
 
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        self.watches.pace().end();
+    }
+}
+
 /// The next look comes before the room can be taken, however fast memory fills; but not at once.
 fn pause(reading: &Reading) -> Duration {
-    let room = reading.budget.saturating_sub(reading.used());
-    let millis = room.saturating_mul(1000) / FILL_BYTES_PER_SECOND;
+    let millis = reading.room().saturating_mul(1000) / FILL_BYTES_PER_SECOND;
     Duration::from_millis(millis).clamp(SHORTEST, LONGEST)
 }
 

@@ -2,9 +2,11 @@
 //!
 //! *Contract.* Watches send batches through a bounded channel and are held back
 //! when it is full. Own writes go through a second channel that is served first
-//! and answers with the sequence at which the write can be seen.
+//! and answers with the sequence at which the write can be seen. What watches hand over is paced by
+//! the memory budget's looks: see [`Pace`].
 
 use super::jobs::Jobs;
+use super::pace::Pace;
 use kybern_table::{Applied, Batch, Change, Sequence, Writer};
 use std::thread::JoinHandle;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -41,6 +43,7 @@ pub(crate) struct Ingest {
     batches: mpsc::Sender<Queued>,
     writes: mpsc::Sender<OwnWrite>,
     commits: watch::Receiver<Sequence>,
+    pace: Pace,
 }
 
 impl Ingest {
@@ -67,16 +70,19 @@ impl Ingest {
         let (commits_out, commits) = watch::channel(at);
         let runtime = tokio::runtime::Builder::new_current_thread().build()?;
         let jobs = Jobs::start()?;
+        let pace = Pace::default();
+        let paced = pace.clone();
         let thread = std::thread::Builder::new()
             .name("kybern-ingest".into())
             .spawn(move || {
-                runtime.block_on(run(writer, jobs, batches_in, writes_in, commits_out))
+                runtime.block_on(run(writer, jobs, paced, batches_in, writes_in, commits_out))
             })?;
         Ok((
             Self {
                 batches,
                 writes,
                 commits,
+                pace,
             },
             thread,
         ))
@@ -85,6 +91,11 @@ impl Ingest {
     /// Where watches send to.
     pub(crate) fn batches(&self) -> mpsc::Sender<Queued> {
         self.batches.clone()
+    }
+
+    /// How much is taken in between two looks at the budget.
+    pub(crate) fn pace(&self) -> &Pace {
+        &self.pace
     }
 
     /// The newest commit, and news of later ones.
@@ -124,6 +135,7 @@ impl Ingest {
 async fn run(
     mut writer: Writer,
     mut jobs: Jobs,
+    pace: Pace,
     mut batches: mpsc::Receiver<Queued>,
     mut writes: mpsc::Receiver<OwnWrite>,
     commits: watch::Sender<Sequence>,
@@ -140,6 +152,8 @@ async fn run(
             newer
         });
     };
+    // Bytes since the last look.
+    let mut taken: u64 = 0;
     loop {
         jobs.offer(&mut writer);
         tokio::select! {
@@ -155,9 +169,11 @@ async fn run(
             batch = batches.recv() => {
                 let Some(Queued { mut batch, done }) = batch else { break };
                 let mut waiting = Vec::from_iter(done);
-                while batch.changes.len() < COMMIT_CHANGES {
+                taken = taken.saturating_add(bytes_of(&batch));
+                while batch.changes.len() < COMMIT_CHANGES && taken < pace.allowance() {
                     match batches.try_recv() {
                         Ok(more) => {
+                            taken = taken.saturating_add(bytes_of(&more.batch));
                             batch.changes.extend(more.batch.changes);
                             waiting.extend(more.done);
                         }
@@ -169,7 +185,20 @@ async fn run(
                     // Nobody may wait any more.
                     let _ = done.send(());
                 }
+                if taken >= pace.allowance() {
+                    pace.look().await;
+                    taken = 0;
+                }
             }
         }
     }
+}
+
+/// Bytes of the objects.
+fn bytes_of(batch: &Batch) -> u64 {
+    let bytes = batch.changes.iter().map(|change| match change {
+        Change::Upsert { raw, .. } => raw.len(),
+        _ => 0,
+    });
+    u64::try_from(bytes.sum::<usize>()).unwrap_or(u64::MAX)
 }

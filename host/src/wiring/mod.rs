@@ -4,6 +4,7 @@ pub(crate) mod apply;
 pub(crate) mod decide;
 pub(crate) mod ingest;
 mod jobs;
+pub(crate) mod pace;
 pub(crate) mod sense;
 pub(crate) mod time;
 pub(crate) mod watches;

@@ -7,6 +7,7 @@ mod part;
 mod refusal;
 
 use super::ingest::Ingest;
+use super::pace::Pace;
 use crate::budget::Budget;
 use kybern_kube::{Cluster, Phase, Scope, WatchConfig, WatchObserver, WatchTarget};
 use kybern_table::{Change, KindKey, Reader, TableState};
@@ -362,6 +363,11 @@ impl Watches {
                 TableState::Failed(_) => false,
             }),
         });
+    }
+
+    /// How much is taken in between two looks at the budget.
+    pub(crate) fn pace(&self) -> &Pace {
+        self.shared.ingest.pace()
     }
 
     /// How each watch is doing.
