@@ -26,6 +26,7 @@ mod catalog;
 mod contain;
 mod engine;
 mod error;
+mod execute;
 mod explain;
 mod facts;
 mod functions;

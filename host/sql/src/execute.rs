@@ -1,0 +1,290 @@
+//! Answers prepared statements at a snapshot, within their limits.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use arrow::array::RecordBatch;
+use datafusion::common::DataFusionError;
+use datafusion::execution::TaskContext;
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::physical_plan::display::DisplayableExecutionPlan;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
+use futures::StreamExt;
+use kybern_statement::Kind;
+use kybern_table::{Snapshot, TableState};
+use tokio::time::Instant;
+
+use crate::bind::{Values, bind, own};
+use crate::contain::contained;
+use crate::explain::{explain, padded};
+use crate::guard::{Deadline, End, checked, guarded};
+use crate::lane::Lane;
+use crate::memory::StatementPool;
+use crate::running::{Statement, Ticket};
+use crate::{Answer, Engine, Param, Prepared, SqlError, SqlLimits};
+
+impl Engine {
+    /// Answers a statement at one snapshot. For an EXPLAIN, the answer is its text.
+    pub async fn execute(
+        &self,
+        prepared: &Prepared,
+        params: &[Param],
+        snapshot: &Snapshot,
+    ) -> Result<Answer, SqlError> {
+        let answer = self.answer(prepared, params, snapshot).await;
+        if let Err(SqlError::Limit { .. }) = &answer {
+            self.inner.limits_met.fetch_add(1, Ordering::Relaxed);
+        }
+        answer
+    }
+
+    async fn answer(
+        &self,
+        prepared: &Prepared,
+        params: &[Param],
+        snapshot: &Snapshot,
+    ) -> Result<Answer, SqlError> {
+        if prepared.is_explain() {
+            let text = self.explain(prepared, params, snapshot).await?;
+            return Answer::lines("plan", &text).map_err(|error| SqlError::execution(&error));
+        }
+        let planned = &prepared.planned;
+        if params.len() < planned.parameters {
+            return Err(SqlError::Params {
+                message: format!(
+                    "the statement takes {} parameters, {} were given",
+                    planned.parameters,
+                    params.len()
+                ),
+            });
+        }
+        ready(prepared, snapshot)?;
+        let values = Values {
+            params,
+            now: self.now(),
+        };
+        let ticket = self.inner.running.begin();
+        let run = async { self.run(prepared, values, snapshot, &ticket).await };
+        let (batches, schema) = (contained(run).await?, planned.plan.schema().as_arrow());
+        Answer::new(schema, &batches, planned.ordered).map_err(|error| SqlError::execution(&error))
+    }
+
+    async fn run(
+        &self,
+        prepared: &Prepared,
+        values: Values<'_>,
+        snapshot: &Snapshot,
+        ticket: &Ticket,
+    ) -> Result<Vec<RecordBatch>, SqlError> {
+        let end = self.end(ticket);
+        match &prepared.planned.lane {
+            Lane::KeyLookup(lookup) => {
+                let props = self.inner.state.execution_props();
+                let batches = lookup
+                    .run(values, snapshot, prepared.namespace.as_ref(), props, &end)
+                    .map_err(|error| own(&error, SqlError::execution))?;
+                let mut total = Total::of(&ticket.statement);
+                batches
+                    .iter()
+                    .try_for_each(|batch| total.add(batch, &self.inner.limits))?;
+                Ok(batches)
+            }
+            Lane::General => {
+                let plan = self.physical(prepared, values, snapshot, &end).await?;
+                self.collect(plan, &end).await
+            }
+        }
+    }
+
+    /// How a statement would be answered; for EXPLAIN ANALYZE also how it was.
+    pub async fn explain(
+        &self,
+        prepared: &Prepared,
+        params: &[Param],
+        snapshot: &Snapshot,
+    ) -> Result<String, SqlError> {
+        let params = padded(params, prepared.param_count());
+        let values = Values {
+            params: &params,
+            now: self.now(),
+        };
+        let mut text = explain(prepared, values, snapshot);
+        if let Kind::Explain {
+            analyze: true,
+            verbose,
+        } = prepared.planned.kind
+        {
+            ready(prepared, snapshot)?;
+            let ticket = self.inner.running.begin();
+            let end = self.end(&ticket);
+            let plan = self.physical(prepared, values, snapshot, &end).await?;
+            let batches = contained(self.collect(Arc::clone(&plan), &end)).await?;
+            let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
+            let shown = DisplayableExecutionPlan::with_metrics(plan.as_ref());
+            text.push_str(&format!(
+                "run in the general lane: {rows} rows\n{}",
+                shown.indent(verbose)
+            ));
+        }
+        Ok(text)
+    }
+
+    fn now(&self) -> Option<i64> {
+        self.clock.as_ref().map(|clock| clock())
+    }
+
+    /// Answers in the general lane whatever lane the statement has: what the
+    /// other lanes are measured against.
+    #[cfg(test)]
+    pub(crate) async fn execute_generally(
+        &self,
+        prepared: &Prepared,
+        params: &[Param],
+        snapshot: &Snapshot,
+    ) -> Result<Answer, SqlError> {
+        let values = Values {
+            params,
+            now: self.now(),
+        };
+        let ticket = self.inner.running.begin();
+        let end = self.end(&ticket);
+        let plan = self.physical(prepared, values, snapshot, &end).await?;
+        let batches = self.collect(plan, &end).await?;
+        let planned = &prepared.planned;
+        Answer::new(planned.plan.schema().as_arrow(), &batches, planned.ordered)
+            .map_err(|error| SqlError::execution(&error))
+    }
+
+    /// When a statement that begins now must end.
+    fn end(&self, ticket: &Ticket) -> End {
+        let time = self.inner.limits.time;
+        let deadline = Deadline {
+            at: Instant::now() + time,
+            time,
+        };
+        End {
+            deadline,
+            statement: Arc::clone(&ticket.statement),
+        }
+    }
+
+    async fn physical(
+        &self,
+        prepared: &Prepared,
+        values: Values<'_>,
+        snapshot: &Snapshot,
+        end: &End,
+    ) -> Result<Arc<dyn ExecutionPlan>, SqlError> {
+        let plan = bind(
+            &prepared.planned.plan,
+            values,
+            snapshot,
+            prepared.namespace.as_ref(),
+            self.host.as_ref(),
+        )?;
+        let plan = checked(plan, end).map_err(|error| own(&error, SqlError::planning))?;
+        DefaultPhysicalPlanner::default()
+            .create_physical_plan(&plan, &self.inner.state)
+            .await
+            .map_err(|error| own(&error, SqlError::planning))
+    }
+
+    async fn collect(
+        &self,
+        plan: Arc<dyn ExecutionPlan>,
+        end: &End,
+    ) -> Result<Vec<RecordBatch>, SqlError> {
+        let limits = &self.inner.limits;
+        let (statement, deadline) = (&end.statement, end.deadline);
+        let plan = guarded(plan, end).map_err(|error| SqlError::execution(&error))?;
+        let all = Arc::clone(&self.inner.pool);
+        let pool = StatementPool::new(all, limits.statement_bytes, Arc::clone(statement));
+        let runtime = RuntimeEnvBuilder::from_runtime_env(&self.inner.runtime)
+            .with_memory_pool(Arc::new(pool))
+            .build_arc()
+            .map_err(|error| SqlError::execution(&error))?;
+        let context = TaskContext::default()
+            .with_session_config(self.inner.state.config().clone())
+            .with_runtime(runtime);
+        let run = async {
+            let mut stream = execute_stream(plan, Arc::new(context))?;
+            let mut batches = Vec::new();
+            let mut total = Total::of(statement);
+            while let Some(batch) = stream.next().await {
+                let batch = batch?;
+                total
+                    .add(&batch, limits)
+                    .map_err(|error| DataFusionError::External(Box::new(error)))?;
+                batches.push(batch);
+            }
+            Ok(batches)
+        };
+        tokio::select! {
+            result = tokio::time::timeout_at(deadline.at, run) => match result {
+                // A sort that gets no memory says so, whatever the reason was.
+                Ok(result) => result.map_err(|error| {
+                    let cancelled = statement.cancelled();
+                    cancelled.unwrap_or_else(|| own(&error, SqlError::execution))
+                }),
+                Err(_) => Err(deadline.error()),
+            },
+            error = statement.wait() => Err(error),
+        }
+    }
+}
+
+/// What an answer holds so far.
+struct Total<'a> {
+    rows: usize,
+    bytes: usize,
+    statement: &'a Statement,
+}
+
+impl<'a> Total<'a> {
+    fn of(statement: &'a Statement) -> Self {
+        Self {
+            rows: 0,
+            bytes: 0,
+            statement,
+        }
+    }
+
+    fn add(&mut self, batch: &RecordBatch, limits: &SqlLimits) -> Result<(), SqlError> {
+        self.rows += batch.num_rows();
+        self.bytes += batch.get_array_memory_size();
+        self.statement.has_answered(self.bytes);
+        let message = if self.rows > limits.rows {
+            format!(
+                "the answer has more than {} rows; narrow it with WHERE or LIMIT",
+                limits.rows
+            )
+        } else if self.bytes > limits.answer_bytes {
+            format!(
+                "the answer is larger than {} bytes; select fewer columns or rows",
+                limits.answer_bytes
+            )
+        } else {
+            return Ok(());
+        };
+        Err(SqlError::Limit { message })
+    }
+}
+
+/// Fails unless every table can be read.
+fn ready(prepared: &Prepared, snapshot: &Snapshot) -> Result<(), SqlError> {
+    for (key, name) in &prepared.planned.tables {
+        let reason = match snapshot.table(key).map(|view| view.state()) {
+            Some(TableState::Ready { .. }) => continue,
+            Some(TableState::Loading) => "it is still being loaded".to_owned(),
+            Some(TableState::Failed(reason)) => reason.to_string(),
+            None => "it is not watched yet".to_owned(),
+        };
+        return Err(SqlError::NotReady {
+            table: key.clone(),
+            name: name.clone(),
+            reason,
+        });
+    }
+    Ok(())
+}
