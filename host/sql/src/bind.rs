@@ -10,18 +10,21 @@ use datafusion::logical_expr::expr::Placeholder;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use kybern_table::Snapshot;
 
+use crate::growth::{Room, bounded};
 use crate::now::{NOW, now_type};
 use crate::planner::{kind_source, rewrite_expressions};
 use crate::source::BoundSource;
 use crate::system::SystemSource;
 use crate::{HostFacts, Param, SqlError};
 
-/// Values for the parameters of one execution.
+/// Values for the parameters of one execution, and what it may take.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Values<'a> {
     pub params: &'a [Param],
     /// Microseconds since 1970.
     pub now: Option<i64>,
+    /// Where functions ask for memory; none where nothing but the plan is wanted.
+    pub room: Option<&'a Room>,
 }
 
 impl Values<'_> {
@@ -56,15 +59,21 @@ impl Values<'_> {
         }
     }
 
-    /// The expression without parameters.
+    /// The expression without parameters, whose functions ask for memory.
     pub(crate) fn substitute(&self, expr: Expr) -> Result<Transformed<Expr>> {
-        expr.transform_up(|expr| match expr {
-            Expr::Placeholder(placeholder) => {
+        expr.transform_up(|expr| self.one(expr))
+    }
+
+    /// The same for the outermost of an expression.
+    fn one(&self, expr: Expr) -> Result<Transformed<Expr>> {
+        match (expr, self.room) {
+            (Expr::Placeholder(placeholder), _) => {
                 let value = self.of(&placeholder).map_err(external)?;
                 Ok(Transformed::yes(Expr::Literal(value, None)))
             }
-            other => Ok(Transformed::no(other)),
-        })
+            (other, Some(room)) => Ok(bounded(other, Some(room))),
+            (other, None) => Ok(Transformed::no(other)),
+        }
     }
 }
 
@@ -95,12 +104,7 @@ pub(crate) fn bind(
 ) -> Result<LogicalPlan, SqlError> {
     let bound = plan.clone().transform_up_with_subqueries(|node| {
         let node = bind_scan(node, snapshot, namespace, host)?;
-        node.transform_data(|node| {
-            rewrite_expressions(node, |expr| match expr {
-                Expr::Placeholder(_) => values.substitute(expr),
-                other => Ok(Transformed::no(other)),
-            })
-        })
+        node.transform_data(|node| rewrite_expressions(node, |expr| values.one(expr)))
     });
     bound
         .map(|bound| bound.data)

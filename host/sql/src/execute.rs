@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use crate::bind::{Values, bind, own};
 use crate::contain::contained;
 use crate::explain::{explain, padded};
+use crate::growth::Room;
 use crate::guard::{Deadline, End, checked, guarded};
 use crate::lane::Lane;
 use crate::memory::StatementPool;
@@ -60,11 +61,13 @@ impl Engine {
             });
         }
         ready(prepared, snapshot)?;
+        let ticket = self.inner.running.begin();
+        let room = self.room(&ticket);
         let values = Values {
             params,
             now: self.now(),
+            room: Some(&room),
         };
-        let ticket = self.inner.running.begin();
         let run = async { self.run(prepared, values, snapshot, &ticket).await };
         let (batches, schema) = (contained(run).await?, planned.plan.schema().as_arrow());
         Answer::new(schema, &batches, planned.ordered).map_err(|error| SqlError::execution(&error))
@@ -92,7 +95,7 @@ impl Engine {
             }
             Lane::General => {
                 let plan = self.physical(prepared, values, snapshot, &end).await?;
-                self.collect(plan, &end).await
+                self.collect(plan, &end, self.room(ticket)).await
             }
         }
     }
@@ -108,6 +111,7 @@ impl Engine {
         let values = Values {
             params: &params,
             now: self.now(),
+            room: None,
         };
         let mut text = explain(prepared, values, snapshot);
         if let Kind::Explain {
@@ -118,8 +122,14 @@ impl Engine {
             ready(prepared, snapshot)?;
             let ticket = self.inner.running.begin();
             let end = self.end(&ticket);
+            let room = self.room(&ticket);
+            let values = Values {
+                room: Some(&room),
+                ..values
+            };
             let plan = self.physical(prepared, values, snapshot, &end).await?;
-            let batches = contained(self.collect(Arc::clone(&plan), &end)).await?;
+            let run = self.collect(Arc::clone(&plan), &end, self.room(&ticket));
+            let batches = contained(run).await?;
             let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
             let shown = DisplayableExecutionPlan::with_metrics(plan.as_ref());
             text.push_str(&format!(
@@ -143,17 +153,26 @@ impl Engine {
         params: &[Param],
         snapshot: &Snapshot,
     ) -> Result<Answer, SqlError> {
+        let ticket = self.inner.running.begin();
+        let room = self.room(&ticket);
         let values = Values {
             params,
             now: self.now(),
+            room: Some(&room),
         };
-        let ticket = self.inner.running.begin();
         let end = self.end(&ticket);
         let plan = self.physical(prepared, values, snapshot, &end).await?;
-        let batches = self.collect(plan, &end).await?;
+        let batches = self.collect(plan, &end, self.room(&ticket)).await?;
         let planned = &prepared.planned;
         Answer::new(planned.plan.schema().as_arrow(), &batches, planned.ordered)
             .map_err(|error| SqlError::execution(&error))
+    }
+
+    /// The memory that a statement may take; all that are made for it share one account.
+    fn room(&self, ticket: &Ticket) -> Room {
+        let all = Arc::clone(&self.inner.pool);
+        let most = self.inner.limits.statement_bytes;
+        Arc::new(StatementPool::new(all, most, Arc::clone(&ticket.statement)))
     }
 
     /// When a statement that begins now must end.
@@ -194,14 +213,13 @@ impl Engine {
         &self,
         plan: Arc<dyn ExecutionPlan>,
         end: &End,
+        room: Room,
     ) -> Result<Vec<RecordBatch>, SqlError> {
         let limits = &self.inner.limits;
         let (statement, deadline) = (&end.statement, end.deadline);
         let plan = guarded(plan, end).map_err(|error| SqlError::execution(&error))?;
-        let all = Arc::clone(&self.inner.pool);
-        let pool = StatementPool::new(all, limits.statement_bytes, Arc::clone(statement));
         let runtime = RuntimeEnvBuilder::from_runtime_env(&self.inner.runtime)
-            .with_memory_pool(Arc::new(pool))
+            .with_memory_pool(room)
             .build_arc()
             .map_err(|error| SqlError::execution(&error))?;
         let context = TaskContext::default()

@@ -17,7 +17,7 @@ use datafusion::logical_expr::{
     ScalarUDFImpl, Signature, Volatility, lit,
 };
 
-use crate::planner::rewrite_expressions;
+use crate::planner::each_expression;
 
 /// Gives every list an expression of its own, if there are two.
 pub(crate) fn hide(plan: LogicalPlan) -> Result<LogicalPlan> {
@@ -45,14 +45,6 @@ pub(crate) fn reveal(plan: LogicalPlan) -> Result<LogicalPlan> {
             None => Transformed::no(expr),
         })
     })
-}
-
-fn each_expression(
-    plan: LogicalPlan,
-    mut rewrite: impl FnMut(Expr) -> Result<Transformed<Expr>>,
-) -> Result<LogicalPlan> {
-    let plan = plan.transform_up_with_subqueries(|node| rewrite_expressions(node, &mut rewrite))?;
-    Ok(plan.data)
 }
 
 /// The list on an expression that equals no other.

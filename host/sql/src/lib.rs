@@ -30,6 +30,7 @@ mod execute;
 mod explain;
 mod facts;
 mod functions;
+mod growth;
 mod guard;
 mod in_list;
 mod json;

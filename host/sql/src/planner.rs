@@ -25,6 +25,7 @@ use crate::SqlError;
 use crate::access::Grants;
 use crate::catalog::Catalog;
 use crate::functions::Functions;
+use crate::growth;
 use crate::in_list;
 use crate::lane::{Lane, lane};
 use crate::names::Granted;
@@ -265,15 +266,24 @@ pub(crate) fn rewrite_expressions(
     })
 }
 
+/// The same for all nodes of a plan, subqueries included.
+pub(crate) fn each_expression(
+    plan: LogicalPlan,
+    mut rewrite: impl FnMut(Expr) -> Result<Transformed<Expr>>,
+) -> Result<LogicalPlan> {
+    let plan = plan.transform_up_with_subqueries(|node| rewrite_expressions(node, &mut rewrite))?;
+    Ok(plan.data)
+}
+
 fn optimise(plan: LogicalPlan, state: &SessionState) -> Result<LogicalPlan> {
     let options = Arc::clone(state.config_options());
     let analysed = state
         .analyzer()
         .execute_and_check(plan, &options, |_, _| {})?;
     let lenient = lenient_casts(by_length(analysed)?)?;
-    let hidden = in_list::hide(lenient)?;
+    let hidden = growth::hide(in_list::hide(lenient)?)?;
     let optimised = state.optimizer().optimize(hidden, state, |_, _| {})?;
-    in_list::reveal(optimised)
+    in_list::reveal(growth::reveal(optimised)?)
 }
 
 /// What the expressions of a node are about.

@@ -39,7 +39,11 @@ impl Prepared {
     /// # Errors
     /// [`SqlError::Expired`], and [`SqlError::NotReady`] for a table that is not there.
     pub fn read_set_at(&self, params: &[Param], snapshot: &Snapshot) -> Result<ReadSet, SqlError> {
-        let values = Values { params, now: None };
+        let values = Values {
+            params,
+            now: None,
+            room: None,
+        };
         let reads = &self.planned.reads;
         reads
             .at(values, self.namespace.as_ref(), snapshot)
@@ -48,7 +52,11 @@ impl Prepared {
 
     /// What any answer depends on. Parameters that are missing or do not fit make it wider.
     pub fn read_set(&self, params: &[Param]) -> ReadSet {
-        let values = Values { params, now: None };
+        let values = Values {
+            params,
+            now: None,
+            room: None,
+        };
         self.planned.reads.any(values, self.namespace.as_ref())
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::fixture::{Cluster, catalog_tables, pod};
+use super::fixture::{Cluster, catalog_tables, pod, text};
 use crate::{AccessSet, Catalog, Engine, Held, SqlError, SqlLimits};
 use serde_json::json;
 
@@ -94,6 +94,82 @@ async fn memory_of_a_statement_and_of_all() {
         limited(&cluster, SqlLimits::default(), sql).await.unwrap(),
         1
     );
+}
+
+/// `x` of the table, made longer so many times.
+fn grown(first: &str, longer: &str, times: usize) -> String {
+    let mut sql = format!("WITH a0 AS ({first})");
+    for time in 0..times {
+        sql.push_str(&format!(
+            ", a{} AS (SELECT {longer} AS x FROM a{time})",
+            time + 1
+        ));
+    }
+    sql + &format!(" SELECT max(length(x)) AS n FROM a{times}")
+}
+
+/// Ways to make text twice as long, or more.
+const LONGER: [&str; 7] = [
+    "x || x",
+    "concat(x, x)",
+    "concat_ws(x, x, x)",
+    "replace(x, 'a', 'aaa')",
+    r"regexp_replace(x, '^(.*)$', '\\1\\1', 's')",
+    "array_to_string(make_array(x, x), '-')",
+    "overlay(x PLACING x FROM 1 FOR 0)",
+];
+
+#[tokio::test]
+async fn text_that_grows_is_accounted_before_it_is_made() {
+    let cluster = crowd(3);
+    let small = SqlLimits {
+        statement_bytes: 4 << 20,
+        ..SqlLimits::default()
+    };
+    for longer in LONGER {
+        let rows = "SELECT object AS x FROM pods";
+        let key = "SELECT object AS x FROM pods WHERE uid = 'Pod-a-p0'";
+        let constant = "SELECT 'xaaa' AS x";
+        for first in [rows, key, constant] {
+            // What fits is answered.
+            let once = grown(first, longer, 1);
+            let answered = limited(&cluster, small.clone(), &once).await;
+            assert_eq!(answered.unwrap(), 1, "{once}");
+            let often = grown(first, longer, 45);
+            let text = message(limited(&cluster, small.clone(), &often).await);
+            assert!(text.contains("more memory"), "{often}: {text}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn text_of_one_row_is_accounted_before_it_is_made() {
+    let cluster = crowd(3);
+    let mut sql = "object".to_owned();
+    for _ in 0..10 {
+        sql = format!("concat({sql}, {sql})");
+    }
+    let sql = format!("SELECT length({sql}) AS n FROM pods WHERE uid = 'Pod-a-p0'");
+    let small = SqlLimits {
+        statement_bytes: 1 << 20,
+        ..SqlLimits::default()
+    };
+    let text = message(limited(&cluster, small, &sql).await);
+    assert!(text.contains("more memory"), "{text}");
+}
+
+/// A constant that is too long while planning is the same text when the statement runs.
+#[tokio::test]
+async fn long_constants_are_answered() {
+    let cluster = crowd(1);
+    let engine = Engine::new(cluster.reader.clone(), SqlLimits::default());
+    for (times, length) in [(10, 4_096), (15, 131_072), (18, 1_048_576)] {
+        let sql = grown("SELECT 'xaaa' AS x", "x || x", times);
+        let prepared = engine.prepare(&sql, &AccessSet::all()).await.unwrap();
+        let answer = engine.execute(&prepared, &[], &cluster.snapshot()).await;
+        let text = text(&answer.unwrap());
+        assert!(text.contains(&length.to_string()), "{times}: {text}");
+    }
 }
 
 /// Statements that would run for hours, with a join that drops all it makes.
