@@ -5,9 +5,11 @@ use std::sync::atomic::Ordering;
 
 use arrow::array::RecordBatch;
 use datafusion::common::DataFusionError;
+use datafusion::common::stats::Precision;
 use datafusion::execution::TaskContext;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::physical_plan::display::DisplayableExecutionPlan;
+use datafusion::physical_plan::statistics::{StatisticsArgs, StatisticsContext};
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use futures::StreamExt;
@@ -17,7 +19,7 @@ use tokio::time::Instant;
 
 use crate::bind::{Values, bind, own};
 use crate::contain::contained;
-use crate::explain::{explain, padded};
+use crate::explain::{Estimate, explain, padded, sees_parts};
 use crate::growth::Room;
 use crate::guard::{Deadline, End, checked, guarded};
 use crate::lane::Lane;
@@ -107,13 +109,19 @@ impl Engine {
         params: &[Param],
         snapshot: &Snapshot,
     ) -> Result<String, SqlError> {
+        let complete = params.len() >= prepared.param_count();
         let params = padded(params, prepared.param_count());
         let values = Values {
             params: &params,
             now: self.now(),
             room: None,
         };
-        let mut text = explain(prepared, values, snapshot);
+        let estimate = match (sees_parts(prepared), complete) {
+            (true, _) => Estimate::Untold,
+            (false, false) => Estimate::Unknown,
+            (false, true) => self.estimate(prepared, values, snapshot).await,
+        };
+        let mut text = explain(prepared, values, snapshot, &estimate);
         if let Kind::Explain {
             analyze: true,
             verbose,
@@ -138,6 +146,28 @@ impl Engine {
             ));
         }
         Ok(text)
+    }
+
+    /// How many rows a statement will have, from what the indexes and the tables hold.
+    async fn estimate(
+        &self,
+        prepared: &Prepared,
+        values: Values<'_>,
+        snapshot: &Snapshot,
+    ) -> Estimate {
+        let ticket = self.inner.running.begin();
+        let end = self.end(&ticket);
+        let plan = self.physical(prepared, values, snapshot, &end);
+        let Ok(plan) = contained(plan).await else {
+            return Estimate::Unknown;
+        };
+        let whole = StatisticsArgs::new();
+        let statistics = StatisticsContext::new().compute(plan.as_ref(), &whole);
+        match statistics.map(|statistics| statistics.num_rows) {
+            Ok(Precision::Exact(rows)) => Estimate::Exact(rows),
+            Ok(Precision::Inexact(rows)) => Estimate::About(rows),
+            Ok(Precision::Absent) | Err(_) => Estimate::Unknown,
+        }
     }
 
     fn now(&self) -> Option<i64> {

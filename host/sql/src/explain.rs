@@ -1,26 +1,67 @@
 //! EXPLAIN: the lane, what is read and how it is found.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::logical_expr::LogicalPlan;
-use kybern_table::{Columns, Keys, Snapshot};
+use kybern_table::{Columns, Keys, Snapshot, SnapshotTooOld, TableView};
 
 use crate::bind::Values;
 use crate::lane::Lane;
-use crate::lookup::lookups;
+use crate::lookup::{Lookup, lookups};
 use crate::planner::kind_source;
 use crate::{Param, Prepared};
 
+/// How many rows the answer will have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Estimate {
+    Exact(usize),
+    About(usize),
+    Unknown,
+    /// The asker may not see all of a table, and so is not told how much there is of it.
+    Untold,
+}
+
+impl fmt::Display for Estimate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exact(rows) => writeln!(f, "estimated rows: {rows}"),
+            Self::About(rows) => writeln!(f, "estimated rows: about {rows}"),
+            Self::Unknown => writeln!(f, "estimated rows: unknown"),
+            Self::Untold => Ok(()),
+        }
+    }
+}
+
+/// Whether a grant lets the asker see a part of a table only.
+pub(crate) fn sees_parts(prepared: &Prepared) -> bool {
+    let namespace = prepared.namespace.as_deref();
+    let mut parts = false;
+    let walked = prepared.planned.plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::TableScan(scan) = node
+            && let Some(source) = kind_source(&scan.source)
+        {
+            parts |= !source.scope_filters(namespace).is_empty();
+        }
+        Ok(TreeNodeRecursion::Continue)
+    });
+    parts || walked.is_err()
+}
+
 /// The text of EXPLAIN. Nothing is run.
-pub(crate) fn explain(prepared: &Prepared, values: Values<'_>, snapshot: &Snapshot) -> String {
+pub(crate) fn explain(
+    prepared: &Prepared,
+    values: Values<'_>,
+    snapshot: &Snapshot,
+    estimate: &Estimate,
+) -> String {
     let planned = &prepared.planned;
     let mut text = String::new();
     let lane = match planned.lane {
         Lane::KeyLookup(_) => "1, key look-up",
         Lane::General => "3, general",
     };
-    let _ = writeln!(text, "lane: {lane}");
+    let _ = write!(text, "lane: {lane}\n{estimate}");
     if planned.arbitrary_limit {
         text.push_str("note: LIMIT without ORDER BY chooses arbitrary rows\n");
     }
@@ -42,16 +83,20 @@ pub(crate) fn explain(prepared: &Prepared, values: Values<'_>, snapshot: &Snapsh
                     .map(|f| f.data),
             );
             let view = snapshot.table(source.table.key());
+            let told = *estimate != Estimate::Untold;
             let lookup = lookups(&source, &filters).into_iter().find(|lookup| {
                 view.as_ref()
                     .is_some_and(|view| view.has_index(&lookup.index))
             });
-            let _ = match lookup {
+            let _ = match &lookup {
                 Some(lookup) => {
                     writeln!(text, "  index: {} = {}", lookup.index, list(&lookup.keys))
                 }
                 None => writeln!(text, "  index: none, the whole table is read"),
             };
+            if let Some(view) = view.filter(|_| told) {
+                let _ = writeln!(text, "  rows: {}", rows(&view, lookup.as_ref()));
+            }
             let columns: Vec<String> = source
                 .columns
                 .iter()
@@ -96,6 +141,20 @@ pub(crate) fn explain(prepared: &Prepared, values: Values<'_>, snapshot: &Snapsh
         indent(&renumbered(&planned.plan.display_indent().to_string()))
     );
     text
+}
+
+/// How many rows are read.
+fn rows(view: &TableView, lookup: Option<&Lookup>) -> String {
+    let all = view.count();
+    let found = |lookup: &Lookup| -> Result<usize, SnapshotTooOld> {
+        let each = |key: &String| view.lookup(&lookup.index, key).map(|rows| rows.len());
+        lookup.keys.iter().map(each).sum()
+    };
+    match lookup.map(found) {
+        Some(Ok(found)) => format!("{found} of {all}"),
+        Some(Err(_)) => format!("some of {all}"),
+        None => all.to_string(),
+    }
 }
 
 /// At most eight keys.

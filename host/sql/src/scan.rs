@@ -39,6 +39,11 @@ use crate::source::{BoundSource, KindSource, Read};
 
 /// Rows that are read together when they come from a look-up.
 const ROWS_AT_ONCE: usize = 2048;
+/// Bytes of their objects, unless one alone has more.
+const BYTES_AT_ONCE: usize = 4 << 20;
+
+/// Keys whose rows are counted before a plan is chosen.
+const KEYS_COUNTED: usize = 32;
 
 /// What is read from a table, and how.
 #[derive(Debug)]
@@ -119,6 +124,20 @@ impl RowScan {
         &self.schema
     }
 
+    /// How many rows the look-up finds, about where there are many keys.
+    fn found(&self) -> usize {
+        let Some(lookup) = &self.lookup else {
+            return self.view.count();
+        };
+        let counted = lookup.keys.iter().take(KEYS_COUNTED);
+        let rows = counted.map(|key| self.view.lookup(&lookup.index, key));
+        let rows: usize = rows.flatten().map(|rows| rows.len()).sum();
+        let keys = lookup.keys.len();
+        rows.saturating_mul(keys)
+            .checked_div(keys.min(KEYS_COUNTED))
+            .unwrap_or(0)
+    }
+
     /// The rows, in batches that are made as they are asked for.
     pub(crate) fn batches(self: &Arc<Self>) -> Result<Batches> {
         let input = match &self.lookup {
@@ -131,9 +150,7 @@ impl RowScan {
                 for key in &lookup.keys {
                     rows.extend(self.view.lookup(&lookup.index, key).map_err(too_old)?);
                 }
-                rows.chunks(ROWS_AT_ONCE)
-                    .map(|rows| Input::Rows(rows.to_vec()))
-                    .collect()
+                parts(rows)
             }
         };
         Ok(Batches {
@@ -233,6 +250,24 @@ impl RowScan {
             .map(|kept| kept && results.next().unwrap_or(false));
         Ok(BooleanArray::new(BooleanBuffer::from_iter(expanded), None))
     }
+}
+
+/// The rows in parts that are read together.
+fn parts(rows: Vec<Row>) -> VecDeque<Input> {
+    let mut parts = VecDeque::new();
+    let (mut part, mut bytes) = (Vec::new(), 0_usize);
+    for row in rows {
+        bytes = bytes.saturating_add(row.body_bytes());
+        if part.len() == ROWS_AT_ONCE || (bytes > BYTES_AT_ONCE && !part.is_empty()) {
+            bytes = row.body_bytes();
+            parts.push_back(Input::Rows(std::mem::take(&mut part)));
+        }
+        part.push(row);
+    }
+    if !part.is_empty() {
+        parts.push_back(Input::Rows(part));
+    }
+    parts
 }
 
 fn project(source: &KindSource, columns: &[usize]) -> Schema {
@@ -456,14 +491,7 @@ impl ExecutionPlan for SnapshotScan {
             (None, None, None) => {
                 Precision::Exact(scan.limit.map_or(count, |limit| limit.min(count)))
             }
-            (Some(lookup), _, _) => {
-                // An owner or a namespace has many rows, a name or uid one.
-                let each = match lookup.index {
-                    kybern_table::Index::Uid | kybern_table::Index::Name => 1,
-                    _ => 16,
-                };
-                Precision::Inexact(lookup.keys.len().saturating_mul(each).min(count))
-            }
+            (Some(_), _, _) => Precision::Inexact(scan.found().min(count)),
             _ => Precision::Inexact(count.div_ceil(4)),
         };
         let mut statistics = Statistics::new_unknown(scan.schema());

@@ -119,8 +119,9 @@ pub(crate) struct Arena {
 impl Arena {
     /// The body of a row, in `scratch`.
     pub(crate) fn read<'a>(&self, row: usize, scratch: &'a mut Vec<u8>) -> &'a str {
-        let length = self.lengths.get(row).copied().map_or(0, wide);
-        let decoded = self.codec.decode(self.stored(row), length, scratch);
+        let decoded = self
+            .codec
+            .decode(self.stored(row), self.length(row), scratch);
         match std::str::from_utf8(scratch) {
             Ok(text) if decoded => text,
             _ => {
@@ -137,6 +138,11 @@ impl Arena {
     /// Compressed bytes.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes.len() + (self.ends.len() + self.lengths.len()) * size_of::<u32>()
+    }
+
+    /// Bytes of one body before compression.
+    pub(crate) fn length(&self, row: usize) -> usize {
+        self.lengths.get(row).copied().map_or(0, wide)
     }
 
     /// Bytes before compression.

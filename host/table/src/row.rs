@@ -148,6 +148,15 @@ impl Row {
         }
     }
 
+    /// How long [`Row::body`] is, without reading it.
+    pub fn body_bytes(&self) -> usize {
+        match self.refer() {
+            Some(RowRef::Record(record)) => record.body.len(),
+            Some(RowRef::Chunk(chunk, row)) => chunk.bodies.length(row),
+            None => 0,
+        }
+    }
+
     /// The object as a tree. Integers beyond 64 bits become floats; the text of
     /// [`Row::body`] keeps them. Null if it nests deeper than 128 levels.
     pub fn value(&self) -> Value {

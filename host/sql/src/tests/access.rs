@@ -13,6 +13,28 @@ fn grant(name: &str, scope: RowScope) -> TableAccess {
     }
 }
 
+/// How many rows there are says something about those that are not granted.
+#[tokio::test]
+async fn explain_tells_no_counts_to_who_sees_a_part() {
+    let cluster = Cluster::new();
+    for (scope, told) in [
+        (RowScope::All, true),
+        (RowScope::Namespaces(vec!["a".into()]), false),
+    ] {
+        let access = AccessSet::of(vec![grant("Pod", scope)]);
+        for sql in [
+            "EXPLAIN SELECT name FROM pods",
+            "EXPLAIN SELECT name FROM pods WHERE namespace = 'b' AND name = 'p'",
+            "EXPLAIN SELECT (SELECT count(*) FROM pods) AS n",
+        ] {
+            let text = cluster.text(sql, &[], &access).await;
+            assert!(text.contains("scan core.pods"), "{sql}: {text}");
+            let counts = ["\n  rows: ", "estimated rows: "].map(|count| text.contains(count));
+            assert_eq!(counts, [told; 2], "{sql}: {text}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_table_that_is_not_granted_is_nowhere() {
     let cluster = Cluster::new();
