@@ -22,7 +22,7 @@ use crate::{
 const MAX_PATHS: usize = 20_000;
 const MAX_DEPTH: usize = 32;
 
-/// Scalar paths of each kind of a group version.
+/// Scalar paths of each kind of a group version, and the top-level fields in which no scalar is known.
 pub type OpenApiTypes = BTreeMap<String, Vec<TypedPath>>;
 
 /// One step of a path in a schema.
@@ -36,12 +36,13 @@ pub enum PathStep {
     AnyItem,
 }
 
-/// A path and the type of the scalar there.
+/// A path and the type of what is there.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TypedPath {
     /// From the object's top.
     pub steps: Vec<PathStep>,
-    /// How the value is read: `Timestamp` for date-times, `Text` for int-or-string and quantities.
+    /// How the value is read: `Timestamp` for date-times, `Text` for int-or-string and quantities,
+    /// `Json` for a top-level field of any form.
     pub path_type: PathType,
 }
 
@@ -252,7 +253,15 @@ impl<'a> Walk<'a> {
 
     fn below(&mut self, step: PathStep, schema: &'a Value) {
         self.path.push(step);
+        let before = self.found.len();
         self.visit(schema);
+        // A top-level field of any form is there all the same.
+        if self.path.len() == 1 && self.found.len() == before {
+            self.found.push(TypedPath {
+                steps: self.path.clone(),
+                path_type: PathType::Json,
+            });
+        }
         self.path.pop();
     }
 }
@@ -311,7 +320,8 @@ mod tests {
               "free":{"type":"object","x-kubernetes-preserve-unknown-fields":true},
               "tree":{"$ref":"#/components/schemas/Tree"},
               "parts":{"type":"array","items":{"type":"object","properties":{"image":{"type":"string"}}}},
-              "tags":{"type":"array","items":{"type":"string"}}}}}},
+              "tags":{"type":"array","items":{"type":"string"}}}},
+            "free":{"type":"object","x-kubernetes-preserve-unknown-fields":true}}},
         "g.WidgetList":{"x-kubernetes-group-version-kind":[{"group":"g","version":"v1","kind":"WidgetList"}],
           "properties":{"items":{"type":"array","items":{"$ref":"#/components/schemas/g.Widget"}}}},
         "Other":{"x-kubernetes-group-version-kind":[{"group":"h","version":"v1","kind":"Other"}]},
@@ -333,6 +343,8 @@ mod tests {
         assert_eq!(
             found,
             [
+                // Of any form, but a field of its own.
+                "free: Json",
                 "metadata.creationTimestamp: Timestamp",
                 "metadata.labels.*: Text",
                 "spec.memory: Text",

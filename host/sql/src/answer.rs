@@ -10,11 +10,13 @@ use datafusion::common::Result;
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::json::json_text;
+use crate::source::{as_json, is_json};
 
 /// The rows that a statement selected.
 #[derive(Clone, Debug)]
 pub struct Answer {
-    /// The columns: Boolean, Int64, UInt64, Float64, Utf8, Timestamp(us, UTC) or Binary.
+    /// The columns: Boolean, Int64, UInt64, Float64, Utf8, Timestamp(us, UTC) or Binary. Text that
+    /// may be JSON has the metadata `kybern.type` = `json`.
     pub schema: SchemaRef,
     /// The rows: as ORDER BY says, else by namespace, name, uid, then by every column.
     pub batches: Vec<RecordBatch>,
@@ -54,6 +56,15 @@ impl Answer {
         })
     }
 
+    /// Whether text of a column may be JSON: of an object, an array, or what no schema describes.
+    /// Other text is text, whatever it looks like.
+    pub fn is_json(&self, column: usize) -> bool {
+        self.schema
+            .fields()
+            .get(column)
+            .is_some_and(|field| is_json(field))
+    }
+
     /// Lines of text as an answer with one column.
     pub(crate) fn lines(column: &str, text: &str) -> Result<Self> {
         let schema = Arc::new(Schema::new(vec![Field::new(column, DataType::Utf8, true)]));
@@ -85,10 +96,14 @@ fn plain_type(from: &DataType) -> DataType {
 }
 
 fn plain_schema(schema: &Schema) -> Schema {
-    let fields = schema
-        .fields()
-        .iter()
-        .map(|field| Field::new(field.name(), plain_type(field.data_type()), true));
+    let fields = schema.fields().iter().map(|field| {
+        let plain = Field::new(field.name(), plain_type(field.data_type()), true);
+        if is_json(field) || field.data_type().is_nested() {
+            as_json(plain)
+        } else {
+            plain
+        }
+    });
     Schema::new(fields.collect::<Vec<_>>())
 }
 

@@ -3,7 +3,7 @@
 //! A [`KindSource`] knows no snapshot, so that a plan made of it can be cached.
 //! Binding swaps it for a [`BoundSource`], which reads one snapshot.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
@@ -38,6 +38,8 @@ pub(crate) struct SourceColumn {
     pub read: Read,
     /// Whether the statement asked for it as a path.
     pub is_virtual: bool,
+    /// Whether it may hold JSON: everything else that looks like it is text.
+    pub json: bool,
 }
 
 impl SourceColumn {
@@ -49,12 +51,30 @@ impl SourceColumn {
         }
     }
 
+    pub(crate) fn field(&self) -> Field {
+        let field = Field::new(&self.name, self.data_type(), true);
+        if self.json { as_json(field) } else { field }
+    }
+
     pub(crate) fn data_type(&self) -> DataType {
         match &self.read {
             Read::Fixed(column) => column.data_type(),
             Read::Path(_, of) => of.data_type(),
         }
     }
+}
+
+/// What a field's metadata calls JSON.
+const TYPE: (&str, &str) = ("kybern.type", "json");
+
+/// The field as one whose text may be JSON.
+pub(crate) fn as_json(field: Field) -> Field {
+    field.with_metadata(HashMap::from([(TYPE.0.to_owned(), TYPE.1.to_owned())]))
+}
+
+/// Whether text of this field may be JSON.
+pub(crate) fn is_json(field: &Field) -> bool {
+    field.metadata().get(TYPE.0).is_some_and(|of| of == TYPE.1)
 }
 
 /// A table of a statement, without a snapshot.
@@ -85,22 +105,21 @@ impl KindSource {
                 name: column.name.clone(),
                 read: declared(&table, &column.name),
                 is_virtual: false,
+                json: column.json,
             })
             .collect();
         for (name, steps) in paths {
             let steps = segments(steps);
-            let of = table.info.types.get(&steps).unwrap_or(PathType::Text);
+            let known = table.info.types.get(&steps);
             // JSON leaves read as their text: only objects and arrays look like JSON.
-            let of = if of == PathType::Json {
-                PathType::Text
-            } else {
-                of
-            };
+            let json = matches!(known, None | Some(PathType::Json));
+            let of = known.filter(|_| !json).unwrap_or(PathType::Text);
             if let Some(path) = Path::from_segments(steps) {
                 columns.push(SourceColumn {
                     name: name.clone(),
                     read: Read::Path(path, of),
                     is_virtual: true,
+                    json,
                 });
             }
         }
@@ -112,14 +131,12 @@ impl KindSource {
                         name: format!("label of the grant: {key}"),
                         read,
                         is_virtual: false,
+                        json: false,
                     });
                 }
             }
         }
-        let fields: Vec<Field> = columns
-            .iter()
-            .map(|column| Field::new(&column.name, column.data_type(), true))
-            .collect();
+        let fields: Vec<Field> = columns.iter().map(SourceColumn::field).collect();
         Self {
             table,
             columns,

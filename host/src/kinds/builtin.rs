@@ -95,6 +95,13 @@ pub(crate) fn fill(kinds: &Kinds, objects: &[Value]) -> anyhow::Result<()> {
             .iter()
             .any(|r| r.group == gvk.group && r.version == gvk.version && r.kind == gvk.kind);
         if !known && !gvk.kind.is_empty() {
+            let same = ["apiVersion", "kind"];
+            let alike = objects
+                .iter()
+                .filter(|other| same.iter().all(|key| other.get(key) == object.get(key)));
+            let of = types.entry((gvk.group.clone(), gvk.version.clone()));
+            let said = super::types::of_objects(alike);
+            of.or_default().insert(gvk.kind.clone(), said);
             let plural = super::english_plural(&gvk.kind);
             resources.push(api_resource(
                 &gvk.group,

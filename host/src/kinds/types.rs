@@ -38,11 +38,14 @@ fn collect(paths: impl Iterator<Item = (Vec<PathStep>, PathType)>) -> KindTypes 
     let mut types = PathTypes::default();
     for (steps, of) in paths {
         if let Some(PathStep::Key(first)) = steps.first()
-            && !matches!(first.as_str(), "apiVersion" | "kind" | "metadata")
+            && is_own(first)
         {
             top.insert(first.clone());
         }
-        types.insert(steps, of);
+        // What may be anything is read as JSON anyway.
+        if of != PathType::Json {
+            types.insert(steps, of);
+        }
     }
     for usual in ["spec", "status"] {
         top.insert(usual.to_owned());
@@ -85,11 +88,39 @@ pub(crate) fn parse(lines: &[String]) -> KindTypes {
     }))
 }
 
-/// The scalars of a CRD's structural schema.
+/// The scalars of a CRD's structural schema, and its top-level fields whatever their form.
 pub(crate) fn of_schema(schema: &Value) -> KindTypes {
     let mut found = Vec::new();
     walk(schema, &mut Vec::new(), &mut found);
-    collect(found.into_iter())
+    let properties = schema.get("properties").and_then(Value::as_object);
+    let mut types = collect(found.into_iter());
+    types.add_fields(properties.into_iter().flatten().map(|(name, _)| name));
+    types
+}
+
+/// What objects without a schema say about their kind.
+pub(crate) fn of_objects<'a>(objects: impl Iterator<Item = &'a Value>) -> KindTypes {
+    let mut types = collect(std::iter::empty());
+    for object in objects.filter_map(Value::as_object) {
+        types.add_fields(object.keys());
+    }
+    types
+}
+
+impl KindTypes {
+    /// Top-level fields of any form.
+    fn add_fields<'a>(&mut self, names: impl Iterator<Item = &'a String>) {
+        for name in names.filter(|name| is_own(name)) {
+            if let Err(place) = self.top_level.binary_search(name) {
+                self.top_level.insert(place, name.clone());
+            }
+        }
+    }
+}
+
+/// Whether a top-level field is a column of its own.
+fn is_own(field: &str) -> bool {
+    !matches!(field, "apiVersion" | "kind" | "metadata")
 }
 
 fn walk(schema: &Value, path: &mut Vec<PathStep>, found: &mut Vec<(Vec<PathStep>, PathType)>) {
@@ -127,5 +158,36 @@ fn walk(schema: &Value, path: &mut Vec<PathStep>, found: &mut Vec<(Vec<PathStep>
     }
     if let Some(values) = schema.get("additionalProperties").filter(|v| v.is_object()) {
         inner(PathStep::AnyKey, values);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_top_level_field_of_any_form_is_a_column() {
+        let schema = json!({ "properties": {
+            "apiVersion": { "type": "string" },
+            "metadata": { "type": "object" },
+            "free": { "type": "object", "x-kubernetes-preserve-unknown-fields": true },
+            "kindly": { "type": "string" },
+            "spec": { "type": "object" },
+        }});
+        let types = of_schema(&schema);
+        assert_eq!(types.top_level, ["free", "kindly", "spec", "status"]);
+        let path = [kybern_table::Segment::Key("kindly".into())];
+        assert_eq!(types.types.get(&path), Some(PathType::Text));
+    }
+
+    #[test]
+    fn objects_without_a_schema_say_which_fields_there_are() {
+        let objects = [
+            json!({ "apiVersion": "a/v1", "kind": "A", "metadata": {}, "rules": [] }),
+            json!({ "apiVersion": "a/v1", "kind": "A", "data": {} }),
+        ];
+        let types = of_objects(objects.iter());
+        assert_eq!(types.top_level, ["data", "rules", "spec", "status"]);
     }
 }

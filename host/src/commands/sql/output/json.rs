@@ -12,8 +12,7 @@ pub(super) fn pretty(answer: &Answer) -> anyhow::Result<String> {
     Ok(format!("{}\n", serde_json::to_string_pretty(&objects)?))
 }
 
-/// Rows as objects. Text that holds a JSON object or array is shown as such: a path may lead to
-/// either, and its type is not known before it is read.
+/// Rows as objects. Where a column may hold JSON, an object or array is shown as such.
 pub(super) fn objects(answer: &Answer) -> anyhow::Result<Value> {
     let names = names(answer);
     let mut texts = cells(answer)?.into_iter();
@@ -21,8 +20,9 @@ pub(super) fn objects(answer: &Answer) -> anyhow::Result<Value> {
     for batch in &answer.batches {
         for row in 0..batch.num_rows() {
             let texts = texts.next().unwrap_or_default();
-            let columns = batch.columns().iter().zip(texts);
-            let values = columns.map(|(column, text)| value(column, row, text));
+            let columns = batch.columns().iter().enumerate().zip(texts);
+            let values = columns
+                .map(|((place, column), text)| value(column, row, text, answer.is_json(place)));
             let object: Map<String, Value> = names.iter().cloned().zip(values).collect();
             rows.push(Value::Object(object));
         }
@@ -30,7 +30,7 @@ pub(super) fn objects(answer: &Answer) -> anyhow::Result<Value> {
     Ok(Value::Array(rows))
 }
 
-fn value(column: &ArrayRef, row: usize, shown: Option<String>) -> Value {
+fn value(column: &ArrayRef, row: usize, shown: Option<String>, json: bool) -> Value {
     let Some(text) = shown else {
         return Value::Null;
     };
@@ -40,7 +40,7 @@ fn value(column: &ArrayRef, row: usize, shown: Option<String>) -> Value {
         DataType::UInt64 => Value::from(column.as_primitive::<UInt64Type>().value(row)),
         DataType::Float64 => Number::from_f64(column.as_primitive::<Float64Type>().value(row))
             .map_or(Value::String(text), Value::Number),
-        _ if text.starts_with(['{', '[']) => {
+        _ if json && text.starts_with(['{', '[']) => {
             serde_json::from_str(&text).unwrap_or(Value::String(text))
         }
         _ => Value::String(text),

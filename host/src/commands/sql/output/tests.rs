@@ -1,6 +1,7 @@
 use super::*;
 use arrow::array::TimestampMicrosecondArray;
 use arrow::array::{ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray};
+use arrow::datatypes::Schema;
 use std::sync::Arc;
 
 fn answer(columns: Vec<(&str, ArrayRef)>) -> Answer {
@@ -18,12 +19,28 @@ fn answer(columns: Vec<(&str, ArrayRef)>) -> Answer {
     }
 }
 
+/// Says of a column that its text may be JSON, as the engine does.
+fn with_json(answer: Answer, column: &str) -> Answer {
+    let fields = answer.schema.fields().iter().map(|field| {
+        let field = field.as_ref().clone();
+        if field.name() == column {
+            field.with_metadata([("kybern.type".to_owned(), "json".to_owned())].into())
+        } else {
+            field
+        }
+    });
+    Answer {
+        schema: Arc::new(Schema::new(fields.collect::<Vec<_>>())),
+        ..answer
+    }
+}
+
 fn texts(values: &[Option<&str>]) -> ArrayRef {
     Arc::new(StringArray::from(values.to_vec()))
 }
 
 fn pods() -> Answer {
-    answer(vec![
+    let answer = answer(vec![
         ("name", texts(&[Some("web-0"), Some(""), None])),
         (
             "restarts",
@@ -52,7 +69,18 @@ fn pods() -> Answer {
                 Some("{no json"),
             ]),
         ),
-    ])
+    ]);
+    with_json(answer, "spec")
+}
+
+/// A ConfigMap's text may look like anything.
+#[test]
+fn text_that_looks_like_json_stays_text() {
+    let text = answer(vec![("data", texts(&[Some(r#"{"a":1}"#)]))]);
+    assert_eq!(
+        shown(&text, Output::Json, None),
+        "[\n  {\n    \"data\": \"{\\\"a\\\":1}\"\n  }\n]\n"
+    );
 }
 
 fn style(output: Output, width: Option<usize>) -> Style {
