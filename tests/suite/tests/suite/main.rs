@@ -16,6 +16,7 @@ mod bounds;
 mod budget;
 mod children;
 mod cli;
+mod heavy;
 mod lag;
 mod leader;
 mod lifecycle;
