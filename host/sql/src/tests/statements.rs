@@ -364,3 +364,54 @@ async fn counts_come_from_the_table() {
     assert!(!text.contains("SnapshotScan"), "{text}");
     assert_eq!(cluster.rows("SELECT count(*) FROM pods").await, ["5"]);
 }
+
+/// A CRD's schema may change while its plans are kept.
+#[tokio::test]
+async fn a_schema_that_changes_is_seen_by_the_next_statement() {
+    use crate::{AccessSet, Catalog};
+    let mut cluster = Cluster::new();
+    cluster.put(super::fixture::app(
+        "a",
+        "seven",
+        json!({ "size": "7", "note": "x" }),
+    ));
+    let sql =
+        "SELECT spec.size AS size FROM example_com.apps WHERE name = 'seven' AND spec.size > '10'";
+    let access = AccessSet::all();
+    let texts = cluster.engine.prepare(sql, &access).await.unwrap();
+    assert_eq!(
+        cluster.text(sql, &[], &access).await,
+        "size text\n7",
+        "as texts"
+    );
+
+    let mut tables = super::fixture::catalog_tables();
+    let apps = tables
+        .iter_mut()
+        .find(|table| table.def.plural == "apps")
+        .unwrap();
+    let size = ["spec", "size"].map(|key| crate::PathStep::Key(key.into()));
+    apps.types.insert(size.into(), kybern_table::PathType::Int);
+    cluster.engine.set_catalog(Catalog::new(tables));
+    // A number is compared as one; text is no number.
+    assert_eq!(cluster.text(sql, &[], &access).await, "size int");
+    cluster.put(super::fixture::app("a", "seven", json!({ "size": 70 })));
+    assert_eq!(cluster.text(sql, &[], &access).await, "size int\n70");
+    // Who prepared before has what was known then.
+    let old = cluster
+        .engine
+        .execute(&texts, &[], &cluster.snapshot())
+        .await
+        .unwrap();
+    assert_eq!(super::fixture::text(&old), "size text\n70");
+
+    // The field is gone, and so is the kind: no plan of it is left to be found.
+    let gone = super::fixture::catalog_tables();
+    let gone = gone
+        .into_iter()
+        .filter(|table| table.def.plural != "apps")
+        .collect();
+    cluster.engine.set_catalog(Catalog::new(gone));
+    let answer = cluster.text(sql, &[], &access).await;
+    assert!(answer.contains("there is no table"), "{answer}");
+}
