@@ -159,7 +159,7 @@ impl Pods {
                 r#"],"restartPolicy":"Always","terminationGracePeriodSeconds":30,"dnsPolicy":"ClusterFirst","serviceAccountName":"{}","serviceAccount":"{}","nodeName":"{}","securityContext":{{}},"schedulerName":"default-scheduler","tolerations":[{{"key":"node.kubernetes.io/not-ready","operator":"Exists","effect":"NoExecute","tolerationSeconds":300}},{{"key":"node.kubernetes.io/unreachable","operator":"Exists","effect":"NoExecute","tolerationSeconds":300}}],"priority":0,"enableServiceLinks":true,"preemptionPolicy":"PreemptLowerPriority""#,
                 app.name,
                 app.name,
-                node(self.dice(number, 5)),
+                node(self.dice(number, 5) % NODES),
             ),
         );
     }
@@ -308,7 +308,7 @@ impl App {
 }
 
 pub(crate) fn node(number: u64) -> String {
-    format!("node-{:04}", number % NODES)
+    format!("node-{number:04}")
 }
 
 /// So many seconds after the first of November 2026, in RFC 3339.
