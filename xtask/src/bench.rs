@@ -45,6 +45,12 @@ pub(crate) fn run(workspace: &Workspace, args: &BenchArgs) -> Result<()> {
         } else {
             eprintln!("there is no Go: its informers are left out");
         }
+        // Made by hand (docs/benchmarks.md): packages come from a registry of another language.
+        let python = workspace.cache.join("bench").join("python");
+        let python = python.join("bin").join("python");
+        if python.exists() {
+            command.arg("--python").arg(python);
+        }
     }
     succeed(command.args(&args.more))
 }

@@ -45,6 +45,13 @@ pub(crate) struct Options {
     /// The peer program of Go informers; without it its systems are left out.
     #[arg(long)]
     pub(crate) go_informer: Option<PathBuf>,
+    /// A Python with the packages of tests/bench/python; without it the systems of `sql` that
+    /// need it are left out.
+    #[arg(long)]
+    pub(crate) python: Option<PathBuf>,
+    /// Says on standard error how Kybern answers each query of `sql`.
+    #[arg(long)]
+    pub(crate) explain: bool,
 }
 
 /// What a child process is, in words that are no benchmark's name. Peers understand the same.
@@ -78,6 +85,27 @@ pub(crate) enum Subject {
         /// Pods that are there.
         objects: usize,
     },
+    /// Answers the queries of `sql` and says how fast.
+    #[command(name = "be-sql", hide = true)]
+    Sql(Sql),
+}
+
+/// What a system of `sql` is told.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Sql {
+    /// The system.
+    pub(crate) system: String,
+    /// Where the columns are.
+    pub(crate) folder: PathBuf,
+    /// Pods that there are.
+    pub(crate) pods: u64,
+    /// Answers that are enough for a case.
+    pub(crate) answers: usize,
+    /// Milliseconds that are enough for a case.
+    pub(crate) milliseconds: u64,
+    /// Says how each query is answered.
+    #[arg(long)]
+    pub(crate) explain: bool,
 }
 
 /// Who lists.

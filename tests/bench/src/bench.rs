@@ -2,7 +2,7 @@
 
 use crate::args::Options;
 use crate::report::Report;
-use crate::{ingest, memory, startup};
+use crate::{ingest, memory, sql, startup};
 use anyhow::{Result, bail};
 
 /// One benchmark.
@@ -22,6 +22,10 @@ pub(crate) const BENCHES: &[Bench] = &[
     Bench {
         name: memory::NAME,
         run: memory::run,
+    },
+    Bench {
+        name: sql::NAME,
+        run: sql::run,
     },
     Bench {
         name: startup::NAME,

@@ -4,7 +4,9 @@
 //! `PROGRAM be-cache SYSTEM URL` answers each line on its standard input with one line: `wait
 //! NAMESPACE/NAME RESOURCE_VERSION` once its cache shows that pod at that version or later,
 //! `settle` once it has built what it keeps beside the objects, `budget` with what it knows about
-//! its bytes. It ends when its input does. `PROGRAM be-ingest SYSTEM FILE OBJECTS` answers by itself.
+//! its bytes. It ends when its input does. `PROGRAM be-ingest SYSTEM FILE OBJECTS` and `PROGRAM be-sql
+//! SYSTEM FOLDER PODS ANSWERS MILLISECONDS` answer by themselves; so does a Python whose first word
+//! is a script instead.
 
 use crate::systems::Runnable;
 use anyhow::{Context, Result, bail, ensure};

@@ -3,7 +3,8 @@
 //! # Contract
 //! Every number that is printed is the median of `n` runs. A system runs in a process of its own
 //! ([`child`]), so that allocators do not mix, and in each round all systems have their turn.
-//! Machines are noisy: processor time and bytes are counted, never seconds on the wall.
+//! Machines are noisy: processor time and bytes are counted, not seconds on the wall, but for
+//! `sql`, where the time of one answer is the point.
 //!
 //! # To add one
 //! A file with a `run` function and a line in [`bench::BENCHES`].
@@ -18,6 +19,7 @@ mod memory;
 mod recording;
 mod report;
 mod server;
+mod sql;
 mod startup;
 mod subject;
 mod systems;

@@ -47,6 +47,7 @@ pub(crate) fn run(subject: &Subject) -> Result<()> {
             kubeconfig,
             objects,
         } => listing::run(*how, kubeconfig, *objects),
+        Subject::Sql(asked) => crate::sql::subject(asked),
     }
 }
 
@@ -62,7 +63,7 @@ pub(crate) fn pods() -> TableDef {
 }
 
 /// As the host configures it: sealing may be so much behind what is visible.
-fn hosted() -> StoreConfig {
+pub(crate) fn hosted() -> StoreConfig {
     StoreConfig {
         waiting_bytes: 16 << 20,
         ..StoreConfig::default()

@@ -18,6 +18,14 @@ pub(crate) enum System {
     GoInformerTyped,
     /// client-go's dynamic shared informer.
     GoInformerUnstructured,
+    /// DataFusion's `MemTable`, over columns.
+    DatafusionMemtable,
+    /// DuckDB from Python.
+    Duckdb,
+    /// SQLite from Python.
+    Sqlite,
+    /// polars from Python.
+    Polars,
 }
 
 impl System {
@@ -30,9 +38,12 @@ impl System {
     /// The program, where there is one.
     fn program(self, options: &Options) -> Result<Option<PathBuf>> {
         Ok(match self {
-            System::Kybern => Some(std::env::current_exe().context("find this program")?),
+            System::Kybern | System::DatafusionMemtable => {
+                Some(std::env::current_exe().context("find this program")?)
+            }
             System::KubeRsTyped | System::KubeRsDynamic => options.kube_rs.clone(),
             System::GoInformerTyped | System::GoInformerUnstructured => options.go_informer.clone(),
+            System::Duckdb | System::Sqlite | System::Polars => options.python.clone(),
         })
     }
 }

@@ -49,6 +49,51 @@ fn every_benchmark_prints_its_lines() {
 }
 
 #[test]
+fn sql_is_answered_alike_by_a_peer() {
+    let output = Command::new(env!("CARGO_BIN_EXE_kybern-bench"))
+        .args(["sql", "--quick", "--json", "--explain"])
+        .args(["--systems", "kybern,datafusion-memtable,duckdb"])
+        .output()
+        .expect("it starts");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    // With the answers compared: a difference is a failure.
+    assert!(output.status.success(), "{errors}");
+    assert!(errors.contains("duckdb: left out"), "{errors}");
+    assert!(errors.contains("run in the general lane"), "{errors}");
+    assert!(errors.contains("updates a second"), "{errors}");
+    let printed = String::from_utf8(output.stdout).expect("text");
+    let mut seen = BTreeSet::new();
+    for line in printed.lines() {
+        let line: Value = serde_json::from_str(line).expect("only JSON is on standard output");
+        assert_eq!(
+            (&line["bench"], &line["metric"], &line["unit"]),
+            (&"sql".into(), &"p50_ms".into(), &"ms".into())
+        );
+        assert!(line["value"].as_f64().is_some_and(|value| value > 0.0));
+        let text = |key: &str| line[key].as_str().expect("text").to_owned();
+        seen.insert((text("system"), text("case")));
+    }
+    let mut expected = BTreeSet::new();
+    for case in [
+        "q1_prepared",
+        "q1_new",
+        "q1",
+        "q2",
+        "q3",
+        "q4",
+        "q5",
+        "q6",
+        "q7",
+        "q8",
+    ] {
+        expected.insert(("kybern".to_owned(), case.to_owned()));
+        expected.insert(("kybern".to_owned(), format!("{case}_loaded")));
+        expected.insert(("datafusion-memtable".to_owned(), case.to_owned()));
+    }
+    assert_eq!(seen, expected);
+}
+
+#[test]
 fn an_unknown_benchmark_is_refused_with_the_names_of_the_others() {
     let output = Command::new(env!("CARGO_BIN_EXE_kybern-bench"))
         .arg("nothing")
@@ -56,5 +101,5 @@ fn an_unknown_benchmark_is_refused_with_the_names_of_the_others() {
         .expect("it starts");
     assert!(!output.status.success());
     let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(errors.contains("ingest, memory, startup"), "{errors}");
+    assert!(errors.contains("ingest, memory, sql, startup"), "{errors}");
 }
