@@ -106,6 +106,9 @@ pub(crate) struct Sql {
     /// Says how each query is answered.
     #[arg(long)]
     pub(crate) explain: bool,
+    /// Only this case of Kybern's, for a profiler to look at.
+    #[arg(long)]
+    pub(crate) only: Option<String>,
 }
 
 /// Who lists.

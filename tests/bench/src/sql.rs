@@ -180,7 +180,7 @@ pub(crate) fn subject(asked: &crate::args::Sql) -> Result<()> {
         Ok(System::Kybern) => tokio::runtime::Builder::new_current_thread()
             .enable_time()
             .build()?
-            .block_on(kybern::measure(objects, budget, asked.explain))?,
+            .block_on(kybern::measure(asked, objects, budget))?,
         Ok(System::DatafusionMemtable) => tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_time()

@@ -4,6 +4,7 @@ use super::answers::{Budget, Case, Said, digest, timed};
 use super::load::Load;
 use super::objects::{Objects, TABLES};
 use super::queries::{POINT, point, queries};
+use crate::args::Sql;
 use crate::clock::now;
 use crate::subject::{hosted, pods};
 use anyhow::{Result, bail, ensure};
@@ -15,9 +16,11 @@ use kybern_table::{Batch, Change, KindKey, Origin, PathType, TableDef, Writer, s
 
 /// Changes of one commit while the lists are loaded.
 const COMMIT: usize = 512;
+/// Behind the names of cases that are measured while pods are updated.
+const LOADED: &str = "_loaded";
 
-/// Measures: quiet, then while pods are updated.
-pub(crate) async fn measure(objects: Objects, budget: Budget, explain: bool) -> Result<Said> {
+/// Measures: quiet, then while pods are updated; or one case only.
+pub(crate) async fn measure(asked: &Sql, objects: Objects, budget: Budget) -> Result<Said> {
     let (mut writer, reader) = store(hosted());
     for table in TABLES {
         load(&mut writer, table, objects)?;
@@ -26,26 +29,30 @@ pub(crate) async fn measure(objects: Objects, budget: Budget, explain: bool) -> 
     engine.set_catalog(Catalog::new(
         TABLES.iter().map(|table| described(table)).collect(),
     ));
-    let asker = Asker { engine, objects };
+    let asker = Asker {
+        engine,
+        objects,
+        budget,
+        only: asked.only.clone(),
+    };
     let mut said = Said::default();
-    for (name, sql) in asker.texts()? {
+    for (name, sql) in asker.texts("")? {
         let answer = asker.text(&sql).await?;
         let (rows, digest) = digest(&answer.batches)?;
-        let mut case = asker.repeated(&name, &sql, budget).await?;
+        let mut case = asker.repeated(&name, &sql).await?;
         (case.rows, case.digest) = (Some(rows), Some(digest));
         said.cases.push(case);
-        if explain {
+        if asked.explain {
             let text = asker.explained(&sql).await?;
             said.notes.push(format!("{name}: {text}"));
         }
     }
-    said.cases.extend(asker.points("", budget).await?);
+    said.cases.extend(asker.points("").await?);
     let load = Load::start(writer, objects)?;
-    for (name, sql) in asker.texts()? {
-        let name = format!("{name}_loaded");
-        said.cases.push(asker.repeated(&name, &sql, budget).await?);
+    for (name, sql) in asker.texts(LOADED)? {
+        said.cases.push(asker.repeated(&name, &sql).await?);
     }
-    said.cases.extend(asker.points("_loaded", budget).await?);
+    said.cases.extend(asker.points(LOADED).await?);
     said.notes.push(load.end()?);
     Ok(said)
 }
@@ -54,16 +61,26 @@ pub(crate) async fn measure(objects: Objects, budget: Budget, explain: bool) -> 
 struct Asker {
     engine: Engine,
     objects: Objects,
+    budget: Budget,
+    only: Option<String>,
 }
 
 impl Asker {
+    fn wants(&self, case: &str) -> bool {
+        self.only.as_deref().is_none_or(|only| only == case)
+    }
+
     /// The cases whose text stays the same.
-    fn texts(&self) -> Result<Vec<(String, String)>> {
+    fn texts(&self, suffix: &str) -> Result<Vec<(String, String)>> {
         let (namespace, name) = self.objects.key(0);
         let first = ("q1".to_owned(), point(POINT[0], &namespace, &name));
         let rest = queries(&self.objects.image()?).into_iter();
         let rest = rest.map(|query| (query.name, query.natural));
-        Ok(std::iter::once(first).chain(rest).collect())
+        Ok(std::iter::once(first)
+            .chain(rest)
+            .map(|(name, sql)| (name + suffix, sql))
+            .filter(|(name, _)| self.wants(name))
+            .collect())
     }
 
     /// An answer at the newest snapshot; another one if that has expired meanwhile.
@@ -95,8 +112,8 @@ impl Asker {
     }
 
     /// The same text again and again.
-    async fn repeated(&self, name: &str, sql: &str, budget: Budget) -> Result<Case> {
-        timed(name, budget, async |_| {
+    async fn repeated(&self, name: &str, sql: &str) -> Result<Case> {
+        timed(name, self.budget, async |_| {
             let began = now()?;
             self.text(sql).await?;
             Ok(now()? - began)
@@ -105,9 +122,27 @@ impl Asker {
     }
 
     /// `q1` prepared, and as a text that was never seen before.
-    async fn points(&self, suffix: &str, budget: Budget) -> Result<[Case; 2]> {
+    async fn points(&self, suffix: &str) -> Result<Vec<Case>> {
+        let mut cases = Vec::new();
+        let ready = format!("q1_prepared{suffix}");
+        if self.wants(&ready) {
+            cases.push(self.ready(&ready).await?);
+        }
+        let new = format!("q1_new{suffix}");
+        if self.wants(&new) {
+            // Other pods than before: texts of before are kept with their plans.
+            let from = match suffix {
+                "" => 1,
+                _ => usize::try_from(self.objects.pods / 2)?,
+            };
+            cases.push(self.new_texts(&new, from).await?);
+        }
+        Ok(cases)
+    }
+
+    async fn ready(&self, case: &str) -> Result<Case> {
         let prepared = self.engine.prepare(POINT[0], &AccessSet::all()).await?;
-        let ready = timed(&format!("q1_prepared{suffix}"), budget, async |turn| {
+        timed(case, self.budget, async |turn| {
             let (namespace, name) = self.objects.key(turn);
             let params = [Param::Text(namespace), Param::Text(name)];
             let began = now()?;
@@ -116,13 +151,11 @@ impl Asker {
             ensure!(answer.rows == 1, "{} rows of one pod", answer.rows);
             Ok(took)
         })
-        .await?;
-        // Other pods than before: texts of before are kept with their plans.
-        let from = match suffix {
-            "" => 1,
-            _ => usize::try_from(self.objects.pods / 2)?,
-        };
-        let new = timed(&format!("q1_new{suffix}"), budget, async |turn| {
+        .await
+    }
+
+    async fn new_texts(&self, case: &str, from: usize) -> Result<Case> {
+        timed(case, self.budget, async |turn| {
             let (namespace, name) = self.objects.key(from + turn);
             let sql = point(POINT[0], &namespace, &name);
             let began = now()?;
@@ -131,8 +164,7 @@ impl Asker {
             ensure!(answer.rows == 1, "{} rows of one pod", answer.rows);
             Ok(took)
         })
-        .await?;
-        Ok([ready, new])
+        .await
     }
 }
 
