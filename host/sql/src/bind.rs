@@ -29,7 +29,7 @@ pub(crate) struct Values<'a> {
 
 impl Values<'_> {
     /// The value of a parameter, as the type that the plan gives it.
-    fn of(&self, placeholder: &Placeholder) -> Result<ScalarValue, SqlError> {
+    pub(crate) fn of(&self, placeholder: &Placeholder) -> Result<ScalarValue, SqlError> {
         let id = &placeholder.id;
         let Some(field) = &placeholder.field else {
             return Err(SqlError::Internal {

@@ -8,6 +8,7 @@ use datafusion::common::DataFusionError;
 use datafusion::common::stats::Precision;
 use datafusion::execution::TaskContext;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::display::DisplayableExecutionPlan;
 use datafusion::physical_plan::statistics::{StatisticsArgs, StatisticsContext};
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
@@ -36,10 +37,49 @@ impl Engine {
         snapshot: &Snapshot,
     ) -> Result<Answer, SqlError> {
         let answer = self.answer(prepared, params, snapshot).await;
-        if let Err(SqlError::Limit { .. }) = &answer {
-            self.inner.limits_met.fetch_add(1, Ordering::Relaxed);
-        }
+        self.count_limits(std::slice::from_ref(&answer));
         answer
+    }
+
+    /// Counts those that were ended by a limit.
+    pub(crate) fn count_limits(&self, answers: &[Result<Answer, SqlError>]) {
+        let met = answers
+            .iter()
+            .filter(|answer| matches!(answer, Err(SqlError::Limit { .. })))
+            .map(|_| 1)
+            .sum();
+        self.inner.limits_met.fetch_add(met, Ordering::Relaxed);
+    }
+
+    pub(crate) fn limits(&self) -> &SqlLimits {
+        &self.inner.limits
+    }
+
+    /// Begins a statement that ends when its time is over.
+    pub(crate) fn begin(&self) -> (Ticket, End) {
+        let ticket = self.inner.running.begin();
+        let end = self.end(&ticket);
+        (ticket, end)
+    }
+
+    /// Runs a plan without parameters, within limits of its own.
+    pub(crate) async fn run_plan(
+        &self,
+        plan: &LogicalPlan,
+        namespace: Option<&Arc<str>>,
+        snapshot: &Snapshot,
+        end: &End,
+        limits: &SqlLimits,
+    ) -> Result<Vec<RecordBatch>, SqlError> {
+        let room = self.room(&end.statement);
+        let values = Values {
+            params: &[],
+            now: self.now(),
+            room: Some(&room),
+        };
+        let plan = bind(plan, values, snapshot, namespace, self.host.as_ref())?;
+        let plan = self.physical_of(plan, end).await?;
+        self.collect(plan, end, limits).await
     }
 
     async fn answer(
@@ -64,7 +104,7 @@ impl Engine {
         }
         ready(prepared, snapshot)?;
         let ticket = self.inner.running.begin();
-        let room = self.room(&ticket);
+        let room = self.room(&ticket.statement);
         let values = Values {
             params,
             now: self.now(),
@@ -97,7 +137,7 @@ impl Engine {
             }
             Lane::General => {
                 let plan = self.physical(prepared, values, snapshot, &end).await?;
-                self.collect(plan, &end, self.room(ticket)).await
+                self.collect(plan, &end, self.limits()).await
             }
         }
     }
@@ -130,13 +170,13 @@ impl Engine {
             ready(prepared, snapshot)?;
             let ticket = self.inner.running.begin();
             let end = self.end(&ticket);
-            let room = self.room(&ticket);
+            let room = self.room(&ticket.statement);
             let values = Values {
                 room: Some(&room),
                 ..values
             };
             let plan = self.physical(prepared, values, snapshot, &end).await?;
-            let run = self.collect(Arc::clone(&plan), &end, self.room(&ticket));
+            let run = self.collect(Arc::clone(&plan), &end, self.limits());
             let batches = contained(run).await?;
             let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
             let shown = DisplayableExecutionPlan::with_metrics(plan.as_ref());
@@ -184,7 +224,7 @@ impl Engine {
         snapshot: &Snapshot,
     ) -> Result<Answer, SqlError> {
         let ticket = self.inner.running.begin();
-        let room = self.room(&ticket);
+        let room = self.room(&ticket.statement);
         let values = Values {
             params,
             now: self.now(),
@@ -192,17 +232,17 @@ impl Engine {
         };
         let end = self.end(&ticket);
         let plan = self.physical(prepared, values, snapshot, &end).await?;
-        let batches = self.collect(plan, &end, self.room(&ticket)).await?;
+        let batches = self.collect(plan, &end, self.limits()).await?;
         let planned = &prepared.planned;
         Answer::new(planned.plan.schema().as_arrow(), &batches, planned.ordered)
             .map_err(|error| SqlError::execution(&error))
     }
 
     /// The memory that a statement may take; all that are made for it share one account.
-    fn room(&self, ticket: &Ticket) -> Room {
+    fn room(&self, statement: &Arc<Statement>) -> Room {
         let all = Arc::clone(&self.inner.pool);
         let most = self.inner.limits.statement_bytes;
-        Arc::new(StatementPool::new(all, most, Arc::clone(&ticket.statement)))
+        Arc::new(StatementPool::new(all, most, Arc::clone(statement)))
     }
 
     /// When a statement that begins now must end.
@@ -232,6 +272,14 @@ impl Engine {
             prepared.namespace.as_ref(),
             self.host.as_ref(),
         )?;
+        self.physical_of(plan, end).await
+    }
+
+    pub(crate) async fn physical_of(
+        &self,
+        plan: LogicalPlan,
+        end: &End,
+    ) -> Result<Arc<dyn ExecutionPlan>, SqlError> {
         let plan = checked(plan, end).map_err(|error| own(&error, SqlError::planning))?;
         DefaultPhysicalPlanner::default()
             .create_physical_plan(&plan, &self.inner.state)
@@ -243,13 +291,12 @@ impl Engine {
         &self,
         plan: Arc<dyn ExecutionPlan>,
         end: &End,
-        room: Room,
+        limits: &SqlLimits,
     ) -> Result<Vec<RecordBatch>, SqlError> {
-        let limits = &self.inner.limits;
         let (statement, deadline) = (&end.statement, end.deadline);
         let plan = guarded(plan, end).map_err(|error| SqlError::execution(&error))?;
         let runtime = RuntimeEnvBuilder::from_runtime_env(&self.inner.runtime)
-            .with_memory_pool(room)
+            .with_memory_pool(self.room(statement))
             .build_arc()
             .map_err(|error| SqlError::execution(&error))?;
         let context = TaskContext::default()
@@ -302,25 +349,31 @@ impl<'a> Total<'a> {
         self.rows += batch.num_rows();
         self.bytes += batch.get_array_memory_size();
         self.statement.has_answered(self.bytes);
-        let message = if self.rows > limits.rows {
-            format!(
-                "the answer has more than {} rows; narrow it with WHERE or LIMIT",
-                limits.rows
-            )
-        } else if self.bytes > limits.answer_bytes {
-            format!(
+        if self.rows > limits.rows {
+            return Err(too_many_rows(limits));
+        }
+        if self.bytes > limits.answer_bytes {
+            let message = format!(
                 "the answer is larger than {} bytes; select fewer columns or rows",
                 limits.answer_bytes
-            )
-        } else {
-            return Ok(());
-        };
-        Err(SqlError::Limit { message })
+            );
+            return Err(SqlError::Limit { message });
+        }
+        Ok(())
     }
 }
 
+/// That an answer has more rows than it may have.
+pub(crate) fn too_many_rows(limits: &SqlLimits) -> SqlError {
+    let message = format!(
+        "the answer has more than {} rows; narrow it with WHERE or LIMIT",
+        limits.rows
+    );
+    SqlError::Limit { message }
+}
+
 /// Fails unless every table can be read.
-fn ready(prepared: &Prepared, snapshot: &Snapshot) -> Result<(), SqlError> {
+pub(crate) fn ready(prepared: &Prepared, snapshot: &Snapshot) -> Result<(), SqlError> {
     for (key, name) in &prepared.planned.tables {
         let reason = match snapshot.table(key).map(|view| view.state()) {
             Some(TableState::Ready { .. }) => continue,

@@ -10,7 +10,7 @@ use crate::bind::Values;
 use crate::lane::Lane;
 use crate::lookup::{Lookup, lookups};
 use crate::planner::kind_source;
-use crate::{Param, Prepared};
+use crate::{Param, Prepared, many};
 
 /// How many rows the answer will have.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,7 +61,11 @@ pub(crate) fn explain(
         Lane::KeyLookup(_) => "1, key look-up",
         Lane::General => "3, general",
     };
-    let _ = write!(text, "lane: {lane}\n{estimate}");
+    let _ = writeln!(text, "lane: {lane}");
+    if planned.parameters > 0 {
+        let _ = writeln!(text, "{}", many::explained(prepared));
+    }
+    let _ = write!(text, "{estimate}");
     if planned.arbitrary_limit {
         text.push_str("note: LIMIT without ORDER BY chooses arbitrary rows\n");
     }

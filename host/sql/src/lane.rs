@@ -3,8 +3,8 @@
 //! 1. *Key look-up*: one table, reached by keys. The rows are gathered and the
 //!    rest of the statement is evaluated on them by DataFusion's own compiled
 //!    expressions, without a physical plan.
-//! 2. *Set-oriented* (many askers of one statement answered by one join) would
-//!    be a third variant of [`Lane`], chosen here as well.
+//! 2. *Set-oriented*: many askers of one statement are answered by one join
+//!    ([`crate::many`]), whichever lane would answer one of them.
 //! 3. *General*: DataFusion plans and runs the statement.
 
 use std::sync::Arc;

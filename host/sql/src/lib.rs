@@ -3,6 +3,7 @@
 //! ```text
 //! text --kybern_statement--> query of plain columns --planner--> optimised plan   (cached)
 //! plan + parameters + snapshot --bind--> lane 1 (look-up) or lane 3 (DataFusion) --> Answer
+//! plan + many sets of them + snapshot --many--> lane 2 (one join) --> an Answer for each
 //! ```
 //!
 //! # Contract
@@ -37,6 +38,7 @@ mod json;
 mod lane;
 mod limits;
 mod lookup;
+mod many;
 mod memory;
 mod names;
 mod now;

@@ -47,6 +47,9 @@ pub(crate) fn lookups(source: &KindSource, filters: &[Expr]) -> Vec<Lookup> {
         }
     };
     push(Index::Uid, of("uid"));
+    if let Some(Lookup { index, keys }) = &source.known {
+        push(index.clone(), Some(keys.clone()));
+    }
     if source.table.info.def.namespaced {
         if let (Some(namespaces), Some(names)) = (of("namespace"), of("name"))
             && namespaces.len().saturating_mul(names.len()) <= MAX_KEYS

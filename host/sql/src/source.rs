@@ -21,6 +21,7 @@ use kybern_table::{Column, Path, PathType, TableView};
 
 use crate::access::RowScope;
 use crate::catalog::Table;
+use crate::lookup::Lookup;
 use crate::names::segments;
 use crate::scan::{RowScan, SnapshotScan};
 
@@ -78,10 +79,13 @@ pub(crate) fn is_json(field: &Field) -> bool {
 }
 
 /// A table of a statement, without a snapshot.
+#[derive(Clone)]
 pub(crate) struct KindSource {
     pub table: Arc<Table>,
     pub columns: Vec<SourceColumn>,
     pub scope: RowScope,
+    /// What is known of its rows beside their conditions: they have one of these keys.
+    pub known: Option<Lookup>,
     schema: SchemaRef,
 }
 
@@ -141,7 +145,16 @@ impl KindSource {
             table,
             columns,
             scope,
+            known: None,
             schema: Arc::new(Schema::new(fields)),
+        }
+    }
+
+    /// The same table, of which only rows with these keys matter.
+    pub(crate) fn with_known(&self, known: Option<Lookup>) -> Self {
+        Self {
+            known,
+            ..self.clone()
         }
     }
 

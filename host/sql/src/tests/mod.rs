@@ -7,6 +7,7 @@ mod golden;
 mod host;
 mod lanes;
 mod limits;
+mod many;
 mod read_sets;
 mod snapshots;
 mod statements;

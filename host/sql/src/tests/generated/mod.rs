@@ -1,6 +1,7 @@
 //! Generated tables and generated statements: what must hold for all of them.
 
 mod logic;
+mod many;
 mod queries;
 mod reads;
 mod rows;

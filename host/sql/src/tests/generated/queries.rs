@@ -36,20 +36,37 @@ pub(super) enum Tables {
 impl Tape {
     /// The same statement with its tables written one way or the other.
     pub(super) fn statement(&self, tables: Tables) -> String {
-        let mut maker = Maker {
+        self.maker(tables, Asks::Nothing).statement()
+    }
+
+    /// A statement with columns that must equal `$1`, `$2` or `$3`.
+    pub(super) fn asking(&self) -> String {
+        self.maker(Tables::Plain, Asks::Keys).statement()
+    }
+
+    fn maker(&self, tables: Tables, asks: Asks) -> Maker<'_> {
+        Maker {
             tape: self,
             at: 0,
             tables,
+            asks,
             names: 0,
-        };
-        maker.statement()
+        }
     }
+}
+
+/// Whether a statement has parameters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asks {
+    Nothing,
+    Keys,
 }
 
 struct Maker<'a> {
     tape: &'a Tape,
     at: usize,
     tables: Tables,
+    asks: Asks,
     names: usize,
 }
 
@@ -163,6 +180,9 @@ impl Maker<'_> {
         if conditions.is_empty() || self.pick(2) == 0 {
             conditions.push(self.condition(&table));
         }
+        if self.asks == Asks::Keys && self.pick(4) == 0 {
+            conditions.push(self.asked(&table));
+        }
         format!(
             "(SELECT {select} FROM {} WHERE {})",
             self.from(&table),
@@ -231,9 +251,34 @@ impl Maker<'_> {
             .collect();
         if !filters.is_empty() {
             let word = self.of(&[" AND ", " AND ", " AND ", " OR "]);
-            text += &format!(" WHERE {}", filters.join(word));
+            let filters = filters.join(word);
+            text += &match self.asks {
+                Asks::Nothing => format!(" WHERE {filters}"),
+                Asks::Keys => format!(" WHERE ({filters})"),
+            };
+        }
+        if self.asks == Asks::Keys {
+            let mut word = if filters.is_empty() { "WHERE" } else { "AND" };
+            for _ in 0..self.of(&[1, 1, 2, 3]) {
+                let table = self.of(&tables);
+                text += &format!(" {word} {}", self.asked(&table));
+                word = "AND";
+            }
         }
         (tables, text)
+    }
+
+    /// That a column has the value of a parameter.
+    fn asked(&mut self, table: &Named) -> String {
+        let column = match self.pick(5) {
+            0 => self.any_column(table),
+            _ => self.joined_column(table),
+        };
+        let parameter = self.of(&[1, 1, 1, 2, 2, 3]);
+        match self.pick(2) {
+            0 => format!("{column} = ${parameter}"),
+            _ => format!("${parameter} = {column}"),
+        }
     }
 
     fn columns(&mut self, tables: &[Named]) -> String {
