@@ -187,7 +187,7 @@ const CURES: [(&str, &str); 6] = [
     ("Cannot infer common argument type", "; cast one side"),
     (
         "unnest() can only be applied to",
-        "; a path is no list yet: name its elements, as in spec.tags[0]",
+        "; write it in FROM, as in FROM pods p, UNNEST(p.spec.containers) AS c",
     ),
 ];
 

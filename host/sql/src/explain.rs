@@ -101,6 +101,10 @@ pub(crate) fn explain(
             if let Some(view) = view.filter(|_| told) {
                 let _ = writeln!(text, "  rows: {}", rows(&view, lookup.as_ref()));
             }
+            if !source.lists.is_empty() {
+                let lists: Vec<&str> = source.lists.iter().map(|list| &*list.name).collect();
+                let _ = writeln!(text, "  elements: {}", lists.join(", "));
+            }
             let columns: Vec<String> = source
                 .columns
                 .iter()

@@ -25,6 +25,7 @@ mod bind;
 mod cache;
 mod catalog;
 mod contain;
+mod elements;
 mod engine;
 mod error;
 mod execute;

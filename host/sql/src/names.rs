@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use kybern_statement::{Names, Path as Steps, Resolution, Segment as Step, TableShape, nearest};
+use kybern_statement::{
+    Found, Names, Path as Steps, Resolution, Segment as Step, TableShape, nearest,
+};
 use kybern_table::{PathType, Segment};
 
 use crate::access::Grants;
@@ -110,6 +112,31 @@ impl Names for Granted<'_> {
             table.info.types.get(&path),
             None | Some(PathType::Text | PathType::Json)
         )
+    }
+
+    fn found(&self, shape: &TableShape, path: &Steps) -> Found {
+        let known = || {
+            let table = self.catalog.named(&shape.schema, &shape.table)?;
+            Some(table.info.types.found(&segments(path)))
+        };
+        of_metadata(path).or_else(known).unwrap_or(Found::Unknown)
+    }
+}
+
+/// What the metadata that all objects have is at a path.
+fn of_metadata(path: &Steps) -> Option<Found> {
+    let keys: Vec<&str> = path
+        .segments()
+        .iter()
+        .map_while(|step| match step {
+            Step::Key(key) => Some(key.as_str()),
+            Step::Index(_) => None,
+        })
+        .collect();
+    match keys.as_slice() {
+        [] | ["metadata"] | ["metadata", "labels" | "annotations"] => Some(Found::Object),
+        ["metadata", "labels" | "annotations", _] => Some(Found::Scalar),
+        _ => None,
     }
 }
 

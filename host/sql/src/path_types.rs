@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use kybern_statement::Found;
 use kybern_table::{PathType, Segment};
 
 /// One step of a path in a schema.
@@ -73,6 +74,20 @@ impl PathTypes {
         self.find(path).is_some_and(|node| node.leaf.is_none())
     }
 
+    /// What the schema says of the value at the path.
+    pub(crate) fn found(&self, path: &[Segment]) -> Found {
+        let Some(node) = self.find(path) else {
+            return Found::Unknown;
+        };
+        match node.leaf {
+            Some(PathType::Json) => Found::Unknown,
+            Some(_) => Found::Scalar,
+            None if node.any_item.is_some() => Found::List,
+            None if node.any_key.is_some() || !node.keys.is_empty() => Found::Object,
+            None => Found::Unknown,
+        }
+    }
+
     fn find(&self, path: &[Segment]) -> Option<&Node> {
         path.iter()
             .try_fold(&self.root, |node, segment| match segment {
@@ -118,5 +133,13 @@ mod tests {
         assert!(types.below(&[Segment::Key("other".into())]).is_empty());
         assert!(types.is_composite(&[Segment::Key("spec".into())]));
         assert!(!types.is_composite(&[Segment::Key("other".into())]));
+        let found =
+            |path: &str| types.found(path.parse::<kybern_table::Path>().unwrap().segments());
+        assert_eq!(found("spec"), Found::Object);
+        assert_eq!(found("spec.c"), Found::List);
+        assert_eq!(found("spec.c[0]"), Found::Object);
+        assert_eq!(found("spec.c[0].port"), Found::Scalar);
+        assert_eq!(found("data"), Found::Object);
+        assert_eq!(found("spec.nothing"), Found::Unknown);
     }
 }

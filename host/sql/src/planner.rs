@@ -18,7 +18,7 @@ use datafusion::logical_expr::{
     TryCast, WindowUDF,
 };
 use datafusion::sql::planner::{ParserOptions, SqlToRel};
-use kybern_statement::{Kind, Path as Steps, Rewritten, ast, parse};
+use kybern_statement::{Kind, Rewritten, TableUse, ast, parse};
 use kybern_table::KindKey;
 
 use crate::SqlError;
@@ -114,17 +114,20 @@ impl Sources {
         catalog: &Arc<Catalog>,
         grants: &Grants,
     ) -> Result<Self, SqlError> {
-        let mut paths: BTreeMap<(String, String), BTreeMap<String, Steps>> = BTreeMap::new();
+        let mut all: BTreeMap<(String, String), TableUse> = BTreeMap::new();
         for used in &rewritten.tables {
-            let name = (used.shape.schema.clone(), used.shape.table.clone());
-            paths.entry(name).or_default().extend(used.paths.clone());
+            let name = (used.shape.schema.clone(), used.name());
+            let known = all.entry(name).or_insert_with(|| used.clone());
+            known.paths.extend(used.paths.clone());
+            known.elements.extend(used.elements.clone());
         }
         let mut sources = Self {
             by_name: HashMap::new(),
             kinds: Vec::new(),
             system: false,
         };
-        for ((schema, table), paths) in paths {
+        for ((schema, name), used) in all {
+            let table = used.shape.table.clone();
             let source: Arc<dyn TableSource> = match SystemTable::named(&schema, &table) {
                 Some(system) => {
                     sources.system = true;
@@ -140,11 +143,16 @@ impl Sources {
                             message: format!("{schema}.{table} was resolved but is not granted"),
                         });
                     };
-                    sources.kinds.push((found.key().clone(), found.full_name()));
-                    provider_as_source(Arc::new(KindSource::new(Arc::clone(found), &paths, scope)))
+                    let kind = (found.key().clone(), found.full_name());
+                    if !sources.kinds.contains(&kind) {
+                        sources.kinds.push(kind);
+                    }
+                    let source = KindSource::new(Arc::clone(found), &used.paths, scope);
+                    let source = source.with_lists(&used.unnested, &used.elements);
+                    provider_as_source(Arc::new(source))
                 }
             };
-            sources.by_name.insert((schema, table), source);
+            sources.by_name.insert((schema, name), source);
         }
         Ok(sources)
     }

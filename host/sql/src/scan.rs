@@ -6,14 +6,14 @@
 //! and the statement's conditions see only rows that passed it: an error that a
 //! condition raises can never tell about a row that does not exist for the asker.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions};
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::{filter, prep_null_mask_filter};
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::SchemaRef;
 use datafusion::common::stats::Precision;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{DFSchema, Result, Statistics, internal_datafusion_err};
@@ -34,8 +34,9 @@ use datafusion::physical_plan::{
 };
 use kybern_table::{ChunkView, Row, SnapshotTooOld, TableView, gather};
 
+use crate::elements::{Condition, Elements, Expanding, fields};
 use crate::lookup::{Lookup, lookups};
-use crate::source::{BoundSource, KindSource, Read};
+use crate::source::{BoundSource, KindSource, Read, SourceColumn};
 
 /// Rows that are read together when they come from a look-up.
 const ROWS_AT_ONCE: usize = 2048;
@@ -58,6 +59,8 @@ pub(crate) struct RowScan {
     condition: Option<Arc<dyn PhysicalExpr>>,
     projection: Vec<usize>,
     schema: SchemaRef,
+    /// What becomes of the rows that were read.
+    elements: Option<Arc<Elements>>,
     limit: Option<usize>,
 }
 
@@ -72,41 +75,39 @@ impl RowScan {
     ) -> Result<Self> {
         let source = Arc::clone(&bound.source);
         let scope_filters = source.scope_filters(bound.namespace.as_deref());
-        let all: Vec<Expr> = scope_filters.iter().chain(filters).cloned().collect();
+        let (late, early): (Vec<Expr>, Vec<Expr>) = filters
+            .iter()
+            .cloned()
+            .partition(|filter| is_of_elements(&source, filter));
+        let all: Vec<Expr> = scope_filters.iter().chain(&early).cloned().collect();
         let lookup = lookups(&source, &all)
             .into_iter()
             .find(|lookup| bound.view.has_index(&lookup.index));
-        let needed: Vec<usize> = (0..source.columns.len())
-            .filter(|position| {
-                let name = source
-                    .columns
-                    .get(*position)
-                    .map(|column| column.name.as_str());
-                all.iter()
-                    .any(|filter| filter.column_refs().iter().any(|c| Some(c.name()) == name))
-            })
-            .collect();
-        let tested_schema = Arc::new(project(&source, &needed));
-        let df_schema = DFSchema::try_from(Arc::clone(&tested_schema))?;
-        let compile = |filters: Vec<Expr>| -> Result<Option<Arc<dyn PhysicalExpr>>> {
-            conjunction(filters)
-                .map(|filter| {
-                    create_physical_expr(
-                        &filter,
-                        &df_schema,
-                        props,
-                        &PhysicalPlanningContext::default(),
-                    )
-                })
-                .transpose()
-        };
-        let scope = compile(scope_filters)?;
-        let condition = compile(filters.to_vec())?;
-        let projection = projection
+        let needed = named(&source, &all);
+        let tested_schema = Arc::new(fields(&source, &needed));
+        let scope = compile(scope_filters, &tested_schema, props)?;
+        let condition = compile(early, &tested_schema, props)?;
+        let mut projection = projection
             .map(<[usize]>::to_vec)
             .unwrap_or_else(|| (0..source.columns.len()).collect());
-        let schema = Arc::new(project(&source, &projection));
+        let elements = match source.lists.is_empty() {
+            true => None,
+            false => {
+                let columns = named(&source, &late);
+                let schema = Arc::new(fields(&source, &columns));
+                let late = compile(late, &schema, props)?.map(|expr| Condition {
+                    expr,
+                    columns,
+                    schema,
+                });
+                let elements = Elements::new(&source, late, &projection);
+                projection.clone_from(&elements.base);
+                Some(Arc::new(elements))
+            }
+        };
+        let schema = Arc::new(fields(&source, &projection));
         Ok(Self {
+            elements,
             view: bound.view.clone(),
             source,
             lookup,
@@ -120,8 +121,12 @@ impl RowScan {
         })
     }
 
+    /// Of the rows that come out.
     pub(crate) fn schema(&self) -> &SchemaRef {
-        &self.schema
+        match &self.elements {
+            Some(elements) => &elements.schema,
+            None => &self.schema,
+        }
     }
 
     /// How many rows the look-up finds, about where there are many keys.
@@ -156,6 +161,7 @@ impl RowScan {
         Ok(Batches {
             scan: Arc::clone(self),
             input,
+            expanding: None,
             left: self.limit,
         })
     }
@@ -270,15 +276,37 @@ fn parts(rows: Vec<Row>) -> VecDeque<Input> {
     parts
 }
 
-fn project(source: &KindSource, columns: &[usize]) -> Schema {
-    use datafusion::catalog::TableProvider;
-    let schema = source.schema();
-    Schema::new(
-        columns
-            .iter()
-            .filter_map(|position| schema.fields().get(*position).cloned())
-            .collect::<Vec<_>>(),
-    )
+/// Whether the filter is about elements, and so about rows that are made after the read.
+fn is_of_elements(source: &KindSource, filter: &Expr) -> bool {
+    let columns = filter.column_refs();
+    let mut columns = columns.iter().filter_map(|c| source.column(c.name()));
+    columns.any(SourceColumn::is_of_element)
+}
+
+/// The columns that the filters name, by position in the source.
+fn named(source: &KindSource, filters: &[Expr]) -> Vec<usize> {
+    let names: HashSet<&str> = filters
+        .iter()
+        .flat_map(Expr::column_refs)
+        .map(|column| column.name.as_str())
+        .collect();
+    let columns = source.columns.iter().enumerate();
+    columns
+        .filter(|(_, column)| names.contains(&*column.name))
+        .map(|(position, _)| position)
+        .collect()
+}
+
+fn compile(
+    filters: Vec<Expr>,
+    schema: &SchemaRef,
+    props: &ExecutionProps,
+) -> Result<Option<Arc<dyn PhysicalExpr>>> {
+    let schema = DFSchema::try_from(Arc::clone(schema))?;
+    let context = PhysicalPlanningContext::default();
+    conjunction(filters)
+        .map(|filter| create_physical_expr(&filter, &schema, props, &context))
+        .transpose()
 }
 
 fn pick(columns: &[usize], loaded: &HashMap<usize, ArrayRef>) -> Result<Vec<ArrayRef>> {
@@ -333,6 +361,8 @@ impl Input {
                     let array = match read {
                         Read::Fixed(column) => chunk.fixed(column),
                         Read::Path(path, of) => chunk.path(path, *of),
+                        // Elements are made of what is read here.
+                        Read::Element { .. } | Read::Ordinality { .. } => continue,
                     };
                     loaded.insert(position, array.map_err(too_old)?);
                 }
@@ -364,7 +394,23 @@ impl Input {
 pub(crate) struct Batches {
     scan: Arc<RowScan>,
     input: VecDeque<Input>,
+    expanding: Option<Expanding>,
     left: Option<usize>,
+}
+
+impl Batches {
+    fn batch(&mut self) -> Option<Result<RecordBatch>> {
+        loop {
+            if let Some(batch) = self.expanding.as_mut().and_then(Iterator::next) {
+                return Some(batch);
+            }
+            let batch = self.scan.batch(&self.input.pop_front()?);
+            match (&self.scan.elements, batch) {
+                (Some(elements), Ok(batch)) => self.expanding = Some(elements.of(&batch)),
+                (_, batch) => return Some(batch),
+            }
+        }
+    }
 }
 
 impl Iterator for Batches {
@@ -374,8 +420,8 @@ impl Iterator for Batches {
         if self.left == Some(0) {
             return None;
         }
-        let input = self.input.pop_front()?;
-        Some(self.scan.batch(&input).map(|batch| match &mut self.left {
+        let batch = self.batch()?;
+        Some(batch.map(|batch| match &mut self.left {
             None => batch,
             Some(left) => {
                 let rows = batch.num_rows().min(*left);
@@ -419,6 +465,9 @@ impl DisplayAs for SnapshotScan {
         }
         if let Some(condition) = &self.scan.condition {
             write!(f, ", filter {condition}")?;
+        }
+        if let Some(elements) = &self.scan.elements {
+            write!(f, "{elements}")?;
         }
         if let Some(limit) = self.scan.limit {
             write!(f, ", limit {limit}")?;
@@ -488,7 +537,7 @@ impl ExecutionPlan for SnapshotScan {
         let scan = &self.scan;
         let count = scan.view.count();
         let rows = match (&scan.lookup, &scan.scope, &scan.condition) {
-            (None, None, None) => {
+            (None, None, None) if scan.elements.is_none() => {
                 Precision::Exact(scan.limit.map_or(count, |limit| limit.min(count)))
             }
             (Some(_), _, _) => Precision::Inexact(scan.found().min(count)),

@@ -16,8 +16,8 @@ use datafusion::logical_expr::{
     Expr, Operator, TableProviderFilterPushDown, TableType, binary_expr, lit,
 };
 use datafusion::physical_plan::ExecutionPlan;
-use kybern_statement::Path as Steps;
-use kybern_table::{Column, Path, PathType, TableView};
+use kybern_statement::{Element, Path as Steps, Unnested};
+use kybern_table::{Column, Path, PathType, Segment, TableView};
 
 use crate::access::RowScope;
 use crate::catalog::Table;
@@ -30,6 +30,28 @@ use crate::scan::{RowScan, SnapshotScan};
 pub(crate) enum Read {
     Fixed(Column),
     Path(Path, PathType),
+    /// What is in the elements of a list of [`KindSource::lists`].
+    Element {
+        list: usize,
+        steps: Vec<Segment>,
+        of: PathType,
+    },
+    /// The number of the element, from 1.
+    Ordinality {
+        list: usize,
+    },
+}
+
+/// A list whose elements stand beside the rows.
+#[derive(Clone, Debug)]
+pub(crate) struct List {
+    /// As EXPLAIN shows it.
+    pub name: String,
+    /// The column with the list's text.
+    pub from: usize,
+    pub outer: bool,
+    /// Columns that must be equal.
+    pub on: Option<(usize, usize)>,
 }
 
 /// A column of a source.
@@ -44,12 +66,9 @@ pub(crate) struct SourceColumn {
 }
 
 impl SourceColumn {
-    /// The name that read sets know it by.
-    pub(crate) fn canonical(&self) -> String {
-        match &self.read {
-            Read::Fixed(column) => column.name().to_owned(),
-            Read::Path(path, _) => path.to_string(),
-        }
+    /// Whether its value is of an element, not of the object.
+    pub(crate) fn is_of_element(&self) -> bool {
+        matches!(self.read, Read::Element { .. } | Read::Ordinality { .. })
     }
 
     pub(crate) fn field(&self) -> Field {
@@ -60,7 +79,8 @@ impl SourceColumn {
     pub(crate) fn data_type(&self) -> DataType {
         match &self.read {
             Read::Fixed(column) => column.data_type(),
-            Read::Path(_, of) => of.data_type(),
+            Read::Path(_, of) | Read::Element { of, .. } => of.data_type(),
+            Read::Ordinality { .. } => DataType::Int64,
         }
     }
 }
@@ -86,6 +106,8 @@ pub(crate) struct KindSource {
     pub scope: RowScope,
     /// What is known of its rows beside their conditions: they have one of these keys.
     pub known: Option<Lookup>,
+    /// In their order.
+    pub lists: Vec<List>,
     schema: SchemaRef,
 }
 
@@ -114,10 +136,7 @@ impl KindSource {
             .collect();
         for (name, steps) in paths {
             let steps = segments(steps);
-            let known = table.info.types.get(&steps);
-            // JSON leaves read as their text: only objects and arrays look like JSON.
-            let json = matches!(known, None | Some(PathType::Json));
-            let of = known.filter(|_| !json).unwrap_or(PathType::Text);
+            let (of, json) = type_at(&table, &steps);
             if let Some(path) = Path::from_segments(steps) {
                 columns.push(SourceColumn {
                     name: name.clone(),
@@ -140,13 +159,13 @@ impl KindSource {
                 }
             }
         }
-        let fields: Vec<Field> = columns.iter().map(SourceColumn::field).collect();
         Self {
             table,
+            schema: schema_of(&columns),
             columns,
             scope,
             known: None,
-            schema: Arc::new(Schema::new(fields)),
+            lists: Vec::new(),
         }
     }
 
@@ -156,6 +175,89 @@ impl KindSource {
             known,
             ..self.clone()
         }
+    }
+
+    /// The same source with a row for each combination of the lists' elements.
+    pub(crate) fn with_lists(
+        mut self,
+        lists: &[Unnested],
+        elements: &BTreeMap<String, Element>,
+    ) -> Self {
+        for list in lists {
+            let from = self.columns.len();
+            let steps = segments(&list.list);
+            let read = match list.of {
+                Some(list) => Some(Read::Element {
+                    list,
+                    steps,
+                    of: PathType::Json,
+                }),
+                None => Path::from_segments(steps).map(|path| Read::Path(path, PathType::Json)),
+            };
+            self.columns.extend(read.map(|read| SourceColumn {
+                name: format!("list {}", list.name),
+                read,
+                is_virtual: false,
+                json: true,
+            }));
+            self.lists.push(List {
+                name: list.name.clone(),
+                from,
+                outer: list.outer,
+                on: None,
+            });
+        }
+        for (name, element) in elements {
+            let read = self.read_of(lists, element);
+            self.columns.extend(read.map(|(read, json)| SourceColumn {
+                name: name.clone(),
+                read,
+                is_virtual: true,
+                json,
+            }));
+        }
+        let at = |name: &String| self.columns.iter().position(|column| column.name == *name);
+        for (own, list) in self.lists.iter_mut().zip(lists) {
+            let on = list.on.as_ref();
+            own.on = on.and_then(|(one, other)| Some((at(one)?, at(other)?)));
+        }
+        self.schema = schema_of(&self.columns);
+        self
+    }
+
+    /// How it is read, and whether it may be JSON.
+    fn read_of(&self, lists: &[Unnested], element: &Element) -> Option<(Read, bool)> {
+        Some(match element {
+            Element::Ordinality { list } => (Read::Ordinality { list: *list }, false),
+            Element::At { list, path } => {
+                let whole = lists.get(*list)?.element.join(path.segments());
+                let (of, json) = type_at(&self.table, &segments(&whole));
+                let (list, steps) = (*list, segments(path));
+                (Read::Element { list, steps, of }, json)
+            }
+        })
+    }
+
+    /// The name that read sets know a column by. One of an element is as good as its list.
+    pub(crate) fn canonical(&self, column: &SourceColumn) -> Option<String> {
+        match &column.read {
+            Read::Fixed(column) => Some(column.name().to_owned()),
+            Read::Path(path, _) => Some(path.to_string()),
+            Read::Element { list, .. } | Read::Ordinality { list } => {
+                // Lists are in earlier ones only, so that this ends.
+                let list = self.lists.get(*list)?;
+                self.canonical(self.columns.get(list.from)?)
+            }
+        }
+    }
+
+    /// The names of the columns that decide how many rows an object gives.
+    pub(crate) fn list_columns(&self) -> impl Iterator<Item = String> + '_ {
+        let columns = self.lists.iter().flat_map(|list| {
+            let on = list.on.into_iter().flat_map(|(one, other)| [one, other]);
+            on.chain([list.from])
+        });
+        columns.filter_map(|at| Some(self.columns.get(at)?.name.clone()))
     }
 
     pub(crate) fn column(&self, name: &str) -> Option<&SourceColumn> {
@@ -215,6 +317,21 @@ impl KindSource {
     }
 }
 
+fn schema_of(columns: &[SourceColumn]) -> SchemaRef {
+    let fields = columns.iter();
+    let fields = fields.map(SourceColumn::field);
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+}
+
+/// What a path is read as, and whether it may be JSON. JSON leaves are read as their text: only
+/// objects and arrays look like JSON.
+fn type_at(table: &Table, steps: &[Segment]) -> (PathType, bool) {
+    match table.info.types.get(steps) {
+        None | Some(PathType::Json) => (PathType::Text, true),
+        Some(of) => (of, false),
+    }
+}
+
 fn label_path(key: &str) -> Path {
     Path::key("metadata").child("labels").child(key)
 }
@@ -230,10 +347,7 @@ fn declared(table: &Table, name: &str) -> Read {
     if table.info.types.is_composite(path.segments()) {
         return Read::Fixed(column);
     }
-    let of = match table.info.types.get(path.segments()) {
-        None | Some(PathType::Json) => PathType::Text,
-        Some(of) => of,
-    };
+    let (of, _) = type_at(table, path.segments());
     Read::Path(path, of)
 }
 

@@ -32,16 +32,18 @@ mod protect;
 mod quantity;
 mod relations;
 mod rewrite;
+mod unnested;
 
 pub use error::{Position, Refused, StatementError};
 pub use guard::{Kind, Statement, parse};
-pub use names::{ColumnShape, Names, Resolution, TableShape};
+pub use names::{ColumnShape, Found, Names, Resolution, TableShape};
 pub use nearest::nearest;
 pub use path::{Path, Segment};
 pub use quantity::{Quantity, QuantityError};
 pub use rewrite::{Rewritten, TableUse};
 /// The syntax tree that [`Rewritten`] holds.
 pub use sqlparser::ast;
+pub use unnested::{Element, Unnested};
 
 /// The longest statement that is read, in bytes.
 pub const MAX_SQL_BYTES: usize = 64 * 1024;

@@ -112,6 +112,19 @@ pub enum Resolution {
     },
 }
 
+/// What a schema says of the value at a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// An array.
+    List,
+    /// An object or a map.
+    Object,
+    /// Text, a number, a boolean or a time.
+    Scalar,
+    /// Nothing, or that it may be anything.
+    Unknown,
+}
+
 /// Who knows the tables. What the asker may not see is [`Resolution::Missing`].
 pub trait Names {
     /// What `schema.table` or `table` means. Names that were not quoted come in lower case.
@@ -120,4 +133,7 @@ pub trait Names {
     /// Whether the value at `path` of that table is read as text. Others are
     /// cast when a statement asks for text with `->>`.
     fn is_text(&self, table: &TableShape, path: &Path) -> bool;
+
+    /// What the value at `path` of that table is.
+    fn found(&self, table: &TableShape, path: &Path) -> Found;
 }

@@ -11,7 +11,7 @@ use arrow::array::{
 use crate::column::{Column, PathType};
 use crate::ingest::micros;
 use crate::json;
-use crate::path::Path;
+use crate::path::{Path, Segment};
 use crate::refer::RowRef;
 
 /// Values that were not of the type they were read with, in this process.
@@ -58,26 +58,20 @@ impl Want {
     }
 
     fn sink(&self, rows: usize) -> Sink {
-        let of = match self {
-            Want::Path(_, of) => *of,
-            Want::Column(Column::ResourceVersion) => {
-                return Sink::UInt(UInt64Builder::with_capacity(rows));
-            }
-            Want::Column(Column::Generation) => PathType::Int,
-            Want::Column(Column::CreationTimestamp | Column::DeletionTimestamp) => {
-                PathType::Timestamp
-            }
-            Want::Column(_) => PathType::Text,
-        };
-        match of {
-            PathType::Text | PathType::Json => Sink::View(StringViewBuilder::with_capacity(rows)),
-            PathType::Bool => Sink::Bool(BooleanBuilder::with_capacity(rows)),
-            PathType::Int => Sink::Int(Int64Builder::with_capacity(rows)),
-            PathType::Float => Sink::Float(Float64Builder::with_capacity(rows)),
-            PathType::Timestamp => {
-                Sink::Time(TimestampMicrosecondBuilder::with_capacity(rows).with_timezone("UTC"))
-            }
-        }
+        Sink::of(
+            match self {
+                Want::Path(_, of) => *of,
+                Want::Column(Column::ResourceVersion) => {
+                    return Sink::UInt(UInt64Builder::with_capacity(rows));
+                }
+                Want::Column(Column::Generation) => PathType::Int,
+                Want::Column(Column::CreationTimestamp | Column::DeletionTimestamp) => {
+                    PathType::Timestamp
+                }
+                Want::Column(_) => PathType::Text,
+            },
+            rows,
+        )
     }
 }
 
@@ -91,6 +85,18 @@ enum Sink {
 }
 
 impl Sink {
+    fn of(of: PathType, rows: usize) -> Self {
+        match of {
+            PathType::Text | PathType::Json => Sink::View(StringViewBuilder::with_capacity(rows)),
+            PathType::Bool => Sink::Bool(BooleanBuilder::with_capacity(rows)),
+            PathType::Int => Sink::Int(Int64Builder::with_capacity(rows)),
+            PathType::Float => Sink::Float(Float64Builder::with_capacity(rows)),
+            PathType::Timestamp => {
+                Sink::Time(TimestampMicrosecondBuilder::with_capacity(rows).with_timezone("UTC"))
+            }
+        }
+    }
+
     fn text(&mut self, value: Option<impl AsRef<str>>) {
         if let Sink::View(view) = self {
             view.append_option(value);
@@ -208,6 +214,25 @@ pub(crate) fn extract<'a>(
                 Want::Path(path, of) => sink.value(row.at(body, path), *of),
                 Want::Column(column) => fill(sink, row, body, column),
             }
+        }
+    }
+    sinks.into_iter().map(Sink::finish).collect()
+}
+
+/// The values at these places inside of JSON texts, a column for each place, with the same rules as
+/// for paths of a table. An absent text is null.
+pub fn inside<'a>(
+    texts: impl Iterator<Item = Option<&'a str>>,
+    places: &[(&[Segment], PathType)],
+) -> Vec<ArrayRef> {
+    let (expected, _) = texts.size_hint();
+    let mut sinks: Vec<Sink> = places
+        .iter()
+        .map(|(_, of)| Sink::of(*of, expected))
+        .collect();
+    for text in texts {
+        for ((steps, of), sink) in places.iter().zip(&mut sinks) {
+            sink.value(text.and_then(|text| json::get(text, steps)), *of);
         }
     }
     sinks.into_iter().map(Sink::finish).collect()

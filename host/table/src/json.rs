@@ -38,8 +38,8 @@ pub(crate) fn members(text: &str) -> impl Iterator<Item = Member> + '_ {
     })
 }
 
-/// The elements of an array; nothing for any other value.
-pub(crate) fn elements(text: &str) -> impl Iterator<Item = &str> + '_ {
+/// The elements of a JSON array, each as its JSON text; nothing for any other value.
+pub fn elements(text: &str) -> impl Iterator<Item = &str> + '_ {
     let bytes = text.as_bytes();
     let mut at = opening(bytes, b'[');
     std::iter::from_fn(move || {

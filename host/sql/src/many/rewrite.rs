@@ -82,6 +82,9 @@ impl Rewriter<'_> {
         if scan.fetch.is_some() {
             return Err(Refusal::new("it has a LIMIT"));
         }
+        if !source.lists.is_empty() {
+            return Err(Refusal::new("it reads the elements of a list"));
+        }
         // Of all columns, for conditions may be on some that the scan does not give.
         let all =
             TableScanBuilder::new(scan.table_name.clone(), Arc::clone(&scan.source)).build()?;

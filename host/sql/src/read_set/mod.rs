@@ -123,10 +123,11 @@ impl<'r> Known<'r> {
             );
         }
         names.extend(source.scope_columns());
+        names.extend(source.list_columns());
         let canonical = names
             .iter()
             .filter_map(|name| source.column(name))
-            .map(|column| column.canonical())
+            .filter_map(|column| source.canonical(column))
             .collect();
         ScanRead {
             table: source.table.key().clone(),

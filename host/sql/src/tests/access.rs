@@ -54,6 +54,8 @@ async fn a_table_that_is_not_granted_is_nowhere() {
         "EXPLAIN ANALYZE SELECT * FROM core.secrets",
         "SELECT * FROM pods, LATERAL (SELECT * FROM secrets) x",
         "SELECT name FROM pods UNION SELECT name FROM secrets",
+        "SELECT d FROM secrets s, UNNEST(s.data) d",
+        "SELECT p.name FROM pods p JOIN (secrets s CROSS JOIN UNNEST(s.data) d) ON true",
     ] {
         let text = cluster.text(sql, &[], &access).await;
         assert!(text.contains("there is no table"), "{sql}: {text}");
@@ -216,6 +218,15 @@ async fn rows_outside_of_the_scope_do_not_exist() {
             let rows: Vec<&str> = text.lines().skip(1).collect();
             assert_eq!(rows, found, "{scope:?} in {namespace}: {sql}");
         }
+        // Elements of a hidden object are hidden with it.
+        let elements = "SELECT DISTINCT p.namespace || '/' || p.name AS p FROM pods p \
+                        LEFT JOIN UNNEST(p.spec.containers) c ON true";
+        let text = cluster.text(elements, &[], &access).await;
+        assert_eq!(
+            text.lines().skip(1).collect::<Vec<_>>(),
+            visible,
+            "{scope:?}"
+        );
         let count = cluster
             .text("SELECT count(*) AS n FROM pods", &[], &access)
             .await;

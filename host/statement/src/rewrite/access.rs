@@ -7,7 +7,7 @@ use sqlparser::tokenizer::Span;
 
 use super::scope::{Head, Source};
 use super::{Rewriter, quoted};
-use crate::{Path, Segment, StatementError};
+use crate::{Element, Path, Segment, StatementError};
 
 /// A dotted chain and the steps after it, as they were written.
 pub(super) struct Access {
@@ -77,7 +77,7 @@ fn literal_cure(error: StatementError) -> StatementError {
 }
 
 impl Access {
-    fn chain(chain: Vec<Ident>, span: Span) -> Self {
+    pub(super) fn chain(chain: Vec<Ident>, span: Span) -> Self {
         Self {
             chain,
             steps: Vec::new(),
@@ -85,6 +85,22 @@ impl Access {
             explicit: false,
             span,
         }
+    }
+
+    /// The names that it begins with.
+    pub(super) fn names(&self) -> &[Ident] {
+        &self.chain
+    }
+
+    pub(super) fn span(&self) -> Span {
+        self.span
+    }
+
+    /// What follows behind the first so many names.
+    pub(super) fn steps(&self, used: usize) -> Vec<Segment> {
+        let names = self.chain.iter().skip(used);
+        let names = names.map(|ident| Segment::Key(ident.value.clone()));
+        names.chain(self.steps.iter().cloned()).collect()
     }
 
     fn step(&mut self, step: &AccessExpr) -> Result<(), StatementError> {
@@ -107,6 +123,20 @@ impl Access {
                 self.span,
                 "a slice is not supported in a path",
             ))),
+        }
+    }
+
+    /// The column as text, where text is asked for.
+    fn typed(&self, column: Expr, is_text: bool) -> Expr {
+        if !self.text || is_text {
+            return column;
+        }
+        Expr::Cast {
+            kind: CastKind::Cast,
+            expr: Box::new(column),
+            data_type: DataType::Text,
+            array: false,
+            format: None,
         }
     }
 
@@ -151,23 +181,23 @@ impl Access {
             .ok_or_else(refused)?;
         for element in split_array(inner).ok_or_else(refused)? {
             self.steps.push(match element {
-                Element::Bare(text) if text.bytes().all(|b| b.is_ascii_digit()) => {
+                Item::Bare(text) if text.bytes().all(|b| b.is_ascii_digit()) => {
                     Segment::Index(text.parse().map_err(|_| refused())?)
                 }
-                Element::Bare(text) | Element::Quoted(text) => Segment::Key(text),
+                Item::Bare(text) | Item::Quoted(text) => Segment::Key(text),
             });
         }
         Ok(())
     }
 }
 
-enum Element {
+enum Item {
     Bare(String),
     Quoted(String),
 }
 
 /// The elements of an array literal without its braces; `None` when it is malformed.
-fn split_array(inner: &str) -> Option<Vec<Element>> {
+fn split_array(inner: &str) -> Option<Vec<Item>> {
     let mut elements = Vec::new();
     let mut rest = inner.trim();
     loop {
@@ -181,7 +211,7 @@ fn split_array(inner: &str) -> Option<Vec<Element>> {
                     (_, other) => text.push(other),
                 }
             };
-            elements.push(Element::Quoted(text));
+            elements.push(Item::Quoted(text));
             rest = after.get(end + 1..)?.trim_start();
         } else {
             let end = rest.find(',').unwrap_or(rest.len());
@@ -189,7 +219,7 @@ fn split_array(inner: &str) -> Option<Vec<Element>> {
             if text.is_empty() || text.contains(['{', '}', '"']) {
                 return None;
             }
-            elements.push(Element::Bare(text.to_owned()));
+            elements.push(Item::Bare(text.to_owned()));
             rest = rest.get(end..)?;
         }
         if rest.is_empty() {
@@ -211,13 +241,7 @@ impl Rewriter<'_> {
                 column,
                 used,
             }) => {
-                let mut steps: Vec<Segment> = access
-                    .chain
-                    .iter()
-                    .skip(used)
-                    .map(|i| Segment::Key(i.value.clone()))
-                    .collect();
-                steps.extend(access.steps.iter().cloned());
+                let steps = access.steps(used);
                 let full = column.root.as_ref().map(|root| root.join(&steps));
                 let exact = full.as_ref().and_then(|path| shape.column_at(path));
                 let (name, path) = match (exact, full) {
@@ -250,18 +274,8 @@ impl Rewriter<'_> {
                     }
                 }
                 let idents = vec![quoted(alias, access.span), quoted(&name, access.span)];
-                let mut expr = Expr::CompoundIdentifier(idents);
-                if access.text && !is_text {
-                    expr = Expr::Cast {
-                        kind: CastKind::Cast,
-                        expr: Box::new(expr),
-                        data_type: DataType::Text,
-                        array: false,
-                        format: None,
-                    };
-                }
                 Ok(Replaced {
-                    expr,
+                    expr: access.typed(Expr::CompoundIdentifier(idents), is_text),
                     name,
                     untyped,
                 })
@@ -282,7 +296,66 @@ impl Rewriter<'_> {
                 Err(on_derived(access, &alias))
             }
             Some(Head::Opaque { alias }) => self.opaque(access, &alias),
+            Some(head @ Head::Element { .. }) => self.element(access, head),
         }
+    }
+
+    /// A column about the elements of a list.
+    pub(super) fn element(
+        &mut self,
+        access: &Access,
+        head: Head,
+    ) -> Result<Replaced, StatementError> {
+        let Head::Element {
+            table,
+            of,
+            list,
+            name,
+            number,
+            alone,
+            used,
+        } = head
+        else {
+            return Err(self.unknown_column(&access.chain));
+        };
+        let path = Path(access.steps(used));
+        if number && !path.0.is_empty() {
+            let message = format!("the number {name} has no fields");
+            return Err(StatementError::new(access.span, message));
+        }
+        let names = self.names;
+        let found = self.tables.get_mut(table).and_then(|table| {
+            let unnested = table.unnested.get(list)?;
+            let whole = unnested.element.join(path.segments());
+            let is_text = !number && names.is_text(&table.shape, &whole);
+            let (column, element) = match number {
+                true => (unnested.ordinality(), Element::Ordinality { list }),
+                false => {
+                    let path = path.clone();
+                    (unnested.column(&path), Element::At { list, path })
+                }
+            };
+            table.elements.insert(column.clone(), element);
+            Some((column, is_text))
+        });
+        let Some((column, is_text)) = found else {
+            return Err(self.unknown_column(&access.chain));
+        };
+        let idents = vec![quoted(of, access.span), quoted(column, access.span)];
+        // Like a table's own name, that of the element is no part of the column's.
+        let shown = match alone && !number && !path.0.is_empty() {
+            true => path.to_string(),
+            false => {
+                let mut shown = name;
+                let _ = crate::path::write_segments(&mut shown, path.segments(), false);
+                shown
+            }
+        };
+        Ok(Replaced {
+            expr: access.typed(Expr::CompoundIdentifier(idents), is_text),
+            name: shown,
+            untyped: is_text,
+        })
     }
 
     /// A column that the subquery has under the canonical name of a path.

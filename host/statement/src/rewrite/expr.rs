@@ -1,7 +1,8 @@
 //! Walks expressions; every kind that is let through is named here.
 
 use sqlparser::ast::{
-    BinaryOperator, CaseWhen, CastKind, Expr, OrderByExpr, Spanned, UnaryOperator, Value,
+    BinaryOperator, CaseWhen, CastKind, Expr, OrderByExpr, Query, SelectItem, SetExpr, Spanned,
+    UnaryOperator, Value,
 };
 use sqlparser::tokenizer::Span;
 
@@ -93,7 +94,9 @@ impl Rewriter<'_> {
             }
             Expr::InSubquery { expr, subquery, .. } => {
                 self.expr(expr)?;
-                self.query(subquery, false).map(drop)
+                self.query(subquery, false)?;
+                without_name(subquery);
+                Ok(())
             }
             Expr::Exists { subquery, .. } => self.query(subquery, false).map(drop),
             Expr::Subquery(subquery) => {
@@ -243,6 +246,18 @@ impl Rewriter<'_> {
             return unsupported(order.expr.span(), "WITH FILL");
         }
         self.expr(&mut order.expr)
+    }
+}
+
+/// Takes the name of the one column away: nobody can say it, and to the engine it could be that of
+/// another column of the subquery.
+fn without_name(query: &mut Query) {
+    if let SetExpr::Select(select) = &mut *query.body
+        && let [item] = select.projection.as_mut_slice()
+        && let SelectItem::ExprWithAlias { expr, .. } = item
+        && matches!(expr, Expr::CompoundIdentifier(_))
+    {
+        *item = SelectItem::UnnamedExpr(expr.clone());
     }
 }
 

@@ -1,5 +1,7 @@
 //! FROM: tables, subqueries and joins.
 
+use std::ops::Range;
+
 use sqlparser::ast::{
     Expr, Ident, Join, JoinConstraint, JoinOperator, ObjectName, ObjectNamePart, Query, Spanned,
     TableAlias, TableAliasColumnDef, TableFactor, TableWithJoins,
@@ -7,28 +9,103 @@ use sqlparser::ast::{
 use sqlparser::tokenizer::Span;
 
 use super::scope::{Relation, Scope, Source};
+use super::unnest::{Unnest, is_unnest, not_beside};
 use super::{Output, Rewriter, TableUse, folded, quoted, settle, unsupported};
 use crate::{Resolution, StatementError};
 
 impl Rewriter<'_> {
     /// Resolves the relations of a FROM clause and opens their scope.
-    pub(super) fn from(&mut self, from: &mut [TableWithJoins]) -> Result<(), StatementError> {
+    pub(super) fn from(&mut self, from: &mut Vec<TableWithJoins>) -> Result<(), StatementError> {
         self.scopes.push(Scope::default());
-        for tables in &mut *from {
-            self.relations(tables)?;
+        let mut kept: Vec<TableWithJoins> = Vec::new();
+        for mut tables in std::mem::take(from) {
+            let start = self.count();
+            if !is_unnest(&tables.relation) {
+                self.factor(&mut tables.relation)?;
+            } else if let Unnest::Gone = self.unnest_alone(&mut tables.relation)? {
+                if tables.joins.is_empty() {
+                    continue;
+                }
+                return Err(StatementError::new(
+                    tables.relation.span(),
+                    "nothing can be joined to an UNNEST behind a comma",
+                )
+                .cure("write CROSS JOIN UNNEST(...) AS c, and the joins behind it"));
+            }
+            self.joins(&mut tables, start)?;
+            kept.push(tables);
         }
         // Conditions may name every relation of the clause.
-        from.iter_mut()
-            .try_for_each(|tables| self.conditions(tables))
+        kept.iter_mut()
+            .try_for_each(|tables| self.conditions(tables))?;
+        kept.iter_mut().for_each(|tables| self.call(tables));
+        *from = kept;
+        Ok(())
     }
 
-    fn relations(&mut self, tables: &mut TableWithJoins) -> Result<(), StatementError> {
-        self.factor(&mut tables.relation)?;
-        for join in &mut tables.joins {
-            self.factor(&mut join.relation)?;
-            self.join(join)?;
+    /// Rewrites what is joined to a relation; `start` is the first of what is joined.
+    fn joins(&mut self, tables: &mut TableWithJoins, start: usize) -> Result<(), StatementError> {
+        for mut join in std::mem::take(&mut tables.joins) {
+            let right = self.count();
+            if !is_unnest(&join.relation) {
+                self.factor(&mut join.relation)?;
+            } else if let Unnest::Gone = self.unnest_join(&mut join, start)? {
+                continue;
+            }
+            self.join(&mut join)?;
+            self.may_be_empty(&join.join_operator, start..right);
+            tables.joins.push(join);
         }
         Ok(())
+    }
+
+    /// How many relations the clause has so far.
+    fn count(&self) -> usize {
+        self.scopes.last().map_or(0, |scope| scope.relations.len())
+    }
+
+    /// Marks what a join may leave empty: `left` is what it joins with the relations behind.
+    fn may_be_empty(&mut self, join: &JoinOperator, left: Range<usize>) {
+        use JoinOperator as Op;
+        let (of_left, of_right) = match join {
+            Op::Left(_) | Op::LeftOuter(_) => (false, true),
+            Op::Right(_) | Op::RightOuter(_) => (true, false),
+            Op::FullOuter(_) => (true, true),
+            _ => (false, false),
+        };
+        let relations = self.scopes.last_mut().map(|scope| &mut scope.relations);
+        for (at, relation) in relations.into_iter().flatten().enumerate() {
+            relation.nullable |= of_left && left.contains(&at) || of_right && at >= left.end;
+        }
+    }
+
+    /// Names each table that has lists after them.
+    fn call(&self, tables: &mut TableWithJoins) {
+        let joined = tables.joins.iter_mut().map(|join| &mut join.relation);
+        for factor in std::iter::once(&mut tables.relation).chain(joined) {
+            match factor {
+                TableFactor::NestedJoin {
+                    table_with_joins, ..
+                } => self.call(table_with_joins),
+                TableFactor::Table {
+                    name,
+                    alias: Some(alias),
+                    ..
+                } => {
+                    let relations = self.scopes.last().map(|scope| scope.relations.iter());
+                    let mut known = relations.into_iter().flatten();
+                    if let Some(index) = known.find_map(|r| r.table_called(&alias.name.value))
+                        && let Some(used) = self.tables.get(index)
+                        && !used.unnested.is_empty()
+                    {
+                        let span = alias.name.span;
+                        let parts = [used.shape.schema.clone(), used.name()];
+                        *name = ObjectName::from(parts.map(|part| quoted(part, span)).to_vec());
+                    }
+                }
+                _ => {}
+            }
+        }
     }
 
     fn conditions(&mut self, tables: &mut TableWithJoins) -> Result<(), StatementError> {
@@ -106,6 +183,7 @@ impl Rewriter<'_> {
                             used.columns.insert(column.name.clone());
                         }
                     }
+                    Source::Element { .. } => {}
                     Source::Derived(columns) => {
                         sides += usize::from(columns.contains(&wanted));
                     }
@@ -152,7 +230,12 @@ impl Rewriter<'_> {
             TableFactor::NestedJoin {
                 table_with_joins,
                 alias: None,
-            } => self.relations(table_with_joins),
+            } => {
+                let start = self.count();
+                self.factor(&mut table_with_joins.relation)?;
+                self.joins(table_with_joins, start)
+            }
+            unnest if is_unnest(unnest) => Err(not_beside(span)),
             TableFactor::Table {
                 args: Some(_),
                 name,
@@ -245,16 +328,12 @@ impl Rewriter<'_> {
             .cure("rename them in SELECT with AS"));
         }
         let index = self.tables.len();
-        self.tables.push(TableUse {
-            shape: shape.clone(),
-            alias: folded(&alias.name),
-            columns: Default::default(),
-            paths: Default::default(),
-        });
+        self.tables
+            .push(TableUse::new(shape.clone(), folded(&alias.name)));
         self.relation_in_scope(&mut alias.name, Source::Table { shape, index })
     }
 
-    fn relation_in_scope(
+    pub(super) fn relation_in_scope(
         &mut self,
         ident: &mut Ident,
         source: Source,
@@ -274,8 +353,33 @@ impl Rewriter<'_> {
                     .cure(format!("give one another name: {alias} AS other")),
             );
         }
-        scope.relations.push(Relation { alias, source });
+        scope.relations.push(Relation {
+            alias,
+            source,
+            nullable: false,
+        });
         Ok(())
+    }
+}
+
+/// A table under another name.
+pub(super) fn named_table(name: Vec<Ident>, alias: Ident) -> TableFactor {
+    TableFactor::Table {
+        name: ObjectName::from(name),
+        alias: Some(TableAlias {
+            explicit: true,
+            name: alias,
+            columns: Vec::new(),
+            at: None,
+        }),
+        args: None,
+        with_hints: Vec::new(),
+        version: None,
+        with_ordinality: false,
+        partitions: Vec::new(),
+        json_path: None,
+        sample: None,
+        index_hints: Vec::new(),
     }
 }
 

@@ -23,6 +23,7 @@ mod scope;
 mod select;
 mod set_apart;
 mod single;
+mod unnest;
 mod wildcard;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,6 +33,7 @@ use sqlparser::ast::{Ident, Query};
 use sqlparser::tokenizer::Span;
 
 use crate::protect::MARK;
+use crate::unnested::{Element, Unnested, table_name};
 use crate::{Names, Path, StatementError, TableShape};
 pub(crate) use from::unresolved;
 use scope::{Derived, Scope};
@@ -47,6 +49,28 @@ pub struct TableUse {
     pub columns: BTreeSet<String>,
     /// Virtual columns that are read, by name, and the path that each stands for.
     pub paths: BTreeMap<String, Path>,
+    /// Its lists whose elements stand beside its rows, in their order.
+    pub unnested: Vec<Unnested>,
+    /// Columns about those elements that are read, by name.
+    pub elements: BTreeMap<String, Element>,
+}
+
+impl TableUse {
+    fn new(shape: Arc<TableShape>, alias: String) -> Self {
+        Self {
+            shape,
+            alias,
+            columns: BTreeSet::new(),
+            paths: BTreeMap::new(),
+            unnested: Vec::new(),
+            elements: BTreeMap::new(),
+        }
+    }
+
+    /// The name that the query has for the table with its lists.
+    pub fn name(&self) -> String {
+        table_name(&self.shape, &self.unnested)
+    }
 }
 
 /// A query of plain columns, and what it reads.

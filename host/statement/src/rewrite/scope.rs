@@ -5,15 +5,20 @@ use std::sync::Arc;
 use sqlparser::ast::Ident;
 use sqlparser::tokenizer::Span;
 
+use super::unnest::Moved;
 use super::{Output, Rewriter, folded, is_quoted, quoted};
 use crate::{ColumnShape, StatementError, TableShape, nearest};
 
 /// The relations of one FROM clause.
-#[derive(Clone, Debug, Default)]
+#[derive(Default)]
 pub(super) struct Scope {
     pub relations: Vec<Relation>,
     /// Columns that USING made one of two: they are named without a table.
     pub merged: Vec<String>,
+    /// Conditions of UNNESTs, as they were written.
+    pub moved: Vec<Moved>,
+    /// Conditions that tie UNNESTs to tables around the query.
+    pub settled: Vec<Moved>,
 }
 
 /// One relation of a FROM clause.
@@ -21,6 +26,8 @@ pub(super) struct Scope {
 pub(super) struct Relation {
     pub alias: String,
     pub source: Source,
+    /// Whether an outer join may leave it empty.
+    pub nullable: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -32,6 +39,18 @@ pub(super) enum Source {
     },
     /// A subquery and its columns.
     Derived(Output),
+    /// The elements of a list of a table.
+    Element {
+        /// The table's place in [`Rewriter::tables`].
+        table: usize,
+        /// The table's alias.
+        of: String,
+        /// The list's place in the table.
+        list: usize,
+        /// What the element is called, and its number if there is one.
+        element: String,
+        number: Option<String>,
+    },
 }
 
 /// A named subquery and its columns.
@@ -59,6 +78,17 @@ pub(super) enum Head {
         alias: String,
         used: usize,
     },
+    /// The element of a list, or its number.
+    Element {
+        table: usize,
+        of: String,
+        list: usize,
+        name: String,
+        number: bool,
+        /// Whether the relation has no other name than the element.
+        alone: bool,
+        used: usize,
+    },
     /// `alias.name` of a subquery that has no column called `name`.
     Opaque { alias: String },
 }
@@ -69,11 +99,69 @@ impl Source {
         match self {
             Self::Table { shape, .. } => shape.column(name, quoted).is_some(),
             Self::Derived(columns) => columns.iter().any(|column| column == name),
+            Self::Element {
+                element, number, ..
+            } => element == name || number.as_deref() == Some(name),
         }
     }
 }
 
 impl Relation {
+    /// Whether it is this table of the statement, or elements of it.
+    pub(super) fn is(&self, table: usize) -> bool {
+        match &self.source {
+            Source::Table { index, .. } => *index == table,
+            Source::Element { table: own, .. } => *own == table,
+            Source::Derived(_) => false,
+        }
+    }
+
+    /// The place of the table that the engine knows by that alias.
+    pub(super) fn table_called(&self, alias: &str) -> Option<usize> {
+        match &self.source {
+            Source::Table { index, .. } if self.alias == alias => Some(*index),
+            Source::Element { table, of, .. } if of == alias => Some(*table),
+            _ => None,
+        }
+    }
+
+    /// What follows the relation's own name.
+    fn named(&self, ident: &Ident) -> Option<Head> {
+        match &self.source {
+            // `AS port` names the element: `port.port` is a field of it.
+            Source::Element {
+                element, number, ..
+            } if *element == self.alias && number.as_ref() != Some(&folded(ident)) => {
+                self.element(element, 1)
+            }
+            _ => self.head(ident, 2),
+        }
+    }
+
+    /// The head of a chain whose `used` names mean the element, or its number.
+    pub(super) fn element(&self, name: &str, used: usize) -> Option<Head> {
+        let Source::Element {
+            table,
+            of,
+            list,
+            element,
+            number,
+        } = &self.source
+        else {
+            return None;
+        };
+        let is_number = number.as_deref() == Some(name);
+        (is_number || element == name).then(|| Head::Element {
+            table: *table,
+            of: of.clone(),
+            list: *list,
+            name: name.to_owned(),
+            number: is_number,
+            alone: *element == self.alias,
+            used,
+        })
+    }
+
     /// The qualified head for `idents`, whose first name is a column here.
     fn head(&self, ident: &Ident, used: usize) -> Option<Head> {
         match &self.source {
@@ -97,6 +185,7 @@ impl Relation {
                     used,
                 })
             }
+            Source::Element { .. } => self.element(&folded(ident), used),
         }
     }
 }
@@ -136,6 +225,7 @@ impl Rewriter<'_> {
                 Source::Derived(columns) => {
                     candidates.extend(columns.iter().cloned());
                 }
+                Source::Element { element, .. } => candidates.push(element.clone()),
             }
         }
         let near = nearest(&wanted.value, candidates.iter().map(String::as_str));
@@ -176,7 +266,7 @@ impl Scope {
             rest.first(),
             self.relations.iter().find(|r| r.alias == name),
         ) {
-            if let Some(head) = relation.head(second, 2) {
+            if let Some(head) = relation.named(second) {
                 return Ok(Some(head));
             }
             if matches!(relation.source, Source::Derived(_)) {

@@ -1,8 +1,8 @@
 //! One SELECT: its clauses, and what its output columns are called.
 
 use sqlparser::ast::{
-    Distinct, Expr, GroupByExpr, GroupByWithModifier, NamedWindowExpr, Select, SelectFlavor,
-    SelectItem, Spanned, Value,
+    BinaryOperator, Distinct, Expr, GroupByExpr, GroupByWithModifier, NamedWindowExpr, Select,
+    SelectFlavor, SelectItem, Spanned, Value,
 };
 use sqlparser::tokenizer::Span;
 
@@ -50,11 +50,14 @@ impl Rewriter<'_> {
     pub(super) fn select(&mut self, select: &mut Select) -> Result<Projected, StatementError> {
         refuse_clauses(select)?;
         self.from(&mut select.from)?;
+        let (moved, settled) = self.moved()?;
+        select.selection = all(select.selection.take(), moved);
         let projected = self.projection(select)?;
         if let Some(Distinct::On(keys)) = &mut select.distinct {
             self.exprs(keys)?;
         }
         self.exprs(&mut select.selection)?;
+        select.selection = all(select.selection.take(), settled);
         self.group_by(&mut select.group_by, &projected, select.select_token.0.span)?;
         self.exprs(&mut select.having)?;
         for window in &mut select.named_window {
@@ -84,7 +87,9 @@ impl Rewriter<'_> {
                     };
                     let name = unique(own.clone(), &columns);
                     let item = match replaced.map(|replaced| replaced.expr) {
-                        Some(column @ Expr::CompoundIdentifier(_)) if name == own => {
+                        Some(column @ Expr::CompoundIdentifier(_))
+                            if name == own && is_called(&column, &own) =>
+                        {
                             SelectItem::UnnamedExpr(column)
                         }
                         // A cast would take the name away.
@@ -223,6 +228,26 @@ fn expr_of(item: &SelectItem) -> Option<Expr> {
         }
         _ => None,
     }
+}
+
+/// Whether the engine calls the column by that name.
+fn is_called(column: &Expr, name: &str) -> bool {
+    matches!(column, Expr::CompoundIdentifier(idents) if idents.last().is_some_and(|i| i.value == name))
+}
+
+/// The condition and these ones.
+fn all(condition: Option<Expr>, more: Vec<Expr>) -> Option<Expr> {
+    let nested = |expr: Expr| Expr::Nested(Box::new(expr));
+    more.into_iter().fold(condition, |condition, one| {
+        Some(match condition {
+            None => one,
+            Some(condition) => Expr::BinaryOp {
+                left: Box::new(nested(condition)),
+                op: BinaryOperator::And,
+                right: Box::new(nested(one)),
+            },
+        })
+    })
 }
 
 /// The name, numbered when it is taken.

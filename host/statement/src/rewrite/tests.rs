@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use crate::{
-    ColumnShape, Names, Path, Resolution, Segment, StatementError, TableShape, nearest, parse,
+    ColumnShape, Found, Names, Path, Resolution, Segment, StatementError, TableShape, nearest,
+    parse,
 };
 
 /// A catalog of four tables; `events` is in two schemas.
@@ -81,6 +82,15 @@ impl Names for Tables {
 
     fn is_text(&self, _: &TableShape, path: &Path) -> bool {
         *path != Path::keys(["spec", "replicas"])
+    }
+
+    fn found(&self, _: &TableShape, path: &Path) -> Found {
+        match path.to_string().as_str() {
+            "spec.containers" => Found::List,
+            "metadata.labels" => Found::Object,
+            "spec.replicas" => Found::Scalar,
+            _ => Found::Unknown,
+        }
     }
 }
 
@@ -687,6 +697,59 @@ fn virtual_names_of_different_paths_differ() {
             }
         }
     }
+}
+
+#[test]
+fn the_elements_of_a_list_are_columns_of_its_table() {
+    assert_eq!(
+        ok(
+            "SELECT d.name, c.image, n FROM deployments d CROSS JOIN UNNEST(d.spec.containers) \
+            WITH ORDINALITY AS u(c, n), UNNEST(c.ports) AS p WHERE p.x = 1"
+        ),
+        "SELECT \"d\".\"name\", \"d\".\"spec.containers[*].image\" AS \"c.image\", \
+         \"d\".\"spec.containers[*] ordinality\" AS \"n\" \
+         FROM \"apps\".\"deployments, spec.containers[*], spec.containers[*].ports[*]\" \"d\" \
+         WHERE \"d\".\"spec.containers[*].ports[*].x\" = 1"
+    );
+    let rewritten = parse(
+        "SELECT c.image FROM deployments d JOIN UNNEST(d.spec.containers) AS c ON c.name = 'a' \
+         LEFT JOIN UNNEST(d.status.all) AS s ON s.name = c.name WHERE true OR false",
+    );
+    let rewritten = rewritten.unwrap().rewrite(&Tables::new()).unwrap();
+    let text = rewritten.query.to_string();
+    assert!(
+        text.ends_with("WHERE (true OR false) AND (\"d\".\"spec.containers[*].name\" = 'a')"),
+        "{text}"
+    );
+    let [table] = rewritten.tables.as_slice() else {
+        panic!("{:?}", rewritten.tables);
+    };
+    assert_eq!(
+        table.name(),
+        "deployments, spec.containers[*], left status.all[*] on status.all[*].name = spec.containers[*].name"
+    );
+    let elements: Vec<&str> = table.elements.keys().map(String::as_str).collect();
+    assert_eq!(
+        elements,
+        [
+            "spec.containers[*].image",
+            "spec.containers[*].name",
+            "status.all[*].name"
+        ]
+    );
+}
+
+#[test]
+fn elements_of_a_table_around_are_tied_by_the_objects_key() {
+    assert_eq!(
+        part(
+            "SELECT 1 FROM deployments d WHERE EXISTS (SELECT 1 FROM UNNEST(d.spec.containers) c WHERE c.image = 'x' OR true)",
+            "EXISTS "
+        ),
+        "(SELECT 1 AS \"column1\" FROM \"apps\".\"deployments, spec.containers[*]\" AS \"c\" \
+         WHERE ((\"c\".\"spec.containers[*].image\" = 'x' OR true) \
+         AND (\"c\".\"namespace\" = \"d\".\"namespace\")) AND (\"c\".\"name\" = \"d\".\"name\"))"
+    );
 }
 
 #[test]

@@ -4,9 +4,12 @@ use sqlparser::ast::{
     ObjectNamePart, SelectItem, SelectItemQualifiedWildcardKind, Spanned, WildcardAdditionalOptions,
 };
 
+use sqlparser::tokenizer::Span;
+
+use super::access::Access;
 use super::from::column;
 use super::scope::{Relation, Source};
-use super::{Rewriter, folded, unsupported};
+use super::{Rewriter, folded, quoted, unsupported};
 use crate::StatementError;
 
 type Item = (SelectItem, String);
@@ -15,9 +18,12 @@ impl Rewriter<'_> {
     /// The columns that a wildcard stands for.
     pub(super) fn wildcard(&mut self, item: &SelectItem) -> Result<Vec<Item>, StatementError> {
         let span = item.span();
-        let scope = self.scopes.last().cloned().unwrap_or_default();
+        let (relations, merged) = match self.scopes.last() {
+            Some(scope) => (scope.relations.clone(), scope.merged.clone()),
+            None => Default::default(),
+        };
         let (relations, options) = match item {
-            SelectItem::Wildcard(options) => (scope.relations.clone(), options),
+            SelectItem::Wildcard(options) => (relations, options),
             SelectItem::QualifiedWildcard(
                 SelectItemQualifiedWildcardKind::ObjectName(name),
                 options,
@@ -26,7 +32,7 @@ impl Rewriter<'_> {
                     return unsupported(span, "this wildcard");
                 };
                 let wanted = folded(ident);
-                let Some(relation) = scope.relations.iter().find(|r| r.alias == wanted) else {
+                let Some(relation) = relations.iter().find(|r| r.alias == wanted) else {
                     return Err(StatementError::new(
                         span,
                         format!("there is no table {wanted} in FROM"),
@@ -45,14 +51,18 @@ impl Rewriter<'_> {
         }
         let unqualified = matches!(item, SelectItem::Wildcard(_));
         let mut items = Vec::new();
-        let mut merged = Vec::new();
+        let mut seen = Vec::new();
         for relation in &relations {
+            if matches!(relation.source, Source::Element { .. }) {
+                items.extend(self.element_columns(relation, span)?);
+                continue;
+            }
             for name in self.columns(relation) {
-                if unqualified && scope.merged.contains(&name) {
-                    if merged.contains(&name) {
+                if unqualified && merged.contains(&name) {
+                    if seen.contains(&name) {
                         continue;
                     }
-                    merged.push(name.clone());
+                    seen.push(name.clone());
                 }
                 let item = SelectItem::UnnamedExpr(column(&relation.alias, &name, span));
                 items.push((item, name));
@@ -76,7 +86,36 @@ impl Rewriter<'_> {
                 names
             }
             Source::Derived(columns) => columns.clone(),
+            Source::Element { .. } => Vec::new(),
         }
+    }
+
+    /// An element, and its number where that has a name.
+    fn element_columns(
+        &mut self,
+        relation: &Relation,
+        span: Span,
+    ) -> Result<Vec<Item>, StatementError> {
+        let Source::Element {
+            element, number, ..
+        } = &relation.source
+        else {
+            return Ok(Vec::new());
+        };
+        let mut items = Vec::new();
+        for name in std::iter::once(element).chain(number) {
+            let Some(head) = relation.element(name, 1) else {
+                continue;
+            };
+            let access = Access::chain(vec![quoted(name, span)], span);
+            let replaced = self.element(&access, head)?;
+            let item = SelectItem::ExprWithAlias {
+                expr: replaced.expr,
+                alias: quoted(name, span),
+            };
+            items.push((item, name.clone()));
+        }
+        Ok(items)
     }
 }
 

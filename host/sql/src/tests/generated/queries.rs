@@ -75,11 +75,37 @@ struct Maker<'a> {
 struct Named {
     kind: usize,
     name: String,
+    /// How the elements of a list of it are joined to it; one column is then theirs.
+    elements: Option<&'static str>,
 }
+
+/// The column that is of an element where there are some, and the list.
+const FIRST_IMAGE: &str = "spec.template.spec.containers[0].image";
+const LIST: &str = "spec.template.spec.containers";
 
 impl Named {
     fn kind(&self) -> &'static Kind {
         &KINDS[self.kind]
+    }
+
+    /// What a column is where the table has that name, and its elements that one.
+    fn column(&self, table: &str, elements: &str, at: usize) -> String {
+        match self.kind().columns[at].sql {
+            FIRST_IMAGE if self.elements.is_some() => format!("{elements}.image"),
+            column => format!("{table}.{column}"),
+        }
+    }
+
+    /// The table in FROM.
+    fn relation(&self, table: &str, elements: &str) -> String {
+        let kind = self.kind().table;
+        match self.elements {
+            None => format!("{kind} {table}"),
+            Some("LEFT JOIN") => {
+                format!("({kind} {table} LEFT JOIN UNNEST({table}.{LIST}) {elements} ON true)")
+            }
+            Some(join) => format!("({kind} {table} {join} UNNEST({table}.{LIST}) {elements})"),
+        }
     }
 }
 
@@ -97,9 +123,15 @@ impl Maker<'_> {
 
     fn named(&mut self) -> Named {
         self.names += 1;
+        let kind = self.pick(KINDS.len());
+        let has_list = KINDS[kind].columns.iter().any(|c| c.sql == FIRST_IMAGE);
         Named {
-            kind: self.pick(KINDS.len()),
+            kind,
             name: format!("t{}", self.names),
+            elements: match has_list {
+                true => self.of(&[None, Some("CROSS JOIN"), Some("LEFT JOIN")]),
+                false => None,
+            },
         }
     }
 
@@ -110,12 +142,12 @@ impl Maker<'_> {
             columns.join(", ")
         };
         match self.tables {
-            Tables::Plain => format!("{} {}", kind.table, table.name),
+            Tables::Plain => table.relation(&table.name, &format!("{}e", table.name)),
             Tables::Hidden => format!(
-                "(SELECT {} FROM (SELECT {}, row_number() OVER (ORDER BY uid) AS n FROM {}) h WHERE h.n > 0) {}",
+                "(SELECT {} FROM (SELECT {}, row_number() OVER (ORDER BY i.uid) AS n FROM {}) h WHERE h.n > 0) {}",
                 columns(&|at| format!("c{at}")),
-                columns(&|at| format!("{} AS c{at}", kind.columns[at].sql)),
-                kind.table,
+                columns(&|at| format!("{} AS c{at}", table.column("i", "e", at))),
+                table.relation("i", "e"),
                 table.name
             ),
         }
@@ -123,7 +155,7 @@ impl Maker<'_> {
 
     fn name(&self, table: &Named, column: usize) -> String {
         match self.tables {
-            Tables::Plain => format!("{}.{}", table.name, table.kind().columns[column].sql),
+            Tables::Plain => table.column(&table.name, &format!("{}e", table.name), column),
             Tables::Hidden => format!("{}.c{column}", table.name),
         }
     }

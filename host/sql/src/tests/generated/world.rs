@@ -202,7 +202,8 @@ fn values(pool: Pool) -> Vec<Value> {
             owner("App-a-p0")
         ]),
         Pool::Containers => json!([
-            null, [], "none", [{"image": "shop"}], [{"image": ""}], [{"image": null}], [{"image": 3}], [{"name": "x"}]
+            null, [], "none", [{"image": "shop"}], [{"image": ""}], [{"image": null}], [{"image": 3}], [{"name": "x"}],
+            [{"image": "shop"}, {"image": "blog"}], [null, {"image": "a"}], ["shop", [{"image": "b"}]]
         ]),
     };
     values.as_array().unwrap().clone()
