@@ -6,7 +6,7 @@ use std::sync::Arc;
 use kybern_statement::{ColumnShape, Path as Steps, TableShape};
 use kybern_table::{Column, KindKey, TableDef};
 
-use crate::PathTypes;
+use crate::{PathTypes, View};
 
 /// One kind as a table.
 #[derive(Clone, Debug)]
@@ -54,6 +54,7 @@ pub struct Catalog {
     tables: Vec<Arc<Table>>,
     by_name: HashMap<(String, String), Arc<Table>>,
     by_plural: HashMap<String, Vec<Arc<Table>>>,
+    views: Vec<Arc<View>>,
 }
 
 impl Catalog {
@@ -89,7 +90,22 @@ impl Catalog {
         catalog
             .tables
             .sort_by(|a, b| (&a.schema, &a.info.def.plural).cmp(&(&b.schema, &b.info.def.plural)));
+        let views = catalog.tables.iter().flat_map(View::of).map(Arc::new);
+        catalog.views = views
+            .filter(|view| catalog.named(view.schema(), view.name()).is_none())
+            .collect();
         catalog
+    }
+
+    /// The views of the described tables.
+    pub fn views(&self) -> impl Iterator<Item = &View> {
+        let views = self.views.iter().map(|view| &**view);
+        views.filter(|view| view.is_certain())
+    }
+
+    /// Also those of kinds whose schema is not known.
+    pub(crate) fn possible_views(&self) -> &[Arc<View>] {
+        &self.views
     }
 
     /// The described tables.

@@ -17,7 +17,7 @@ use parking_lot::{Mutex, RwLock};
 use crate::cache::{CacheKey, PlanCache};
 use crate::contain::contained;
 use crate::functions::Functions;
-use crate::names::Granted;
+use crate::names::{Granted, Unlearnt};
 use crate::running::{Held, Running};
 use crate::truth::Truth;
 use crate::{AccessSet, Catalog, HostFacts, Prepared, SqlError, SqlLimits, planner};
@@ -169,7 +169,7 @@ impl Engine {
             grants: access.grants(),
         };
         let mut found = Vec::new();
-        for shape in kybern_statement::parse(sql)?.tables(&granted)? {
+        for shape in kybern_statement::parse(sql)?.tables(&Unlearnt(granted))? {
             if let Some(table) = catalog.named(&shape.schema, &shape.table)
                 && !found.contains(table.key())
             {

@@ -56,6 +56,7 @@ mod spans;
 mod subqueries;
 mod system;
 mod truth;
+mod views;
 
 pub use access::{AccessSet, RowScope, TableAccess};
 pub use answer::Answer;
@@ -69,6 +70,7 @@ pub use param::Param;
 pub use path_types::{PathStep, PathTypes};
 pub use prepared::Prepared;
 pub use running::Held;
+pub use views::View;
 
 #[cfg(test)]
 mod tests;

@@ -24,6 +24,10 @@ pub(crate) struct Lookup {
 /// Every look-up that covers the filters (which all must hold), best first.
 /// Parameters have been replaced by values.
 pub(crate) fn lookups(source: &KindSource, filters: &[Expr]) -> Vec<Lookup> {
+    if filters.iter().flat_map(conjuncts).any(is_false) {
+        let (index, keys) = (Index::Uid, Vec::new());
+        return vec![Lookup { index, keys }];
+    }
     let mut equal: HashMap<String, BTreeSet<String>> = HashMap::new();
     for filter in filters.iter().flat_map(conjuncts) {
         let Some((column, values)) = equalities(filter) else {
@@ -101,6 +105,14 @@ fn conjuncts(filter: &Expr) -> Vec<&Expr> {
         }
     }
     found
+}
+
+/// Whether it keeps no row, as what is pushed into a branch of a union may be.
+fn is_false(filter: &Expr) -> bool {
+    matches!(
+        filter,
+        Expr::Literal(ScalarValue::Boolean(None | Some(false)), _)
+    )
 }
 
 /// A column and the texts of which it must have one. NULL equals nothing.

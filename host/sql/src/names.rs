@@ -10,6 +10,7 @@ use kybern_table::{PathType, Segment};
 use crate::access::Grants;
 use crate::catalog::{Catalog, Table};
 use crate::system::{NO_LIST, SystemTable};
+use crate::views::View;
 
 /// A catalog as one asker sees it.
 pub(crate) struct Granted<'a> {
@@ -24,6 +25,34 @@ impl<'a> Granted<'a> {
             .all()
             .iter()
             .filter(move |table| grants.scope(table.key()).is_some())
+    }
+
+    pub(crate) fn views(&self) -> impl Iterator<Item = &'a View> {
+        let grants = self.grants;
+        self.catalog
+            .views()
+            .filter(move |view| grants.scope(view.table().key()).is_some())
+    }
+
+    /// A view, and the error for a name that is none.
+    fn view(&self, views: &[&View], wanted: &str) -> Resolution {
+        let preferred = |view: &&&View| view.parent().preferred;
+        let found = match views.iter().filter(preferred).collect::<Vec<_>>() {
+            none if none.is_empty() => views.iter().collect(),
+            some => some,
+        };
+        match found.as_slice() {
+            [] => self.missing(wanted),
+            [one] if one.parent().listable => Resolution::View(Arc::clone(one.shape())),
+            [_] => Resolution::Unreadable {
+                reason: NO_LIST.to_owned(),
+            },
+            many => Resolution::Ambiguous(
+                many.iter()
+                    .map(|view| format!("{}.{}", view.schema(), view.name()))
+                    .collect(),
+            ),
+        }
     }
 
     fn sees(&self, table: &Table) -> bool {
@@ -53,14 +82,15 @@ impl<'a> Granted<'a> {
             .collect();
         let near = nearest(
             wanted,
-            self.tables().map(|table| table.info.def.plural.as_str()),
+            self.tables()
+                .map(|table| table.info.def.plural.as_str())
+                .chain(self.views().map(View::name)),
         );
-        for plural in near {
-            found.extend(
-                self.tables()
-                    .filter(|t| t.info.def.plural == plural)
-                    .map(|table| table.full_name()),
-            );
+        for name in near {
+            let tables = self.tables().filter(|t| t.info.def.plural == name);
+            found.extend(tables.map(|table| table.full_name()));
+            let views = self.views().filter(|view| view.name() == name);
+            found.extend(views.map(|view| format!("{}.{name}", view.schema())));
         }
         let mut seen = std::collections::HashSet::new();
         found.retain(|name| seen.insert(name.clone()));
@@ -81,7 +111,10 @@ impl Names for Granted<'_> {
                 .filter(|found| self.sees(found))
             {
                 Some(found) => Self::readable(found),
-                None => self.missing(table),
+                None => {
+                    let named = |view: &&View| view.schema() == schema && view.name() == table;
+                    self.view(&self.views().filter(named).collect::<Vec<_>>(), table)
+                }
             };
         }
         let granted = || {
@@ -97,7 +130,10 @@ impl Names for Granted<'_> {
             preferred
         };
         match found.as_slice() {
-            [] => self.missing(table),
+            [] => {
+                let named = |view: &&View| view.name() == table;
+                self.view(&self.views().filter(named).collect::<Vec<_>>(), table)
+            }
             [one] => Self::readable(one),
             many => Resolution::Ambiguous(many.iter().map(|table| table.full_name()).collect()),
         }
@@ -120,6 +156,37 @@ impl Names for Granted<'_> {
             Some(table.info.types.found(&segments(path)))
         };
         of_metadata(path).or_else(known).unwrap_or(Found::Unknown)
+    }
+}
+
+/// A catalog whose schemas may not all be known yet: what may be a view is taken for one.
+pub(crate) struct Unlearnt<'a>(pub Granted<'a>);
+
+impl Names for Unlearnt<'_> {
+    fn resolve(&self, schema: Option<&str>, table: &str) -> Resolution {
+        let found = self.0.resolve(schema, table);
+        if !matches!(found, Resolution::Missing { .. }) {
+            return found;
+        }
+        let possible = self.0.catalog.possible_views().iter();
+        let named = possible.map(|view| &**view).filter(|view| {
+            view.name() == table
+                && schema.is_none_or(|schema| view.schema() == schema)
+                && self.0.sees(view.table())
+        });
+        match self.0.view(&named.collect::<Vec<_>>(), table) {
+            // Those that come into question need their schemas first.
+            Resolution::Missing { .. } => found,
+            view => view,
+        }
+    }
+
+    fn is_text(&self, shape: &TableShape, path: &Steps) -> bool {
+        self.0.is_text(shape, path)
+    }
+
+    fn found(&self, shape: &TableShape, path: &Steps) -> Found {
+        self.0.found(shape, path)
     }
 }
 

@@ -50,6 +50,11 @@ impl Statement {
         crate::relations::tables(&self.query, names)
     }
 
+    /// The query as it was parsed.
+    pub(crate) fn into_query(self) -> Box<ast::Query> {
+        self.query
+    }
+
     /// Resolves its names and turns paths into columns.
     pub fn rewrite(&self, names: &dyn Names) -> Result<Rewritten, StatementError> {
         rewrite::rewrite(&self.query, names)

@@ -36,7 +36,7 @@ mod unnested;
 
 pub use error::{Position, Refused, StatementError};
 pub use guard::{Kind, Statement, parse};
-pub use names::{ColumnShape, Found, Names, Resolution, TableShape};
+pub use names::{ColumnShape, Found, Names, Resolution, TableShape, ViewShape};
 pub use nearest::nearest;
 pub use path::{Path, Segment};
 pub use quantity::{Quantity, QuantityError};

@@ -93,11 +93,26 @@ impl TableShape {
     }
 }
 
+/// A query under a name: what stands in FROM in place of the name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ViewShape {
+    /// The schema.
+    pub schema: String,
+    /// The name.
+    pub name: String,
+    /// The table whose rows it shows.
+    pub parent: Arc<TableShape>,
+    /// A SELECT that names tables with their schema.
+    pub query: String,
+}
+
 /// What a table name means.
 #[derive(Clone, Debug)]
 pub enum Resolution {
     /// This table.
     Table(Arc<TableShape>),
+    /// This query.
+    View(Arc<ViewShape>),
     /// More than one; their full names.
     Ambiguous(Vec<String>),
     /// None; full names that are near it.

@@ -17,7 +17,7 @@ pub(crate) fn tables(
 ) -> Result<Vec<Arc<TableShape>>, StatementError> {
     let mut found = Relations::default();
     let _ = query.visit(&mut found);
-    let mut tables: Vec<Arc<TableShape>> = Vec::new();
+    let mut found_tables: Vec<Arc<TableShape>> = Vec::new();
     for name in &found.names {
         let parts: Vec<String> = name
             .0
@@ -34,9 +34,15 @@ pub(crate) fn tables(
             _ => continue,
         };
         match names.resolve(schema, table) {
-            Resolution::Table(shape) if tables.contains(&shape) => {}
-            Resolution::Table(shape) => tables.push(shape),
+            Resolution::Table(shape) => found_tables.push(shape),
+            Resolution::View(view) => found_tables.push(Arc::clone(&view.parent)),
             other => return Err(unresolved(other, schema, table, name.span())),
+        }
+    }
+    let mut tables: Vec<Arc<TableShape>> = Vec::new();
+    for shape in found_tables {
+        if !tables.contains(&shape) {
+            tables.push(shape);
         }
     }
     Ok(tables)

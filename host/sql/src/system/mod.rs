@@ -31,7 +31,7 @@ use crate::catalog::{Catalog, Table};
 use crate::names::Granted;
 use crate::param::type_name;
 use crate::source::KindSource;
-use crate::{HostFacts, RowScope};
+use crate::{HostFacts, RowScope, View};
 
 /// Which system table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -198,44 +198,56 @@ impl SystemSource {
             SystemTable::Kinds => kinds::columns(self, &tables, snapshot),
             SystemTable::Watches => watches::columns(self, &tables, snapshot, host),
             SystemTable::Memory => memory::columns(self, &tables, snapshot, host),
-            SystemTable::Tables => vec![
-                text(tables.iter().map(|_| Some("kybern".to_owned()))),
-                text(tables.iter().map(|t| Some(t.schema.clone()))),
-                text(tables.iter().map(|t| Some(t.info.def.plural.clone()))),
-                text(tables.iter().map(|_| Some("BASE TABLE".to_owned()))),
-            ],
-            SystemTable::Columns => columns(&tables),
+            SystemTable::Tables => {
+                let kinds = tables
+                    .iter()
+                    .map(|t| [&*t.schema, &*t.info.def.plural, "BASE TABLE"]);
+                let views = granted.views().map(|v| [v.schema(), v.name(), "VIEW"]);
+                let rows: Vec<[&str; 3]> = kinds.chain(views).collect();
+                let owned = |text: &str| Some(text.to_owned());
+                vec![
+                    text(rows.iter().map(|_| owned("kybern"))),
+                    text(rows.iter().map(|[schema, ..]| owned(schema))),
+                    text(rows.iter().map(|[_, name, _]| owned(name))),
+                    text(rows.iter().map(|[.., of]| owned(of))),
+                ]
+            }
+            SystemTable::Columns => columns(&tables, granted.views()),
         };
         Ok(RecordBatch::try_new(self.table.schema(), columns)?)
     }
 }
 
-fn columns(tables: &[&Arc<Table>]) -> Vec<ArrayRef> {
-    let mut rows = Vec::new();
+/// A row of `information_schema.columns`: the table, the position, the column and its type.
+type ColumnRow<'a> = ([&'a str; 2], i64, String, &'static str);
+
+fn columns<'a>(tables: &[&'a Arc<Table>], views: impl Iterator<Item = &'a View>) -> Vec<ArrayRef> {
+    let mut rows: Vec<ColumnRow<'a>> = Vec::new();
     for table in tables {
         let source = KindSource::new(Arc::clone(table), &Default::default(), RowScope::All);
+        let name = [&*table.schema, &*table.info.def.plural];
         for (position, column) in (1i64..).zip(source.columns) {
-            rows.push((Arc::clone(table), position, column));
+            let of = type_name(&column.data_type());
+            rows.push((name, position, column.name, of));
         }
     }
+    for view in views {
+        for (position, (column, of)) in (1i64..).zip(view.columns()) {
+            let of = type_name(&of.data_type());
+            let name = [view.schema(), view.name()];
+            rows.push((name, position, (*column).to_owned(), of));
+        }
+    }
+    let of = |what: fn(&ColumnRow<'a>) -> String| text(rows.iter().map(|row| Some(what(row))));
+    let positions = rows.iter().map(|(_, position, ..)| Some(*position));
     vec![
-        text(rows.iter().map(|_| Some("kybern".to_owned()))),
-        text(rows.iter().map(|(table, ..)| Some(table.schema.clone()))),
-        text(
-            rows.iter()
-                .map(|(table, ..)| Some(table.info.def.plural.clone())),
-        ),
-        text(rows.iter().map(|(.., column)| Some(column.name.clone()))),
-        Arc::new(
-            rows.iter()
-                .map(|(_, position, _)| Some(*position))
-                .collect::<Int64Array>(),
-        ),
-        text(rows.iter().map(|_| Some("YES".to_owned()))),
-        text(
-            rows.iter()
-                .map(|(.., column)| Some(type_name(&column.data_type()).to_owned())),
-        ),
+        of(|_| "kybern".to_owned()),
+        of(|([schema, _], ..)| (*schema).to_owned()),
+        of(|([_, name], ..)| (*name).to_owned()),
+        of(|(_, _, column, _)| column.clone()),
+        Arc::new(positions.collect::<Int64Array>()),
+        of(|_| "YES".to_owned()),
+        of(|(.., of)| (*of).to_owned()),
     ]
 }
 

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::fixture::{Cluster, kind};
-use crate::{AccessSet, RowScope, TableAccess};
+use super::fixture::{Cluster, catalog_tables, kind};
+use crate::{AccessSet, Catalog, RowScope, TableAccess};
 use kybern_table::{Index, Keys};
 
 fn grant(name: &str, scope: RowScope) -> TableAccess {
@@ -80,12 +80,12 @@ async fn a_table_that_is_not_granted_is_nowhere() {
     let tables = "SELECT table_name FROM information_schema.tables";
     assert_eq!(
         cluster.text(tables, &[], &access).await,
-        "table_name text\nnodes\npods"
+        "table_name text\nnodes\npod_containers\npods"
     );
     let columns = "SELECT DISTINCT table_name FROM information_schema.columns";
     assert_eq!(
         cluster.text(columns, &[], &access).await,
-        "table_name text\nnodes\npods"
+        "table_name text\nnodes\npod_containers\npods"
     );
     // Neither is it suggested: deployments are near, but not granted.
     let text = cluster.text("SELECT * FROM deployment", &[], &access).await;
@@ -104,6 +104,97 @@ async fn a_table_that_is_not_granted_is_nowhere() {
         .text("SELECT * FROM pods", &[], &AccessSet::of(Vec::new()))
         .await;
     assert!(none.contains("there is no table pods"), "{none}");
+}
+
+/// A view exists exactly where its parent does.
+#[tokio::test]
+async fn views_are_granted_with_their_parent() {
+    let cluster = Cluster::new();
+    let nodes = AccessSet::of(vec![grant("Node", RowScope::All)]);
+    for sql in [
+        "SELECT * FROM pod_containers",
+        "SELECT * FROM core.pod_containers",
+        "SELECT * FROM pod_container",
+        "SELECT * FROM apps.deployments_conditions",
+        "SELECT * FROM deployments_conditions",
+        "SELECT * FROM deployment_conditions",
+        "SELECT name FROM nodes WHERE EXISTS (SELECT 1 FROM pod_containers)",
+        "WITH c AS (SELECT * FROM deployments_conditions) SELECT * FROM c",
+        "SELECT * FROM nodes n, LATERAL (SELECT * FROM pod_containers) x",
+        "SELECT name FROM nodes UNION SELECT name FROM pod_containers",
+        // Of a kind whose schema is not known.
+        "SELECT * FROM apps_conditions",
+        "SELECT * FROM example_com.apps_conditions",
+    ] {
+        let text = cluster.text(sql, &[], &nodes).await;
+        let (own, never) = (sql, |sql: &str| {
+            sql.replace("pod_container", "nothing_here")
+                .replace("deployment", "somethinge")
+                .replace("apps_conditions", "none_conditions")
+        });
+        assert!(text.contains("there is no table"), "{own}: {text}");
+        let nothing = cluster.text(&never(sql), &[], &nodes).await;
+        assert_eq!(never(&text), nothing, "{sql}");
+        assert!(cluster.engine.tables_of(sql, &nodes).is_err(), "{sql}");
+    }
+    let views = "SELECT table_name FROM information_schema.tables WHERE table_type = 'VIEW'";
+    assert_eq!(cluster.text(views, &[], &nodes).await, "table_name text");
+    assert_eq!(
+        cluster.text(views, &[], &AccessSet::all()).await,
+        "table_name text\ndeployments_conditions\npod_containers"
+    );
+    // What is not certain before its schema is learnt is loaded, and then is none.
+    let all = AccessSet::all();
+    let unknown = "SELECT * FROM apps_conditions";
+    let tables = cluster.engine.tables_of(unknown, &all).unwrap();
+    assert_eq!(tables, [kind("App")]);
+    let text = cluster.text(unknown, &[], &all).await;
+    assert!(text.contains("there is no table apps_conditions"), "{text}");
+    // Hidden pods have no containers.
+    let only_b = AccessSet::of(vec![grant("Pod", RowScope::Namespaces(vec!["b".into()]))]);
+    let text = "SELECT DISTINCT namespace FROM pod_containers";
+    let found = cluster.text(text, &[], &only_b).await;
+    assert_eq!(found, "namespace text\nb");
+    let prepared = cluster.engine.prepare(text, &only_b).await.unwrap();
+    assert_eq!(prepared.tables(), [kind("Pod")]);
+}
+
+/// Plurals have no underscore, so that this is only to be sure.
+#[tokio::test]
+async fn a_kind_goes_before_a_view_of_its_name() {
+    let cluster = Cluster::new();
+    let mut tables = catalog_tables();
+    let mut own = tables
+        .iter()
+        .find(|t| t.def.plural == "nodes")
+        .unwrap()
+        .clone();
+    own.def.plural = "pod_containers".to_owned();
+    let mut other = tables
+        .iter()
+        .find(|t| t.def.plural == "apps")
+        .unwrap()
+        .clone();
+    other.def.plural = "deployments_conditions".to_owned();
+    tables.extend([own, other]);
+    cluster.engine.set_catalog(Catalog::new(tables));
+    let tables_of = |sql: &str| cluster.engine.tables_of(sql, &AccessSet::all()).unwrap();
+    assert_eq!(tables_of("SELECT * FROM pod_containers"), [kind("Node")]);
+    assert_eq!(
+        tables_of("SELECT * FROM deployments_conditions"),
+        [kind("App")]
+    );
+    assert_eq!(
+        tables_of("SELECT * FROM apps.deployments_conditions"),
+        [kind("Deployment")]
+    );
+    let views: Vec<String> = cluster
+        .engine
+        .catalog()
+        .views()
+        .map(|view| view.name().to_owned())
+        .collect();
+    assert_eq!(views, ["deployments_conditions"]);
 }
 
 #[tokio::test]

@@ -108,6 +108,7 @@ pub(crate) fn catalog_tables() -> Vec<CatalogTable> {
                 ("spec.paused", Bool),
                 ("spec.template.spec.containers[*].image", Text),
                 ("status.readyReplicas", Int),
+                ("status.conditions[*].type", Text),
             ],
         ),
         beta,

@@ -1,6 +1,6 @@
 //! What Tab offers: keywords, functions, schemas, tables, columns and paths.
 
-use kybern_sql::{Catalog, CatalogTable, PathStep};
+use kybern_sql::{Catalog, CatalogTable, PathStep, View};
 use kybern_table::{Column, Path, Segment};
 
 /// Words of the language.
@@ -126,6 +126,22 @@ impl Named {
     }
 }
 
+/// The view of that name, unless a kind has it.
+pub(crate) fn view<'a>(name: &str, catalog: &'a Catalog) -> Option<&'a View> {
+    let named = Named {
+        name: name.to_lowercase(),
+        alias: None,
+    };
+    if named.find(catalog).is_some() {
+        return None;
+    }
+    let mut views = catalog.views().filter(|view| view.parent().listable);
+    match named.name.split_once('.') {
+        Some((schema, name)) => views.find(|view| view.schema() == schema && view.name() == name),
+        None => views.find(|view| view.parent().preferred && view.name() == named.name),
+    }
+}
+
 /// The schema that a table is found in.
 pub(crate) fn schema_of(table: &CatalogTable) -> String {
     match table.preferred {
@@ -180,6 +196,12 @@ fn tables(word: &str, catalog: &Catalog) -> Vec<String> {
         }
         found.push(format!("{schema}."));
     }
+    for view in catalog.views().filter(|view| view.parent().listable) {
+        found.push(format!("{}.{}", view.schema(), view.name()));
+        if view.parent().preferred {
+            found.push(view.name().to_owned());
+        }
+    }
     for (schema, table) in HOST_TABLES {
         found.push(format!("{schema}.{table}"));
         found.push(format!("{schema}."));
@@ -196,19 +218,30 @@ fn tables(word: &str, catalog: &Catalog) -> Vec<String> {
 fn expressions(word: &str, used: &[Named], catalog: &Catalog) -> Vec<String> {
     let mut found = Vec::new();
     for named in used {
-        let Some(table) = named.find(catalog) else {
-            continue;
+        let table = named.find(catalog);
+        let view = view(&named.name, catalog);
+        let columns = |word: &str| match (table, view) {
+            (Some(table), _) => columns(table, word),
+            (None, Some(view)) => view
+                .columns()
+                .iter()
+                .map(|(name, _)| (*name).into())
+                .collect(),
+            (None, None) => Vec::new(),
         };
+        if table.is_none() && view.is_none() {
+            continue;
+        }
         let short = named.name.rsplit('.').next().unwrap_or_default();
         let handle = named.alias.as_deref().unwrap_or(short);
         let qualified = word
             .strip_prefix(handle)
             .and_then(|rest| rest.strip_prefix('.'));
         if let Some(rest) = qualified {
-            let columns = columns(table, rest).into_iter();
+            let columns = columns(rest).into_iter();
             found.extend(columns.map(|column| format!("{handle}.{column}")));
         }
-        found.extend(columns(table, word));
+        found.extend(columns(word));
         if used.len() > 1 {
             found.push(format!("{handle}."));
         }
@@ -380,19 +413,27 @@ mod tests {
 
     #[test]
     fn tables_follow_from_and_join() {
-        assert_eq!(offered("SELECT * FROM deploy^"), ["deployments"]);
+        assert_eq!(
+            offered("SELECT * FROM deploy^"),
+            ["deployments", "deployments_conditions"]
+        );
         assert_eq!(
             offered("SELECT * FROM pods p JOIN nod^"),
-            ["node_k8s_io.", "nodes"]
+            ["node_k8s_io.", "nodes", "nodes_conditions"]
         );
         assert_eq!(
             offered("SELECT name FROM pods, nod^"),
-            ["node_k8s_io.", "nodes"]
+            ["node_k8s_io.", "nodes", "nodes_conditions"]
         );
         assert_eq!(offered("SELECT name, nod^ FROM pods"), Vec::<String>::new());
         assert_eq!(
             offered("SELECT * FROM apps.d^"),
-            ["apps.daemonsets", "apps.deployments"]
+            [
+                "apps.daemonsets",
+                "apps.daemonsets_conditions",
+                "apps.deployments",
+                "apps.deployments_conditions"
+            ]
         );
         assert_eq!(
             offered("SELECT * FROM ap^"),
@@ -400,10 +441,19 @@ mod tests {
                 "apiextensions_k8s_io.",
                 "apiregistration_k8s_io.",
                 "apiservices",
+                "apiservices_conditions",
                 "apps."
             ]
         );
         assert_eq!(offered("SELECT * FROM kybern.k^"), ["kybern.kinds"]);
+        assert_eq!(
+            offered("SELECT * FROM deployments_^"),
+            ["deployments_conditions"]
+        );
+        assert_eq!(
+            offered("SELECT * FROM core.pod_c^"),
+            ["core.pod_containers"]
+        );
         assert!(!offered("SELECT count(^) FROM pods").contains(&"pods".to_owned()));
     }
 
@@ -422,6 +472,10 @@ mod tests {
             ["p.name", "p.namespace"]
         );
         assert!(offered("SELECT d^ FROM configmaps").contains(&"data".to_owned()));
+        assert_eq!(
+            offered("SELECT c.re^ FROM pod_containers c"),
+            ["c.ready", "c.reason", "c.restart_count"]
+        );
         assert!(!offered("SELECT d^ FROM pods").contains(&"data".to_owned()));
     }
 

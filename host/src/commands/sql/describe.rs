@@ -3,7 +3,7 @@
 use super::complete::schema_of;
 use super::output::Grid;
 use arrow::datatypes::DataType;
-use kybern_sql::{CatalogTable, PathStep};
+use kybern_sql::{CatalogTable, PathStep, View};
 use kybern_table::{Column, Path, PathType, Segment};
 
 /// Names of a path that are shown before the rest is counted.
@@ -67,6 +67,21 @@ pub(crate) fn paths(table: &CatalogTable, below: Option<&Path>) -> Option<Grid> 
         .map(|(path, of)| vec![path, of.name()])
         .collect();
     (!rows.is_empty()).then(|| Grid::new(&["path", "type"], rows))
+}
+
+/// What a view is, and its columns.
+pub(crate) fn view(view: &View) -> (String, Grid) {
+    let parent = view.parent();
+    let title = format!(
+        "{}.{}: a view of {}.{}\n",
+        view.schema(),
+        view.name(),
+        schema_of(parent),
+        parent.def.plural
+    );
+    let columns = view.columns().iter();
+    let rows = columns.map(|(name, of)| vec![(*name).to_owned(), path_type(*of).to_owned()]);
+    (title, Grid::new(&["column", "type"], rows.collect()))
 }
 
 /// The columns of a table about the host.
@@ -228,6 +243,28 @@ mod tests {
     spec.tolerations[0].tolerationSeconds   bigint
     spec.tolerations[0].value               text
     "#);
+    }
+
+    #[test]
+    fn a_view_is_described_with_its_columns() {
+        let kinds = Kinds::default();
+        crate::kinds::builtin::fill(&kinds, &[]).unwrap();
+        let catalog = kinds.catalog();
+        let found = super::super::complete::view("Nodes_conditions", &catalog).unwrap();
+        let (title, columns) = view(found);
+        insta::assert_snapshot!(title + &columns.table(None), @r"
+        core.nodes_conditions: a view of core.nodes
+        COLUMN                 TYPE
+        namespace              text
+        name                   text
+        uid                    text
+        type                   text
+        status                 text
+        reason                 text
+        message                text
+        last_transition_time   timestamp
+        observed_generation    bigint
+        ");
     }
 
     #[test]

@@ -20,6 +20,7 @@ impl Extent {
     /// the same: what cannot be read is to be told.
     pub(crate) fn needed(reads: &ReadSet, table: &KindKey) -> Self {
         let scans = reads.scans.iter().filter(|scan| scan.table == *table);
+        let scans = scans.filter(|scan| !reads_nothing(&scan.keys));
         let extents = scans.map(|scan| Self {
             namespace: namespace(&scan.keys),
             metadata_only: metadata_only(scan),
@@ -43,6 +44,11 @@ impl Extent {
     pub(crate) fn covers(&self, other: &Self) -> bool {
         self.and(other) == *self
     }
+}
+
+/// Whether no row can have a key.
+fn reads_nothing(keys: &Keys) -> bool {
+    matches!(keys, Keys::Of { values, .. } if values.is_empty())
 }
 
 /// The namespace that all keys are in.
@@ -132,6 +138,17 @@ mod tests {
             let (_, found) = needed(vec![scan(&columns, Keys::All)]);
             assert_eq!(found, enough, "{columns:?}");
         }
+    }
+
+    #[test]
+    fn a_scan_that_finds_nothing_needs_nothing() {
+        let never = scan(&["spec"], of(Index::Uid, &[]));
+        let name = scan(&["name"], of(Index::Namespace, &["a"]));
+        assert_eq!(
+            needed(vec![never.clone(), name]),
+            (Some("a".to_owned()), true)
+        );
+        assert_eq!(needed(vec![never]), (None, true));
     }
 
     #[test]

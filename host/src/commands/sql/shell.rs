@@ -1,5 +1,6 @@
 //! Does what is typed or scripted: statements and commands, in order, until one fails.
 
+use super::complete::view;
 use super::describe;
 use super::failure::Failure;
 use super::input::{self, Command, Step};
@@ -17,7 +18,12 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 /// The statement behind `\d`.
 const TABLES: &str = "SELECT table_schema AS schema, table_name AS name, kind, \
      CASE WHEN namespaced THEN 'namespaced' ELSE 'cluster' END AS scope \
-     FROM kybern.kinds WHERE listable AND preferred ORDER BY 1, 2";
+     FROM kybern.kinds WHERE listable AND preferred \
+     UNION ALL SELECT v.table_schema, v.table_name, 'view of ' || k.kind, \
+     CASE WHEN k.namespaced THEN 'namespaced' ELSE 'cluster' END \
+     FROM information_schema.tables v JOIN kybern.kinds k ON v.table_schema = k.table_schema \
+     AND (v.table_name = k.table_name || '_conditions' OR v.table_name = 'pod_containers' AND k.kind = 'Pod') \
+     WHERE v.table_type = 'VIEW' AND k.listable AND k.preferred ORDER BY 1, 2";
 /// The statement behind `\dk`.
 const KINDS: &str = "SELECT table_schema AS schema, table_name AS name, kind, version, preferred, \
      state, rows, reason FROM kybern.kinds ORDER BY 1, 2";
@@ -207,6 +213,12 @@ impl Shell {
             return Ok(());
         };
         let catalog = self.session.kinds().catalog();
+        if let (Some(view), None) = (view(name, &catalog), below) {
+            let (title, columns) = describe::view(view);
+            terminal::write(&title);
+            self.grid(&columns);
+            return Ok(());
+        }
         let table = catalog.tables().find(|table| table.def.key == key);
         let table = table.ok_or_else(|| anyhow!("{name} is no longer served"))?;
         let Some(below) = below else {

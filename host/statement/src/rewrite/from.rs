@@ -11,7 +11,7 @@ use sqlparser::tokenizer::Span;
 use super::scope::{Relation, Scope, Source};
 use super::unnest::{Unnest, is_unnest, not_beside};
 use super::{Output, Rewriter, TableUse, folded, quoted, settle, unsupported};
-use crate::{Resolution, StatementError};
+use crate::{Resolution, StatementError, ViewShape};
 
 impl Rewriter<'_> {
     /// Resolves the relations of a FROM clause and opens their scope.
@@ -219,7 +219,10 @@ impl Rewriter<'_> {
                 sample: None,
                 index_hints,
             } if with_hints.is_empty() && partitions.is_empty() && index_hints.is_empty() => {
-                self.table(name, alias, span)
+                if let Some(view) = self.table(name, alias, span)? {
+                    *factor = view;
+                }
+                Ok(())
             }
             TableFactor::Derived {
                 lateral,
@@ -274,7 +277,7 @@ impl Rewriter<'_> {
         name: &mut ObjectName,
         alias: &mut Option<TableAlias>,
         span: Span,
-    ) -> Result<(), StatementError> {
+    ) -> Result<Option<TableFactor>, StatementError> {
         let mut idents = Vec::with_capacity(name.0.len());
         for part in &name.0 {
             match part {
@@ -309,10 +312,12 @@ impl Rewriter<'_> {
                 }
                 None => &mut own,
             };
-            return self.relation_in_scope(ident, Source::Derived(columns));
+            self.relation_in_scope(ident, Source::Derived(columns))?;
+            return Ok(None);
         }
         let shape = match self.names.resolve(schema.as_deref(), &plain) {
             Resolution::Table(shape) => shape,
+            Resolution::View(view) => return self.view(&view, alias.take(), span).map(Some),
             other => return Err(unresolved(other, schema.as_deref(), &plain, span)),
         };
         *name = ObjectName::from(vec![
@@ -330,7 +335,33 @@ impl Rewriter<'_> {
         let index = self.tables.len();
         self.tables
             .push(TableUse::new(shape.clone(), folded(&alias.name)));
-        self.relation_in_scope(&mut alias.name, Source::Table { shape, index })
+        self.relation_in_scope(&mut alias.name, Source::Table { shape, index })?;
+        Ok(None)
+    }
+
+    /// The query that a view stands for. It sees nothing of what is around it.
+    fn view(
+        &mut self,
+        view: &ViewShape,
+        alias: Option<TableAlias>,
+        span: Span,
+    ) -> Result<TableFactor, StatementError> {
+        let mut query = crate::parse(&view.query)?.into_query();
+        let around = (
+            std::mem::take(&mut self.scopes),
+            std::mem::take(&mut self.ctes),
+        );
+        let columns = self.query(&mut query, false);
+        (self.scopes, self.ctes) = around;
+        let mut alias = alias.unwrap_or_else(|| plain_alias(&view.name, span));
+        let columns = renamed(&mut alias, columns?)?;
+        self.relation_in_scope(&mut alias.name, Source::Derived(columns))?;
+        Ok(TableFactor::Derived {
+            lateral: false,
+            subquery: query,
+            alias: Some(alias),
+            sample: None,
+        })
     }
 
     pub(super) fn relation_in_scope(
@@ -463,7 +494,7 @@ pub(crate) fn unresolved(
             StatementError::new(span, format!("there is no table {written}"))
                 .cure(format!("did you mean {}?", nearest.join(" or ")))
         }
-        Resolution::Missing { .. } | Resolution::Table(_) => {
+        Resolution::Missing { .. } | Resolution::Table(_) | Resolution::View(_) => {
             StatementError::new(span, format!("there is no table {written}"))
                 .cure("SELECT * FROM kybern.kinds lists the tables")
         }

@@ -282,7 +282,7 @@ impl Rewriter<'_> {
         let Some(table) = self.tables.get(list.table) else {
             return Ok(());
         };
-        let path = self.from_root(list);
+        let path = self.full_path(list);
         match self.names.found(&table.shape, &path) {
             Found::List | Found::Unknown => Ok(()),
             Found::Scalar => Err(no_list(list.span, &table.shape.virtual_name(&path))),
@@ -300,7 +300,7 @@ impl Rewriter<'_> {
     }
 
     /// Where the list is in the object.
-    fn from_root(&self, list: &List) -> Path {
+    fn full_path(&self, list: &List) -> Path {
         let table = self.tables.get(list.table);
         let around = list.of.and_then(|of| table?.unnested.get(of));
         around.map_or_else(
@@ -317,7 +317,7 @@ impl Rewriter<'_> {
         outer: bool,
     ) -> Result<(), StatementError> {
         let (mut ident, element, number) = written.names()?;
-        let root = self.from_root(&list);
+        let root = self.full_path(&list);
         if self.may_lack(list.table) && !outer {
             let message = "an outer join may leave the table of this UNNEST empty";
             return Err(StatementError::new(written.span, message).cure(
