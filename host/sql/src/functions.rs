@@ -12,6 +12,7 @@ use datafusion::functions_aggregate::all_default_aggregate_functions;
 use datafusion::functions_window::all_default_window_functions;
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF, Volatility, WindowUDF};
 
+use crate::json_path::path_functions;
 use crate::now::Now;
 use crate::quantity::quantity_functions;
 
@@ -167,6 +168,9 @@ impl Functions {
             for name in udf.aliases().iter().map(String::as_str).chain([udf.name()]) {
                 functions.scalar.insert(name.to_owned(), Arc::clone(&udf));
             }
+        }
+        for udf in path_functions() {
+            functions.scalar.insert(udf.name().to_owned(), udf);
         }
         for udf in all_default_aggregate_functions() {
             if AGGREGATE.contains(&udf.name()) {

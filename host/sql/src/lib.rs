@@ -36,6 +36,7 @@ mod growth;
 mod guard;
 mod in_list;
 mod json;
+mod json_path;
 mod lane;
 mod limits;
 mod lookup;

@@ -9,6 +9,7 @@ use kybern_table::{PathType, Segment};
 
 use crate::access::Grants;
 use crate::catalog::{Catalog, Table};
+use crate::json_path;
 use crate::system::{NO_LIST, SystemTable};
 use crate::views::View;
 
@@ -150,6 +151,14 @@ impl Names for Granted<'_> {
         )
     }
 
+    fn inside(&self, at: Option<(&TableShape, &Steps)>) -> &'static str {
+        let found = at.and_then(|(shape, path)| {
+            let table = self.catalog.named(&shape.schema, &shape.table)?;
+            table.info.types.get(&segments(path))
+        });
+        json_path::name(found.unwrap_or(PathType::Text))
+    }
+
     fn found(&self, shape: &TableShape, path: &Steps) -> Found {
         let known = || {
             let table = self.catalog.named(&shape.schema, &shape.table)?;
@@ -183,6 +192,10 @@ impl Names for Unlearnt<'_> {
 
     fn is_text(&self, shape: &TableShape, path: &Steps) -> bool {
         self.0.is_text(shape, path)
+    }
+
+    fn inside(&self, at: Option<(&TableShape, &Steps)>) -> &'static str {
+        self.0.inside(at)
     }
 
     fn found(&self, shape: &TableShape, path: &Steps) -> Found {

@@ -149,6 +149,10 @@ pub trait Names {
     /// cast when a statement asks for text with `->>`.
     fn is_text(&self, table: &TableShape, path: &Path) -> bool;
 
+    /// The function that reads a path of JSON text as the value at `path` of that table is read,
+    /// or as text where it is not known where the JSON is from.
+    fn inside(&self, at: Option<(&TableShape, &Path)>) -> &'static str;
+
     /// What the value at `path` of that table is.
     fn found(&self, table: &TableShape, path: &Path) -> Found;
 }

@@ -5,6 +5,7 @@ use sqlparser::ast::{
 };
 use sqlparser::tokenizer::Span;
 
+use super::output::{Inside, Json, find};
 use super::scope::{Head, Source};
 use super::{Rewriter, quoted};
 use crate::{Element, Path, Segment, StatementError};
@@ -27,6 +28,8 @@ pub(super) struct Replaced {
     pub name: String,
     /// Whether the value may be cast without failing: it is text of unknown content.
     pub untyped: bool,
+    /// Where it is JSON that paths may enter, once it is the column of a subquery.
+    pub json: Option<Json>,
 }
 
 /// Reads an expression as an access. `Ok(None)`: it is something else.
@@ -267,6 +270,7 @@ impl Rewriter<'_> {
                     .or(column.root.as_ref().filter(|_| column.json));
                 let is_text = read.is_none_or(|path| self.names.is_text(&shape, path));
                 let untyped = is_text && read.is_some();
+                let json = read.map(|path| Json::at(&shape, path));
                 if let Some(used) = self.tables.get_mut(table) {
                     match path {
                         Some(path) => drop(used.paths.insert(name.clone(), path)),
@@ -278,23 +282,15 @@ impl Rewriter<'_> {
                     expr: access.typed(Expr::CompoundIdentifier(idents), is_text),
                     name,
                     untyped,
+                    json,
                 })
             }
             Some(Head::Derived {
                 idents,
                 alias,
+                json,
                 used,
-            }) => {
-                if access.chain.len() == used && access.steps.is_empty() {
-                    let name = idents.last().map(|i| i.value.clone()).unwrap_or_default();
-                    return Ok(Replaced {
-                        expr: Expr::CompoundIdentifier(idents),
-                        name,
-                        untyped: false,
-                    });
-                }
-                Err(on_derived(access, &alias))
-            }
+            }) => self.derived_path(access, idents, json, &Path(access.steps(used)), &alias),
             Some(Head::Opaque { alias }) => self.opaque(access, &alias),
             Some(head @ Head::Element { .. }) => self.element(access, head),
         }
@@ -336,9 +332,10 @@ impl Rewriter<'_> {
                 }
             };
             table.elements.insert(column.clone(), element);
-            Some((column, is_text))
+            let json = (!number).then(|| Json::at(&table.shape, &whole));
+            Some((column, is_text, json))
         });
-        let Some((column, is_text)) = found else {
+        let Some((column, is_text, json)) = found else {
             return Err(self.unknown_column(&access.chain));
         };
         let idents = vec![quoted(of, access.span), quoted(column, access.span)];
@@ -355,21 +352,46 @@ impl Rewriter<'_> {
             expr: access.typed(Expr::CompoundIdentifier(idents), is_text),
             name: shown,
             untyped: is_text,
+            json,
         })
     }
 
-    /// A column that the subquery has under the canonical name of a path.
+    /// A column of a subquery, or what is at a path in it.
+    fn derived_path(
+        &self,
+        access: &Access,
+        idents: Vec<Ident>,
+        json: Option<Json>,
+        path: &Path,
+        alias: &str,
+    ) -> Result<Replaced, StatementError> {
+        let mut name = idents.last().map(|i| i.value.clone()).unwrap_or_default();
+        if path.segments().is_empty() {
+            return Ok(Replaced {
+                expr: Expr::CompoundIdentifier(idents),
+                name,
+                untyped: false,
+                json,
+            });
+        }
+        let inside = json.and_then(|json| self.inside(idents, &json, path));
+        let Inside {
+            expr,
+            json,
+            is_text,
+        } = inside.ok_or_else(|| on_derived(access, alias))?;
+        let _ = crate::path::write_segments(&mut name, path.segments(), false);
+        Ok(Replaced {
+            expr: access.typed(expr, is_text),
+            name,
+            untyped: is_text,
+            json: Some(json),
+        })
+    }
+
+    /// A column that the subquery has under the canonical name of a path, or of its beginning.
     fn opaque(&self, access: &Access, alias: &str) -> Result<Replaced, StatementError> {
-        let mut path = Path(
-            access
-                .chain
-                .iter()
-                .skip(1)
-                .map(|i| Segment::Key(i.value.clone()))
-                .collect(),
-        );
-        path.0.extend(access.steps.iter().cloned());
-        let name = path.to_string();
+        let path = Path(access.steps(1));
         let relation = self
             .scopes
             .iter()
@@ -377,22 +399,23 @@ impl Rewriter<'_> {
             .flat_map(|scope| &scope.relations)
             .find(|relation| relation.alias == alias);
         let columns = match relation.map(|r| &r.source) {
-            Some(Source::Derived(columns)) => Some(columns),
-            _ => None,
+            Some(Source::Derived(columns)) => columns.as_slice(),
+            _ => &[],
         };
-        match columns {
-            Some(columns) if columns.contains(&name) => {
-                let idents = vec![quoted(alias, access.span), quoted(&name, access.span)];
-                Ok(Replaced {
-                    expr: Expr::CompoundIdentifier(idents),
-                    name,
-                    untyped: false,
-                })
+        for end in (1..=path.segments().len()).rev() {
+            let (begin, rest) = path.segments().split_at(end);
+            if let Some(column) = find(columns, &Path(begin.to_vec()).to_string()) {
+                let idents = vec![
+                    quoted(alias, access.span),
+                    quoted(&column.name, access.span),
+                ];
+                let rest = Path(rest.to_vec());
+                return self.derived_path(access, idents, column.json.clone(), &rest, alias);
             }
-            _ if access.chain.len() == 2 && !access.explicit => {
-                Err(self.unknown_column(&access.chain))
-            }
-            _ => Err(on_derived(access, alias)),
+        }
+        match access.chain.len() == 2 && !access.explicit {
+            true => Err(self.unknown_column(&access.chain)),
+            false => Err(on_derived(access, alias)),
         }
     }
 }

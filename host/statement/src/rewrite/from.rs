@@ -8,6 +8,7 @@ use sqlparser::ast::{
 };
 use sqlparser::tokenizer::Span;
 
+use super::output::find;
 use super::scope::{Relation, Scope, Source};
 use super::unnest::{Unnest, is_unnest, not_beside};
 use super::{Output, Rewriter, TableUse, folded, quoted, settle, unsupported};
@@ -185,7 +186,7 @@ impl Rewriter<'_> {
                     }
                     Source::Element { .. } => {}
                     Source::Derived(columns) => {
-                        sides += usize::from(columns.contains(&wanted));
+                        sides += usize::from(find(&columns, &wanted).is_some());
                     }
                 }
             }
@@ -447,13 +448,13 @@ pub(super) fn renamed(
             return unsupported(definition.name.span, "a column type in an alias");
         }
         settle(&mut definition.name);
-        *column = definition.name.value.clone();
+        column.name = definition.name.value.clone();
     }
     // The engine wants a name for each column or for none.
     if !alias.columns.is_empty() {
         let rest = columns.iter().skip(alias.columns.len());
-        alias.columns.extend(rest.map(|name| TableAliasColumnDef {
-            name: quoted(name, alias.name.span),
+        alias.columns.extend(rest.map(|column| TableAliasColumnDef {
+            name: quoted(&column.name, alias.name.span),
             data_type: None,
         }));
     }

@@ -14,7 +14,12 @@ impl Rewriter<'_> {
     pub(super) fn function(&mut self, function: &mut Function) -> Result<(), StatementError> {
         let span = function.name.span();
         match function.name.0.as_slice() {
-            [ObjectNamePart::Identifier(_)] => {}
+            // Names with a space are those of functions that paths become.
+            [ObjectNamePart::Identifier(name)] if !name.value.contains(' ') => {}
+            [ObjectNamePart::Identifier(name)] => {
+                let message = format!("there is no function {}", name.value);
+                return Err(StatementError::new(span, message));
+            }
             _ => {
                 return Err(StatementError::new(
                     span,

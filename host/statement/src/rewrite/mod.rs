@@ -18,6 +18,7 @@ mod access;
 mod expr;
 mod from;
 mod function;
+mod output;
 mod query;
 mod scope;
 mod select;
@@ -36,6 +37,7 @@ use crate::protect::MARK;
 use crate::unnested::{Element, Unnested, table_name};
 use crate::{Names, Path, StatementError, TableShape};
 pub(crate) use from::unresolved;
+use output::Output;
 use scope::{Derived, Scope};
 
 /// One table reference of a statement and what is read through it.
@@ -108,14 +110,11 @@ pub(crate) fn rewrite(query: &Query, names: &dyn Names) -> Result<Rewritten, Sta
         ordered: query.order_by.is_some(),
         query,
         tables: rewriter.tables,
-        output,
+        output: output.into_iter().map(|column| column.name).collect(),
         parameters: rewriter.parameters,
         arbitrary_limit: rewriter.arbitrary_limit,
     })
 }
-
-/// The names of a query's output columns.
-type Output = Vec<String>;
 
 struct Rewriter<'a> {
     names: &'a dyn Names,

@@ -8,6 +8,7 @@ use sqlparser::tokenizer::Span;
 
 use super::access::access;
 use super::from::renamed;
+use super::output::{Column, find};
 use super::scope::{Derived, Scope};
 use super::select::Projected;
 use super::{Output, Rewriter, quoted, settle, unsupported};
@@ -159,7 +160,7 @@ impl Rewriter<'_> {
                         ),
                     ));
                 }
-                Ok((columns, Below::Set))
+                Ok((self.together(columns, &others), Below::Set))
             }
             SetExpr::Values(values) => {
                 let mut width = 0;
@@ -168,7 +169,9 @@ impl Rewriter<'_> {
                     self.exprs(&mut row.content)?;
                 }
                 Ok((
-                    (1..=width).map(|n| format!("column{n}")).collect(),
+                    (1..=width)
+                        .map(|n| Column::named(format!("column{n}")))
+                        .collect(),
                     Below::Set,
                 ))
             }
@@ -219,7 +222,7 @@ impl Rewriter<'_> {
         // A bare name is first of all an output column, as in PostgreSQL.
         if let Expr::Identifier(ident) = &key.expr {
             let wanted = super::folded(ident);
-            if let Some(position) = output.iter().position(|name| *name == wanted) {
+            if let Some(position) = output.iter().position(|column| column.name == wanted) {
                 key.expr = ordinal(position + 1).expr;
                 return Ok(());
             }
@@ -237,8 +240,8 @@ impl Rewriter<'_> {
                 .expr
                 .to_string()
                 .replace(['"', crate::protect::MARK], "");
-            if let Some(name) = output.iter().find(|name| **name == written) {
-                key.expr = Expr::Identifier(quoted(name, key.expr.span()));
+            if let Some(column) = find(output, &written) {
+                key.expr = Expr::Identifier(quoted(&column.name, key.expr.span()));
                 return Ok(());
             }
         }

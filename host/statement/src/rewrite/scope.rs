@@ -5,6 +5,7 @@ use std::sync::Arc;
 use sqlparser::ast::Ident;
 use sqlparser::tokenizer::Span;
 
+use super::output::{Json, find};
 use super::unnest::Moved;
 use super::{Output, Rewriter, folded, is_quoted, quoted};
 use crate::{ColumnShape, StatementError, TableShape, nearest};
@@ -76,6 +77,7 @@ pub(super) enum Head {
     Derived {
         idents: Vec<Ident>,
         alias: String,
+        json: Option<Json>,
         used: usize,
     },
     /// The element of a list, or its number.
@@ -98,7 +100,7 @@ impl Source {
     fn has(&self, name: &str, quoted: bool) -> bool {
         match self {
             Self::Table { shape, .. } => shape.column(name, quoted).is_some(),
-            Self::Derived(columns) => columns.iter().any(|column| column == name),
+            Self::Derived(columns) => find(columns, name).is_some(),
             Self::Element {
                 element, number, ..
             } => element == name || number.as_deref() == Some(name),
@@ -178,8 +180,9 @@ impl Relation {
             }
             Source::Derived(columns) => {
                 let name = folded(ident);
-                let known = columns.contains(&name);
-                known.then(|| Head::Derived {
+                let json = find(columns, &name)?.json.clone();
+                Some(Head::Derived {
+                    json,
                     idents: vec![quoted(&self.alias, ident.span), quoted(name, ident.span)],
                     alias: self.alias.clone(),
                     used,
@@ -223,7 +226,7 @@ impl Rewriter<'_> {
                     candidates.extend(shape.columns.iter().map(|c| c.name.clone()));
                 }
                 Source::Derived(columns) => {
-                    candidates.extend(columns.iter().cloned());
+                    candidates.extend(columns.iter().map(|c| c.name.clone()));
                 }
                 Source::Element { element, .. } => candidates.push(element.clone()),
             }

@@ -7,6 +7,7 @@ use sqlparser::ast::{
 use sqlparser::tokenizer::Span;
 
 use super::access::access;
+use super::output::{Column, Json};
 use super::{Output, Rewriter, folded, quoted, settle, unsupported};
 use crate::StatementError;
 
@@ -21,13 +22,18 @@ struct Projection {
     expr: Option<Expr>,
     /// Whether the author named it with AS.
     explicit: bool,
+    /// Where it is JSON that paths may enter.
+    json: Option<Json>,
 }
 
 impl Projected {
     pub(super) fn output(&self) -> Output {
         self.columns
             .iter()
-            .map(|column| column.name.clone())
+            .map(|column| Column {
+                name: column.name.clone(),
+                json: column.json.clone(),
+            })
             .collect()
     }
 
@@ -86,6 +92,7 @@ impl Rewriter<'_> {
                         None => self.output_name(&expr, columns.len() + 1)?,
                     };
                     let name = unique(own.clone(), &columns);
+                    let json = replaced.as_ref().and_then(|replaced| replaced.json.clone());
                     let item = match replaced.map(|replaced| replaced.expr) {
                         Some(column @ Expr::CompoundIdentifier(_))
                             if name == own && is_called(&column, &own) =>
@@ -107,6 +114,7 @@ impl Rewriter<'_> {
                         name,
                         expr: expr_of(&item),
                         explicit: false,
+                        json,
                     });
                     items.push(item);
                 }
@@ -114,7 +122,17 @@ impl Rewriter<'_> {
                     mut expr,
                     mut alias,
                 } => {
-                    self.expr(&mut expr)?;
+                    let json = match access(&expr)? {
+                        Some(found) => {
+                            let replaced = self.replace(&found)?;
+                            expr = replaced.expr;
+                            replaced.json
+                        }
+                        None => {
+                            self.expr(&mut expr)?;
+                            None
+                        }
+                    };
                     settle(&mut alias);
                     if columns.iter().any(|column| column.name == alias.value) {
                         let message = format!("two columns are called {}", alias.value);
@@ -125,6 +143,7 @@ impl Rewriter<'_> {
                         name: alias.value.clone(),
                         expr: Some(expr.clone()),
                         explicit: true,
+                        json,
                     });
                     items.push(SelectItem::ExprWithAlias { expr, alias });
                 }
@@ -132,7 +151,7 @@ impl Rewriter<'_> {
                     return unsupported(expr.span(), "more than one name for a column");
                 }
                 wildcard @ (SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..)) => {
-                    for (item, own) in self.wildcard(&wildcard)? {
+                    for (item, own, json) in self.wildcard(&wildcard)? {
                         let name = unique(own.clone(), &columns);
                         let item = match expr_of(&item) {
                             Some(expr) if name != own => SelectItem::ExprWithAlias {
@@ -145,6 +164,7 @@ impl Rewriter<'_> {
                             name,
                             expr: expr_of(&item),
                             explicit: false,
+                            json,
                         });
                         items.push(item);
                     }

@@ -84,6 +84,13 @@ impl Names for Tables {
         *path != Path::keys(["spec", "replicas"])
     }
 
+    fn inside(&self, at: Option<(&TableShape, &Path)>) -> &'static str {
+        match at {
+            Some((_, path)) if *path == Path::keys(["spec", "replicas"]) => "path as bigint",
+            _ => "path as text",
+        }
+    }
+
     fn found(&self, _: &TableShape, path: &Path) -> Found {
         match path.to_string().as_str() {
             "spec.containers" => Found::List,
@@ -331,14 +338,14 @@ fn derived_relations_give_their_columns_only() {
         ),
         "{text}"
     );
-    insta::assert_snapshot!(fails("SELECT x.spec.size FROM (SELECT spec FROM deployments) x"), @r"
+    insta::assert_snapshot!(fails("SELECT x.spec.size FROM (SELECT max(spec) AS spec FROM deployments) x"), @r"
     error: a path cannot enter a column of the subquery x
-    1 | SELECT x.spec.size FROM (SELECT spec FROM deployments) x
+    1 | SELECT x.spec.size FROM (SELECT max(spec) AS spec FROM deployments) x
       |        ^
     cure: select the path inside the subquery and name it
     ");
     assert!(
-        fails("WITH w AS (SELECT spec FROM deployments) SELECT spec->>'a' FROM w")
+        fails("WITH w AS (SELECT spec.replicas AS r FROM deployments) SELECT r->>'a' FROM w")
             .contains("select the path inside")
     );
     assert!(
@@ -697,6 +704,28 @@ fn virtual_names_of_different_paths_differ() {
             }
         }
     }
+}
+
+#[test]
+fn a_path_below_json_of_a_subquery_is_a_function_of_it() {
+    let below = |sql: &str| part(sql, ") SELECT ");
+    assert_eq!(
+        below(
+            "WITH w AS (SELECT spec AS s FROM deployments) SELECT w.s.replicas, s->'a'->>'b c' FROM w"
+        ),
+        "\"path as bigint\"(\"w\".\"s\", 'replicas') AS \"s.replicas\", \
+         \"path as text\"(\"w\".\"s\", 'a[''b c'']') AS \"s.a['b c']\" FROM \"w\""
+    );
+    // Of other places it is text; where one of them is no JSON there is no path.
+    let union =
+        "WITH w AS (SELECT spec AS s FROM deployments UNION SELECT status FROM deployments)";
+    assert_eq!(
+        below(&format!("{union} SELECT w.s.replicas FROM w")),
+        "\"path as text\"(\"w\".\"s\", 'replicas') AS \"s.replicas\" FROM \"w\""
+    );
+    let scalar = union.replace("status", "spec.replicas");
+    assert!(fails(&format!("{scalar} SELECT w.s.a FROM w")).contains("select the path inside"));
+    assert!(fails("SELECT \"path as text\"(name, 'x') FROM deployments").contains("no function"));
 }
 
 #[test]

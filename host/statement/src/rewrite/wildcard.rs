@@ -8,11 +8,13 @@ use sqlparser::tokenizer::Span;
 
 use super::access::Access;
 use super::from::column;
+use super::output::{Column, Json, Output};
 use super::scope::{Relation, Source};
 use super::{Rewriter, folded, quoted, unsupported};
 use crate::StatementError;
 
-type Item = (SelectItem, String);
+/// What is selected, under which name, and where its JSON is from.
+type Item = (SelectItem, String, Option<Json>);
 
 impl Rewriter<'_> {
     /// The columns that a wildcard stands for.
@@ -57,7 +59,7 @@ impl Rewriter<'_> {
                 items.extend(self.element_columns(relation, span)?);
                 continue;
             }
-            for name in self.columns(relation) {
+            for Column { name, json } in self.columns(relation) {
                 if unqualified && merged.contains(&name) {
                     if seen.contains(&name) {
                         continue;
@@ -65,25 +67,32 @@ impl Rewriter<'_> {
                     seen.push(name.clone());
                 }
                 let item = SelectItem::UnnamedExpr(column(&relation.alias, &name, span));
-                items.push((item, name));
+                items.push((item, name, json));
             }
         }
         Ok(items)
     }
 
-    fn columns(&mut self, relation: &Relation) -> Vec<String> {
+    fn columns(&mut self, relation: &Relation) -> Output {
         match &relation.source {
             Source::Table { shape, index } => {
-                let names: Vec<String> = shape
+                let columns: Output = shape
                     .columns
                     .iter()
                     .filter(|column| column.wildcard)
-                    .map(|column| column.name.clone())
+                    .map(|column| Column {
+                        name: column.name.clone(),
+                        json: column
+                            .root
+                            .as_ref()
+                            .filter(|_| column.json)
+                            .map(|root| Json::at(shape, root)),
+                    })
                     .collect();
                 if let Some(used) = self.tables.get_mut(*index) {
-                    used.columns.extend(names.iter().cloned());
+                    used.columns.extend(columns.iter().map(|c| c.name.clone()));
                 }
-                names
+                columns
             }
             Source::Derived(columns) => columns.clone(),
             Source::Element { .. } => Vec::new(),
@@ -113,7 +122,7 @@ impl Rewriter<'_> {
                 expr: replaced.expr,
                 alias: quoted(name, span),
             };
-            items.push((item, name.clone()));
+            items.push((item, name.clone(), replaced.json));
         }
         Ok(items)
     }

@@ -31,6 +31,8 @@ pub(super) enum Tables {
     Plain,
     /// Each behind a window, which no condition passes.
     Hidden,
+    /// Each a subquery of whole objects, which paths enter from outside.
+    Below,
 }
 
 impl Tape {
@@ -96,6 +98,16 @@ impl Named {
         }
     }
 
+    /// What a column is where the table gives objects and elements.
+    fn below(&self, at: usize) -> String {
+        let of = match self.kind().columns[at].sql {
+            FIRST_IMAGE if self.elements.is_some() => "e.image".to_owned(),
+            path if path.starts_with("spec") || path.starts_with("status") => format!("o.{path}"),
+            column => column.to_owned(),
+        };
+        format!("{}.{of}", self.name)
+    }
+
     /// The table in FROM.
     fn relation(&self, table: &str, elements: &str) -> String {
         let kind = self.kind().table;
@@ -143,6 +155,14 @@ impl Maker<'_> {
         };
         match self.tables {
             Tables::Plain => table.relation(&table.name, &format!("{}e", table.name)),
+            Tables::Below => {
+                let element = if table.elements.is_some() { ", e" } else { "" };
+                format!(
+                    "(SELECT i.namespace, i.name, i.uid, i.owner_uid, i.labels, i.object AS o{element} FROM {}) {}",
+                    table.relation("i", "e"),
+                    table.name
+                )
+            }
             Tables::Hidden => format!(
                 "(SELECT {} FROM (SELECT {}, row_number() OVER (ORDER BY i.uid) AS n FROM {}) h WHERE h.n > 0) {}",
                 columns(&|at| format!("c{at}")),
@@ -157,6 +177,7 @@ impl Maker<'_> {
         match self.tables {
             Tables::Plain => table.column(&table.name, &format!("{}e", table.name), column),
             Tables::Hidden => format!("{}.c{column}", table.name),
+            Tables::Below => table.below(column),
         }
     }
 

@@ -69,13 +69,11 @@ fn nearly_all_were_planned() {
 }
 
 async fn check_pushed(world: &World, tape: &Tape) -> Result<(), TestCaseError> {
-    let (plain, hidden) = (
-        tape.statement(Tables::Plain),
-        tape.statement(Tables::Hidden),
-    );
+    let statements =
+        [Tables::Plain, Tables::Hidden, Tables::Below].map(|tables| tape.statement(tables));
     let snapshot = world.cluster.snapshot();
     let mut answers = Vec::new();
-    for sql in [&plain, &hidden] {
+    for sql in &statements {
         let Some(prepared) = planned(world, sql).await else {
             return Ok(());
         };
@@ -88,7 +86,8 @@ async fn check_pushed(world: &World, tape: &Tape) -> Result<(), TestCaseError> {
         add(&ROWS, answer.rows);
         answers.push(sorted(&answer));
     }
-    prop_assert_eq!(&answers[0], &answers[1], "{}\n{}", plain, hidden);
+    prop_assert_eq!(&answers[0], &answers[1], "{:#?}", statements);
+    prop_assert_eq!(&answers[0], &answers[2], "{:#?}", statements);
     Ok(())
 }
 
@@ -181,8 +180,9 @@ fn answers_stay_while_their_read_set_does() {
             let mut world = World::of(&edits);
             block_on(async {
                 let mut statements = Vec::new();
-                for tape in &tapes {
-                    let sql = tape.statement(Tables::Plain);
+                let ways = [Tables::Plain, Tables::Plain, Tables::Below];
+                for (tape, tables) in tapes.iter().zip(ways.into_iter().cycle()) {
+                    let sql = tape.statement(tables);
                     if let Some(prepared) = planned(&world, &sql).await {
                         statements.push(Kept {
                             sql,
