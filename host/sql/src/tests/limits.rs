@@ -218,6 +218,36 @@ async fn time_of_a_look_up() {
     assert!(text.contains("ran longer than 0ns"), "{text}");
 }
 
+/// Each pod has two containers: 2^30 rows of each, made piece by piece.
+#[tokio::test]
+async fn time_of_elements_of_elements() {
+    let cluster = crowd(10);
+    let lists: Vec<String> = (0..30)
+        .map(|at| format!("UNNEST(p.spec.containers) AS c{at}"))
+        .collect();
+    let lists = lists.join(", ");
+    for (condition, lookup) in [
+        ("true", false),
+        ("c29.name = 'none'", false),
+        ("c29.name = 'none' AND p.owner_uid = 'Deployment-a-x'", true),
+    ] {
+        let select = if lookup { "c29.name" } else { "count(*) AS n" };
+        let sql = format!("SELECT {select} FROM pods p, {lists} WHERE {condition}");
+        let limits = SqlLimits {
+            time: Duration::from_millis(200),
+            ..SqlLimits::default()
+        };
+        let engine = &cluster.engine;
+        let prepared = engine.prepare(&sql, &AccessSet::all()).await.unwrap();
+        assert_eq!(prepared.is_key_lookup(), lookup, "{sql}");
+        let start = tokio::time::Instant::now();
+        let text = message(limited(&cluster, limits, &sql).await);
+        assert!(text.contains("ran longer than 200ms"), "{text}");
+        let elapsed = start.elapsed();
+        assert!(elapsed < Duration::from_secs(10), "{sql}: {elapsed:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_statement_that_is_dropped_stops() {
     let cluster = crowd(100);
