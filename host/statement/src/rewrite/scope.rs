@@ -118,6 +118,14 @@ impl Relation {
         }
     }
 
+    /// The name that the engine knows it by.
+    pub(super) fn given(&self) -> &str {
+        match &self.source {
+            Source::Element { of, .. } => of,
+            Source::Table { .. } | Source::Derived(_) => &self.alias,
+        }
+    }
+
     /// The place of the table that the engine knows by that alias.
     pub(super) fn table_called(&self, alias: &str) -> Option<usize> {
         match &self.source {

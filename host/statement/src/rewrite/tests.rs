@@ -775,9 +775,9 @@ fn elements_of_a_table_around_are_tied_by_the_objects_key() {
             "SELECT 1 FROM deployments d WHERE EXISTS (SELECT 1 FROM UNNEST(d.spec.containers) c WHERE c.image = 'x' OR true)",
             "EXISTS "
         ),
-        "(SELECT 1 AS \"column1\" FROM \"apps\".\"deployments, spec.containers[*]\" AS \"c\" \
-         WHERE ((\"c\".\"spec.containers[*].image\" = 'x' OR true) \
-         AND (\"c\".\"namespace\" = \"d\".\"namespace\")) AND (\"c\".\"name\" = \"d\".\"name\"))"
+        "(SELECT 1 AS \"column1\" FROM \"apps\".\"deployments, spec.containers[*]\" AS \"c of d\" \
+         WHERE ((\"c of d\".\"spec.containers[*].image\" = 'x' OR true) \
+         AND (\"c of d\".\"namespace\" = \"d\".\"namespace\")) AND (\"c of d\".\"name\" = \"d\".\"name\"))"
     );
 }
 

@@ -24,7 +24,7 @@ use super::from::column;
 use super::scope::{Head, Source};
 use super::{Rewriter, TableUse, folded, quoted, settle, unsupported};
 use crate::unnested::Unnested;
-use crate::{Found, Path, Segment, StatementError};
+use crate::{Element, Found, Path, Segment, StatementError};
 
 /// UNNEST as it stands in FROM.
 struct Written {
@@ -46,6 +46,8 @@ struct List {
 pub(super) struct Moved {
     pub condition: Expr,
     table: usize,
+    /// The name of a table around the query that it is tied to.
+    around: Option<String>,
 }
 
 /// What became of an UNNEST.
@@ -200,7 +202,11 @@ impl Rewriter<'_> {
             Some(condition) if outer => self.matching(table, &condition)?,
             Some(condition) => {
                 if let Some(scope) = self.scopes.last_mut() {
-                    scope.moved.push(Moved { condition, table });
+                    scope.moved.push(Moved {
+                        condition,
+                        table,
+                        around: None,
+                    });
                 }
             }
             None => {}
@@ -348,50 +354,61 @@ impl Rewriter<'_> {
             return Err(self.unknown_column(found.names()));
         };
         let list = self.list_of(head, &found)?;
-        let (Some(around), None) = (self.tables.get(list.table), list.of) else {
+        let root = self.full_path(&list);
+        let Some(around) = self.tables.get_mut(list.table) else {
             return Err(not_beside(written.span));
         };
-        let (outer, shape) = (around.alias.clone(), around.shape.clone());
-        let Some(namespaced) = shape.keyed_by_name else {
+        let Some(namespaced) = around.shape.keyed_by_name else {
             return Err(not_beside(written.span));
         };
         settle(&mut ident);
-        let mut own = TableUse::new(shape.clone(), ident.value.clone());
-        own.add(None, list.path.clone(), list.path, false);
-        let keys: &[&str] = if namespaced {
-            &["namespace", "name"]
-        } else {
-            &["name"]
-        };
-        let own_place = self.tables.len();
-        for key in keys {
-            own.columns.insert((*key).to_owned());
-            if let Some(table) = self.tables.get_mut(list.table) {
-                table.columns.insert((*key).to_owned());
-            }
-            let side = |alias: &str| Box::new(column(alias, key, written.span));
+        // A name of its own: the table around may be called like the element.
+        let alias = format!("{} of {}", ident.value, around.alias);
+        let mut own = TableUse::new(around.shape.clone(), alias.clone());
+        let copied = own.copy(around, list.of);
+        let of = copied.last().map(|(_, mine)| *mine);
+        let index = own.add(of, list.path, root, false);
+        let mut ties: Vec<(String, String)> = Vec::new();
+        for key in ["namespace", "name"]
+            .into_iter()
+            .skip(usize::from(!namespaced))
+        {
+            own.columns.insert(key.to_owned());
+            around.columns.insert(key.to_owned());
+            ties.push((key.to_owned(), key.to_owned()));
+        }
+        for (theirs, mine) in copied {
+            ties.extend(own.count(mine).zip(around.count(theirs)));
+        }
+        let outer = around.alias.clone();
+        let table = self.tables.len();
+        for (mine, theirs) in ties {
             let condition = Expr::BinaryOp {
-                left: side(&ident.value),
+                left: Box::new(column(&alias, &mine, written.span)),
                 op: BinaryOperator::Eq,
-                right: side(&outer),
+                right: Box::new(column(&outer, &theirs, written.span)),
             };
             if let Some(scope) = self.scopes.last_mut() {
-                let table = own_place;
-                scope.settled.push(Moved { condition, table });
+                let around = Some(outer.clone());
+                scope.settled.push(Moved {
+                    condition,
+                    table,
+                    around,
+                });
             }
         }
-        let parts = [shape.schema.clone(), own.name()];
+        let parts = [own.shape.schema.clone(), own.name()];
         let name = parts.map(|part| quoted(part, written.span)).to_vec();
-        self.tables.push(own);
         let source = Source::Element {
-            table: own_place,
-            of: ident.value.clone(),
-            list: 0,
+            table,
+            of: alias.clone(),
+            list: index,
             element,
             number,
         };
+        self.tables.push(own);
         self.relation_in_scope(&mut ident, source)?;
-        Ok(super::from::named_table(name, ident))
+        Ok(super::from::named_table(name, quoted(alias, written.span)))
     }
 
     /// `LEFT JOIN UNNEST(...) AS s ON s.name = c.name`: two text columns of the table.
@@ -452,11 +469,16 @@ impl Rewriter<'_> {
             std::mem::take(&mut scope.moved),
             std::mem::take(&mut scope.settled),
         );
-        let condition = |Moved { condition, table }: Moved| match self.may_lack(table) {
-            false => Ok(condition),
+        let hides = |around: &Option<String>| {
+            let mut own = self.scopes.last().into_iter().flat_map(|s| &s.relations);
+            own.any(|relation| Some(relation.given()) == around.as_deref())
+        };
+        let condition = |moved: Moved| match self.may_lack(moved.table) {
+            _ if hides(&moved.around) => Err(not_beside(moved.condition.span())),
+            false => Ok(moved.condition),
             true => {
                 let message = "an outer join may leave the table of this UNNEST empty";
-                Err(StatementError::new(condition.span(), message)
+                Err(StatementError::new(moved.condition.span(), message)
                     .cure("write CROSS JOIN UNNEST(...), and its condition in WHERE"))
             }
         };
@@ -467,6 +489,32 @@ impl Rewriter<'_> {
 }
 
 impl TableUse {
+    /// Copies a list of another use of the table, and those around it. Their places there and here.
+    fn copy(&mut self, other: &TableUse, list: Option<usize>) -> Vec<(usize, usize)> {
+        let Some((place, found)) = list.and_then(|at| Some((at, other.unnested.get(at)?))) else {
+            return Vec::new();
+        };
+        let mut copied = self.copy(other, found.of);
+        let of = copied.last().map(|(_, mine)| *mine);
+        let (outer, on) = (false, None);
+        self.unnested.push(Unnested {
+            of,
+            outer,
+            on,
+            ..found.clone()
+        });
+        copied.push((place, self.unnested.len() - 1));
+        copied
+    }
+
+    /// The column that numbers the elements of a list.
+    fn count(&mut self, list: usize) -> Option<String> {
+        let name = self.unnested.get(list)?.ordinality();
+        let number = Element::Ordinality { list };
+        self.elements.insert(name.clone(), number);
+        Some(name)
+    }
+
     /// Another list; its place.
     fn add(&mut self, of: Option<usize>, list: Path, root: Path, outer: bool) -> usize {
         let label = match of.and_then(|of| self.unnested.get(of)) {
