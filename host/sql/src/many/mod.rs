@@ -8,7 +8,7 @@
 //! # Contract
 //!
 //! Each set has the answer that [`Engine::execute`] gives it alone, bit for bit. Whether a
-//! statement can be joined, [`rewrite`] decides by what it knows, never by what it does not; all
+//! statement can be joined, `rewrite` decides by what it knows, never by what it does not; all
 //! others are answered one by one. So is whatever the join has no answer for.
 //!
 //! An expression that fails on rows which no set needs may fail alone and not in a join: SQL

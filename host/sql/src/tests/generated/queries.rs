@@ -299,9 +299,12 @@ impl Maker<'_> {
             }
             tables.push(table);
         }
-        let filters: Vec<String> = (0..self.of(&[0, 1, 1, 2]))
-            .map(|_| self.filter(&tables))
-            .collect();
+        let most = match self.asks {
+            Asks::Nothing => [0, 1, 1, 2],
+            // Keys leave few rows already.
+            Asks::Keys => [0, 0, 0, 1],
+        };
+        let filters: Vec<String> = (0..self.of(&most)).map(|_| self.filter(&tables)).collect();
         if !filters.is_empty() {
             let word = self.of(&[" AND ", " AND ", " AND ", " OR "]);
             let filters = filters.join(word);
@@ -312,7 +315,7 @@ impl Maker<'_> {
         }
         if self.asks == Asks::Keys {
             let mut word = if filters.is_empty() { "WHERE" } else { "AND" };
-            for _ in 0..self.of(&[1, 1, 2, 3]) {
+            for _ in 0..self.of(&[1, 2, 2, 3]) {
                 let table = self.of(&tables);
                 text += &format!(" {word} {}", self.asked(&table));
                 word = "AND";
@@ -325,7 +328,9 @@ impl Maker<'_> {
     fn asked(&mut self, table: &Named) -> String {
         let column = match self.pick(5) {
             0 => self.any_column(table),
-            _ => self.joined_column(table),
+            1 => self.joined_column(table),
+            2 if table.kind().name != "Node" => format!("{}.namespace", table.name),
+            _ => format!("{}.name", table.name),
         };
         let parameter = self.of(&[1, 1, 1, 2, 2, 3]);
         match self.pick(2) {
@@ -364,7 +369,26 @@ impl Maker<'_> {
         }
     }
 
+    /// Two groups beside each other.
+    fn totals(&mut self) -> String {
+        let mut half = || {
+            let (tables, rows) = self.rows();
+            let table = self.of(&tables);
+            let most = self.text_column(&table);
+            let group = match self.pick(2) {
+                0 => String::new(),
+                _ => format!(" GROUP BY {}", self.any_column(&table)),
+            };
+            format!("(SELECT count(*) AS n, max({most}) AS most {rows}{group})")
+        };
+        let (one, other) = (half(), half());
+        format!("SELECT x.n, x.most, y.n AS m FROM {one} x, {other} y")
+    }
+
     fn statement(&mut self) -> String {
+        if self.asks == Asks::Keys && self.pick(6) == 0 {
+            return self.totals();
+        }
         match self.pick(8) {
             0 => {
                 let set = self.of(&["UNION", "UNION ALL", "EXCEPT", "INTERSECT"]);
@@ -383,9 +407,13 @@ impl Maker<'_> {
                 let other = self.named();
                 let (on, shown) = (self.text_column(&other), self.any_column(&other));
                 let join = self.of(&["JOIN", "LEFT JOIN"]);
+                let asked = match self.asks {
+                    Asks::Nothing => String::new(),
+                    Asks::Keys => format!(" WHERE {}", self.asked(&other)),
+                };
                 format!(
                     "WITH g AS (SELECT {key} AS k, count(*) AS n {rows} GROUP BY 1) \
-                     SELECT {shown} AS o, g.n FROM {} {join} g ON g.k = {on}",
+                     SELECT {shown} AS o, g.n FROM {} {join} g ON g.k = {on}{asked}",
                     self.from(&other)
                 )
             }
