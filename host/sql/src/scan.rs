@@ -10,7 +10,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions};
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::{filter, prep_null_mask_filter};
 use arrow::datatypes::SchemaRef;
@@ -32,7 +32,7 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties,
 };
-use kybern_table::{ChunkView, Row, SnapshotTooOld, TableView, gather};
+use kybern_table::{ChunkView, Column, Row, SnapshotTooOld, TableView, gather};
 
 use crate::elements::{Condition, Elements, Expanding, fields};
 use crate::lookup::{Lookup, lookups};
@@ -184,16 +184,7 @@ impl RowScan {
         // Few rows of a chunk are cheaper to read one by one than its whole columns.
         let sparse = kept.saturating_mul(8) < keep.len();
         let columns: Vec<ArrayRef> = match (sparse, input) {
-            (true, Input::Chunk(chunk)) => {
-                let rows = keep.values().set_indices().map(|row| {
-                    let row = chunk.row(row).map_err(too_old)?;
-                    row.ok_or_else(|| internal_datafusion_err!("a live row has no handle"))
-                });
-                let rows: Vec<Row> = rows.collect::<Result<_>>()?;
-                let mut found = HashMap::new();
-                Input::Rows(rows).load(&self.source, &self.projection, &mut found)?;
-                pick(&self.projection, &found)?
-            }
+            (true, Input::Chunk(chunk)) => self.sparse(chunk, loaded, &keep)?,
             _ => {
                 input.load(&self.source, &self.projection, &mut loaded)?;
                 let columns = pick(&self.projection, &loaded)?;
@@ -212,6 +203,40 @@ impl RowScan {
         Ok(RecordBatch::try_new_with_options(
             schema, columns, &options,
         )?)
+    }
+
+    /// The projection of the few rows of a chunk that are kept. What was read
+    /// for the conditions, or lies ready in the chunk, is not read again.
+    fn sparse(
+        &self,
+        chunk: &ChunkView,
+        mut loaded: HashMap<usize, ArrayRef>,
+        keep: &BooleanArray,
+    ) -> Result<Vec<ArrayRef>> {
+        for (position, column) in self.source.columns.iter().enumerate() {
+            if let Read::Fixed(column) = &column.read
+                && lies_ready(column)
+                && self.projection.contains(&position)
+                && !loaded.contains_key(&position)
+            {
+                loaded.insert(position, chunk.fixed(column).map_err(too_old)?);
+            }
+        }
+        let mut found = HashMap::new();
+        for position in &self.projection {
+            if let Some(column) = loaded.get(position) {
+                found.insert(*position, few(column, keep)?);
+            }
+        }
+        if self.projection.iter().any(|p| !found.contains_key(p)) {
+            let rows = keep.values().set_indices().map(|row| {
+                let row = chunk.row(row).map_err(too_old)?;
+                row.ok_or_else(|| internal_datafusion_err!("a live row has no handle"))
+            });
+            let rows: Vec<Row> = rows.collect::<Result<_>>()?;
+            Input::Rows(rows).load(&self.source, &self.projection, &mut found)?;
+        }
+        pick(&self.projection, &found)
     }
 
     /// The rows of `keep` for which the condition is true. It is evaluated on
@@ -319,6 +344,28 @@ fn pick(columns: &[usize], loaded: &HashMap<usize, ArrayRef>) -> Result<Vec<Arra
                 .ok_or_else(|| internal_datafusion_err!("column {position} was not read"))
         })
         .collect()
+}
+
+/// Whether a chunk has the column as it is asked for.
+fn lies_ready(column: &Column) -> bool {
+    matches!(
+        column,
+        Column::Namespace
+            | Column::Name
+            | Column::Labels
+            | Column::Generation
+            | Column::CreationTimestamp
+            | Column::DeletionTimestamp
+    )
+}
+
+/// The kept values alone: a view of a few texts would hold those of the whole chunk.
+fn few(column: &ArrayRef, keep: &BooleanArray) -> Result<ArrayRef> {
+    let kept = filter(column, keep)?;
+    Ok(match kept.as_string_view_opt() {
+        Some(texts) => Arc::new(texts.gc()),
+        None => kept,
+    })
 }
 
 /// A read of an expired snapshot, for [`crate::SqlError::Expired`].

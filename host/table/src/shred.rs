@@ -22,7 +22,7 @@ use crate::extract::{Want, extract};
 
 /// Rows of a delta whose columns are kept together; the last, incomplete group
 /// is built for every read.
-const GROUP: usize = 256;
+const GROUP: usize = 64;
 
 /// After so many kept columns the entries of blocks that are gone are swept.
 const SWEEP: usize = 1024;

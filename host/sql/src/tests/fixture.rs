@@ -157,8 +157,13 @@ pub(crate) const LOADED: [&str; 6] = ["App", "Deployment", "Service", "Pod", "No
 impl Cluster {
     /// All tables defined and empty, none ready.
     pub(crate) fn loading() -> Self {
+        Self::with_chunks(4)
+    }
+
+    /// The same with chunks of so many rows.
+    fn with_chunks(chunk_rows: usize) -> Self {
         let (mut writer, reader) = store(StoreConfig {
-            chunk_rows: 4,
+            chunk_rows,
             ..StoreConfig::default()
         });
         let changes = catalog_tables()
@@ -179,7 +184,16 @@ impl Cluster {
 
     /// All tables ready and empty.
     pub(crate) fn empty() -> Self {
-        let mut cluster = Self::loading();
+        Self::loading().ready()
+    }
+
+    /// All tables ready and empty, with chunks of so many rows.
+    pub(crate) fn empty_with_chunks(chunk_rows: usize) -> Self {
+        Self::with_chunks(chunk_rows).ready()
+    }
+
+    fn ready(self) -> Self {
+        let mut cluster = self;
         for name in LOADED {
             cluster.apply(vec![
                 Change::ListBegin { table: kind(name) },

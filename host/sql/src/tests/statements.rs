@@ -415,3 +415,42 @@ async fn a_schema_that_changes_is_seen_by_the_next_statement() {
     let answer = cluster.text(sql, &[], &access).await;
     assert!(answer.contains("there is no table"), "{answer}");
 }
+
+#[tokio::test]
+async fn few_rows_of_large_chunks_are_the_same_rows() {
+    let mut cluster = Cluster::empty_with_chunks(20);
+    for number in 0..50 {
+        let phase = if number % 20 == 3 {
+            "Failed"
+        } else {
+            "Running"
+        };
+        let node = (number != 23).then(|| format!("node-of-some-length-{number}"));
+        let name = format!("pod-with-a-long-name-{number:02}");
+        let node = node.as_deref();
+        cluster.put(pod("a", &name, "shop", node, phase, json!("1")));
+        if number == 4 {
+            // Its first state is dead.
+            cluster.put(pod("a", &name, "shop", node, "Failed", json!("2")));
+        }
+    }
+    let rows = cluster
+        .rows(
+            "SELECT name, status.phase, spec.nodeName, labels, generation FROM pods
+             WHERE status.phase = 'Failed'",
+        )
+        .await;
+    let labels = r#"{"app":"shop","app.kubernetes.io/name":"shop"}"#;
+    let row = |number: &str, node: &str| {
+        format!("pod-with-a-long-name-{number} | Failed | {node} | {labels} | 1")
+    };
+    assert_eq!(
+        rows,
+        [
+            row("03", "node-of-some-length-3"),
+            row("04", "node-of-some-length-4"),
+            row("23", "NULL"),
+            row("43", "node-of-some-length-43"),
+        ]
+    );
+}
