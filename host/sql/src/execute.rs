@@ -24,7 +24,7 @@ use crate::explain::{Estimate, explain, padded, sees_parts};
 use crate::growth::Room;
 use crate::guard::{Deadline, End, checked, guarded};
 use crate::lane::Lane;
-use crate::memory::StatementPool;
+use crate::memory::{StatementPool, bytes_of};
 use crate::running::{Statement, Ticket};
 use crate::{Answer, Engine, Param, Prepared, SqlError, SqlLimits};
 
@@ -347,7 +347,7 @@ impl<'a> Total<'a> {
 
     fn add(&mut self, batch: &RecordBatch, limits: &SqlLimits) -> Result<(), SqlError> {
         self.rows += batch.num_rows();
-        self.bytes += batch.get_array_memory_size();
+        self.bytes += bytes_of(batch);
         self.statement.has_answered(self.bytes);
         if self.rows > limits.rows {
             return Err(too_many_rows(limits));

@@ -31,6 +31,7 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::{BinaryExpr as PhysicalBinary, Column};
 
 use crate::SqlError;
+use crate::memory::column_bytes;
 use crate::planner::each_expression;
 
 /// The longest result of one call that planning keeps.
@@ -342,7 +343,7 @@ fn items(value: &ColumnarValue) -> usize {
 
 fn held(value: &ColumnarValue) -> usize {
     match value {
-        ColumnarValue::Array(array) => array.get_array_memory_size(),
+        ColumnarValue::Array(array) => column_bytes(array),
         ColumnarValue::Scalar(value) => value.size(),
     }
 }

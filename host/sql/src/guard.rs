@@ -39,6 +39,7 @@ use futures::{Stream, StreamExt};
 use tokio::time::Instant;
 
 use crate::SqlError;
+use crate::memory::bytes_of;
 use crate::running::Statement;
 
 /// Batches after which a guard returns to the runtime.
@@ -287,7 +288,7 @@ impl Stream for GuardedStream {
         self.batches += 1;
         let next = self.input.poll_next_unpin(context);
         if let (Poll::Ready(Some(Ok(batch))), Some(kept)) = (&next, &self.kept)
-            && let Err(error) = kept.try_grow(batch.get_array_memory_size().saturating_mul(2))
+            && let Err(error) = kept.try_grow(bytes_of(batch).saturating_mul(2))
         {
             return Poll::Ready(Some(Err(error)));
         }

@@ -4,10 +4,36 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use datafusion::common::{DataFusionError, Result, resources_datafusion_err};
 use datafusion::execution::memory_pool::{MemoryLimit, MemoryPool, MemoryReservation};
 
 use crate::running::Statement;
+
+/// Bytes that the values of a batch take. Texts of many batches lie in the same buffers: counted
+/// whole for each, a sorted table would seem to be as large as its square.
+pub(crate) fn bytes_of(batch: &RecordBatch) -> usize {
+    batch
+        .columns()
+        .iter()
+        .map(|column| column_bytes(column))
+        .sum()
+}
+
+/// The same of one column.
+pub(crate) fn column_bytes(column: &ArrayRef) -> usize {
+    match column.as_string_view_opt() {
+        Some(texts) => {
+            let views = texts.len().saturating_mul(size_of::<u128>());
+            views.saturating_add(texts.total_buffer_bytes_used())
+        }
+        None => {
+            let data = column.to_data();
+            data.get_slice_memory_size()
+                .unwrap_or_else(|_| column.get_array_memory_size())
+        }
+    }
+}
 
 /// One statement's pool within the pool of all.
 #[derive(Debug)]
@@ -80,5 +106,25 @@ impl MemoryPool for StatementPool {
 
     fn memory_limit(&self) -> MemoryLimit {
         MemoryLimit::Finite(self.limit)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::{Int64Array, StringViewArray};
+
+    #[test]
+    fn parts_of_a_batch_take_as_much_as_the_batch() {
+        let texts = (0..1000).map(|number| format!("a text of some length, number {number}"));
+        let columns: [(&str, ArrayRef); 2] = [
+            ("text", Arc::new(StringViewArray::from_iter_values(texts))),
+            ("number", Arc::new(Int64Array::from_iter_values(0..1000))),
+        ];
+        let whole = RecordBatch::try_from_iter(columns).unwrap();
+        let parts = (0..100).map(|part| bytes_of(&whole.slice(part * 10, 10)));
+        let parts: usize = parts.sum();
+        assert_eq!(parts, bytes_of(&whole));
+        assert!((50_000..80_000).contains(&parts), "{parts}");
     }
 }
