@@ -167,7 +167,7 @@ fn with_cure(message: String) -> String {
 }
 
 /// Part of a message -> what to add.
-const CURES: [(&str, &str); 6] = [
+const CURES: [(&str, &str); 7] = [
     (
         "Correlated scalar subquery must be aggregated",
         "; aggregate it, as with max(...), or join the table",
@@ -185,6 +185,10 @@ const CURES: [(&str, &str); 6] = [
         "; cast the argument, as in sum(spec.size::bigint)",
     ),
     ("Cannot infer common argument type", "; cast one side"),
+    (
+        "which would be ambiguous",
+        "; give the column another name inside the subquery, as in c.name AS container",
+    ),
     (
         "unnest() can only be applied to",
         "; write it in FROM, as in FROM pods p, UNNEST(p.spec.containers) AS c",

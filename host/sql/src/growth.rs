@@ -207,7 +207,14 @@ impl ScalarUDFImpl for Bounded {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let most = most(self.grows.growth(), &args.args, args.number_rows);
+        let scalar = |value: &ColumnarValue| matches!(value, ColumnarValue::Scalar(_));
+        // Of constants there is one result, whatever the batch.
+        let rows = if args.args.iter().all(scalar) {
+            1
+        } else {
+            args.number_rows
+        };
+        let most = most(self.grows.growth(), &args.args, rows);
         match &self.room {
             Some(room) => room.try_resize(most)?,
             None if most > CONSTANT_BYTES => return Err(too_long(most)),

@@ -32,8 +32,9 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties,
 };
-use kybern_table::{ChunkView, Column, Row, SnapshotTooOld, TableView, gather};
+use kybern_table::{ChunkView, Column, Index, Row, SnapshotTooOld, TableView, gather};
 
+use crate::access::RowScope;
 use crate::elements::{Condition, Elements, Expanding, fields};
 use crate::lookup::{Lookup, lookups};
 use crate::source::{BoundSource, KindSource, Read, SourceColumn};
@@ -52,6 +53,8 @@ pub(crate) struct RowScan {
     source: Arc<KindSource>,
     view: TableView,
     pub lookup: Option<Lookup>,
+    /// The namespaces that the asker may see.
+    granted: Option<Lookup>,
     /// Columns that the conditions need, by position in the source.
     tested: Vec<usize>,
     tested_schema: SchemaRef,
@@ -83,6 +86,9 @@ impl RowScan {
         let lookup = lookups(&source, &all)
             .into_iter()
             .find(|lookup| bound.view.has_index(&lookup.index));
+        let granted = lookups(&source, &scope_filters)
+            .into_iter()
+            .find(|lookup| lookup.index == Index::Namespace);
         let needed = named(&source, &all);
         let tested_schema = Arc::new(fields(&source, &needed));
         let scope = compile(scope_filters, &tested_schema, props)?;
@@ -111,6 +117,7 @@ impl RowScan {
             view: bound.view.clone(),
             source,
             lookup,
+            granted,
             tested: needed,
             tested_schema,
             scope,
@@ -129,11 +136,26 @@ impl RowScan {
         }
     }
 
-    /// How many rows the look-up finds, about where there are many keys.
-    fn found(&self) -> usize {
-        let Some(lookup) = &self.lookup else {
-            return self.view.count();
-        };
+    /// How many rows there are, about, of what the asker may see: which side of a join is built
+    /// first can be seen, and must not depend on other rows.
+    fn rows(&self) -> Precision<usize> {
+        let count = self.view.count();
+        match (&self.source.scope, &self.lookup) {
+            (RowScope::All, None) if self.condition.is_none() && self.elements.is_none() => {
+                Precision::Exact(self.limit.map_or(count, |limit| limit.min(count)))
+            }
+            (RowScope::All, None) => Precision::Inexact(count.div_ceil(4)),
+            (RowScope::All, Some(lookup)) => Precision::Inexact(self.found(lookup).min(count)),
+            (RowScope::OwnNamespace | RowScope::Namespaces(_), _) => match &self.granted {
+                Some(namespaces) => Precision::Inexact(self.found(namespaces)),
+                None => Precision::Absent,
+            },
+            (RowScope::Labels { .. }, _) => Precision::Absent,
+        }
+    }
+
+    /// How many rows a look-up finds, about where there are many keys.
+    fn found(&self, lookup: &Lookup) -> usize {
         let counted = lookup.keys.iter().take(KEYS_COUNTED);
         let rows = counted.map(|key| self.view.lookup(&lookup.index, key));
         let rows: usize = rows.flatten().map(|rows| rows.len()).sum();
@@ -582,16 +604,8 @@ impl ExecutionPlan for SnapshotScan {
         _: &StatisticsArgs,
     ) -> Result<Arc<Statistics>> {
         let scan = &self.scan;
-        let count = scan.view.count();
-        let rows = match (&scan.lookup, &scan.scope, &scan.condition) {
-            (None, None, None) if scan.elements.is_none() => {
-                Precision::Exact(scan.limit.map_or(count, |limit| limit.min(count)))
-            }
-            (Some(_), _, _) => Precision::Inexact(scan.found().min(count)),
-            _ => Precision::Inexact(count.div_ceil(4)),
-        };
         let mut statistics = Statistics::new_unknown(scan.schema());
-        statistics.num_rows = rows;
+        statistics.num_rows = scan.rows();
         Ok(Arc::new(statistics))
     }
 }

@@ -158,6 +158,21 @@ async fn text_of_one_row_is_accounted_before_it_is_made() {
     assert!(text.contains("more memory"), "{text}");
 }
 
+/// It is one text, not one for each row.
+#[tokio::test]
+async fn a_constant_is_accounted_once() {
+    let cluster = crowd(300);
+    let small = SqlLimits {
+        statement_bytes: 1 << 20,
+        ..SqlLimits::default()
+    };
+    let long = "x".repeat(30_000);
+    let sql = format!(
+        "SELECT count(*) AS n FROM pods WHERE name < substr(replace('{long}', 'x', 'xxxxx'), 1, 5)"
+    );
+    assert_eq!(limited(&cluster, small, &sql).await.unwrap(), 1);
+}
+
 /// A constant that is too long while planning is the same text when the statement runs.
 #[tokio::test]
 async fn long_constants_are_answered() {
