@@ -13,11 +13,7 @@ use crate::running::Statement;
 /// Bytes that the values of a batch take. Texts of many batches lie in the same buffers: counted
 /// whole for each, a sorted table would seem to be as large as its square.
 pub(crate) fn bytes_of(batch: &RecordBatch) -> usize {
-    batch
-        .columns()
-        .iter()
-        .map(|column| column_bytes(column))
-        .sum()
+    batch.columns().iter().map(column_bytes).sum()
 }
 
 /// The same of one column.
