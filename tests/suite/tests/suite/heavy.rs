@@ -77,7 +77,10 @@ fn leases_and_watches_go_on_beside_eight_heavy_statements() -> Result<()> {
         scene.wait(&deployment, |object| object["spec"]["replicas"] == size)?;
         slowest = slowest.max(change.elapsed());
         let now = lease(&scene)?;
-        renewed.insert(now["renewTime"].to_string());
+        // One that came to its limit of 30 s is tried again at once.
+        if running()? >= 8.0 {
+            renewed.insert(now["renewTime"].to_string());
+        }
         Ok(match renewed.len() > RENEWALS {
             true => Progress::Done(()),
             false => Progress::Waiting(format!("{renewed:?}")),
@@ -87,10 +90,6 @@ fn leases_and_watches_go_on_beside_eight_heavy_statements() -> Result<()> {
     for same in ["holderIdentity", "leaseTransitions", "acquireTime"] {
         assert_eq!(after[same], before[same], "{same}");
     }
-    // They ran all the time: none can end before its limit of 30 s, and then it is tried again.
-    let now = running()?;
-    assert!(now >= 8.0, "{now} passes");
     assert!(slowest <= PASS, "{slowest:?}");
-    println!("slowest of {} passes: {slowest:?}", renewed.len());
     Ok(())
 }
