@@ -1,6 +1,7 @@
 //! Functions that read a path of JSON text: paths below a column of a subquery.
 //!
-//! They read as a table reads its paths. Text that is no JSON has nothing inside.
+//! They read as a table reads its paths, but for a string that holds JSON: once it is text, it
+//! cannot be told from an object, and a path enters it. Text that is no JSON has nothing inside.
 //! Statements reach them through paths only: they are not in the allow-list.
 
 use std::sync::Arc;
