@@ -23,6 +23,17 @@ pub enum RowScope {
     OwnNamespace,
 }
 
+impl RowScope {
+    /// Whether it depends on the namespace that the asker is bound to.
+    pub(crate) fn is_bound(&self) -> bool {
+        match self {
+            Self::OwnNamespace => true,
+            Self::Labels { own_namespace, .. } => *own_namespace,
+            Self::All | Self::Namespaces(_) => false,
+        }
+    }
+}
+
 /// A table that may be read.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TableAccess {

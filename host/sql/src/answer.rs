@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, StringArray, UInt32Array};
+use arrow::array::{
+    Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, StringArray, StringBuilder,
+    StringViewArray, UInt32Array,
+};
 use arrow::compute::{cast, concat_batches, take};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use arrow::row::{RowConverter, SortField};
 use datafusion::common::Result;
-use xxhash_rust::xxh3::Xxh3;
 
+use crate::fingerprint::fingerprint;
 use crate::json::json_text;
 use crate::source::{as_json, is_json};
 
@@ -27,32 +30,56 @@ pub struct Answer {
     pub rows: usize,
 }
 
-impl Answer {
-    /// From what the engine gave; `ordered` keeps the order of the rows.
-    pub(crate) fn new(schema: &Schema, batches: &[RecordBatch], ordered: bool) -> Result<Self> {
+/// What all answers of one statement have in common.
+#[derive(Debug)]
+pub(crate) struct Layout {
+    schema: SchemaRef,
+    /// What a fingerprint begins with: the columns' names and types.
+    header: Vec<u8>,
+    /// The columns that rows are sorted by; none where ORDER BY has ordered them.
+    order: Option<Vec<usize>>,
+}
+
+impl Layout {
+    /// For what a plan gives; `ordered` keeps the order of the rows.
+    pub(crate) fn new(schema: &Schema, ordered: bool) -> Self {
         let schema = Arc::new(plain_schema(schema));
-        let batches = batches
-            .iter()
-            .map(|batch| plain_batch(&schema, batch))
-            .collect::<Result<Vec<_>>>()?;
-        let mut rows = concat_batches(&schema, &batches)?;
-        let converter = RowConverter::new(
-            schema
-                .fields()
-                .iter()
-                .map(|field| SortField::new(field.data_type().clone()))
-                .collect(),
-        )?;
-        if !ordered && rows.num_rows() > 1 {
-            rows = sorted(&rows)?;
+        let mut header = Vec::new();
+        for field in schema.fields() {
+            header.extend(format!("{}\u{0}{}\u{0}", field.name(), field.data_type()).bytes());
         }
-        let fingerprint = fingerprint(&rows, &converter)?;
-        let count = rows.num_rows();
-        Ok(Self {
+        let order = (!ordered).then(|| order(&schema));
+        Self {
             schema,
+            header,
+            order,
+        }
+    }
+
+    /// Whether ORDER BY has ordered the rows.
+    pub(crate) fn is_ordered(&self) -> bool {
+        self.order.is_none()
+    }
+}
+
+impl Answer {
+    /// From what the engine gave.
+    pub(crate) fn new(layout: &Layout, batches: &[RecordBatch]) -> Result<Self> {
+        let schema = &layout.schema;
+        let plain = batches.iter().map(|batch| plain_batch(schema, batch));
+        let mut plain = plain.collect::<Result<Vec<_>>>()?;
+        let mut rows = match plain.len() {
+            1 => plain.remove(0),
+            _ => concat_batches(schema, &plain)?,
+        };
+        if let Some(order) = layout.order.as_deref().filter(|_| rows.num_rows() > 1) {
+            rows = sorted(&rows, order)?;
+        }
+        Ok(Self {
+            schema: Arc::clone(schema),
+            fingerprint: fingerprint(&layout.header, &rows),
+            rows: rows.num_rows(),
             batches: vec![rows],
-            fingerprint,
-            rows: count,
         })
     }
 
@@ -70,7 +97,7 @@ impl Answer {
         let schema = Arc::new(Schema::new(vec![Field::new(column, DataType::Utf8, true)]));
         let lines: StringArray = text.lines().map(Some).collect();
         let batch = RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(lines)])?;
-        Self::new(&schema, &[batch], true)
+        Self::new(&Layout::new(&schema, true), &[batch])
     }
 }
 
@@ -128,6 +155,7 @@ fn plain_column(column: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
         return Ok(Arc::clone(column));
     }
     Ok(match (from, to) {
+        (DataType::Utf8View, DataType::Utf8) => Arc::new(plain_texts(column.as_string_view())),
         (DataType::Date32 | DataType::Date64, DataType::Timestamp(unit, _)) => {
             cast(&cast(column, &DataType::Timestamp(*unit, None))?, to)?
         }
@@ -141,55 +169,45 @@ fn plain_column(column: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
     })
 }
 
-/// By namespace, name and uid where there are such columns, then by every column.
-fn sorted(rows: &RecordBatch) -> Result<RecordBatch> {
-    let schema = rows.schema();
-    let named = ["namespace", "name", "uid"]
-        .into_iter()
-        .filter_map(|name| schema.index_of(name).ok());
-    let order: Vec<usize> = named.chain(0..rows.num_columns()).collect();
-    let columns: Vec<ArrayRef> = order
-        .iter()
-        .filter_map(|position| rows.columns().get(*position).cloned())
+fn plain_texts(texts: &StringViewArray) -> StringArray {
+    let bytes = texts
+        .lengths()
+        .map(|length| usize::try_from(length).unwrap_or_default());
+    let mut plain = StringBuilder::with_capacity(texts.len(), bytes.sum());
+    texts.iter().for_each(|text| plain.append_option(text));
+    plain.finish()
+}
+
+/// By namespace, name and uid where there are such columns, then by every other column.
+fn order(schema: &Schema) -> Vec<usize> {
+    let named = ["namespace", "name", "uid"].into_iter();
+    let mut order: Vec<usize> = named
+        .filter_map(|name| schema.index_of(name).ok())
         .collect();
-    let fields = columns
+    for column in 0..schema.fields().len() {
+        if !order.contains(&column) {
+            order.push(column);
+        }
+    }
+    order
+}
+
+fn sorted(rows: &RecordBatch, order: &[usize]) -> Result<RecordBatch> {
+    let columns = order
         .iter()
-        .map(|column| SortField::new(column.data_type().clone()))
-        .collect();
+        .filter_map(|at| rows.columns().get(*at).cloned());
+    let columns: Vec<ArrayRef> = columns.collect();
     if columns.is_empty() {
         return Ok(rows.clone());
     }
-    let keys = RowConverter::new(fields)?.convert_columns(&columns)?;
+    let fields = columns.iter();
+    let fields = fields.map(|column| SortField::new(column.data_type().clone()));
+    let keys = RowConverter::new(fields.collect())?.convert_columns(&columns)?;
     let mut sorted: Vec<(arrow::row::Row<'_>, u32)> = keys.iter().zip(0u32..).collect();
     sorted.sort_unstable();
-    let indices: UInt32Array = sorted
-        .into_iter()
-        .map(|(_, position)| Some(position))
-        .collect();
-    let columns = rows
-        .columns()
-        .iter()
-        .map(|column| take(column, &indices, None))
-        .collect::<Result<Vec<_>, _>>()?;
-    Ok(RecordBatch::try_new(schema, columns)?)
-}
-
-fn fingerprint(rows: &RecordBatch, converter: &RowConverter) -> Result<u128> {
-    let mut hash = Xxh3::new();
-    for field in rows.schema().fields() {
-        hash.update(format!("{}\u{0}{}\u{0}", field.name(), field.data_type()).as_bytes());
-    }
-    hash.update(
-        &u64::try_from(rows.num_rows())
-            .unwrap_or(u64::MAX)
-            .to_le_bytes(),
-    );
-    if rows.num_columns() > 0 {
-        for row in converter.convert_columns(rows.columns())?.iter() {
-            let bytes: &[u8] = row.as_ref();
-            hash.update(&u64::try_from(bytes.len()).unwrap_or(u64::MAX).to_le_bytes());
-            hash.update(bytes);
-        }
-    }
-    Ok(hash.digest128())
+    let indices: UInt32Array = sorted.into_iter().map(|(_, at)| Some(at)).collect();
+    let columns = rows.columns().iter();
+    let columns = columns.map(|column| take(column, &indices, None));
+    let columns = columns.collect::<Result<Vec<_>, _>>()?;
+    Ok(RecordBatch::try_new(rows.schema(), columns)?)
 }

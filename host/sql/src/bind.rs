@@ -77,7 +77,7 @@ impl Values<'_> {
     }
 }
 
-fn external(error: SqlError) -> DataFusionError {
+pub(crate) fn external(error: SqlError) -> DataFusionError {
     DataFusionError::External(Box::new(error))
 }
 

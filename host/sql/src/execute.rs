@@ -111,8 +111,8 @@ impl Engine {
             room: Some(&room),
         };
         let run = async { self.run(prepared, values, snapshot, &ticket).await };
-        let (batches, schema) = (contained(run).await?, planned.plan.schema().as_arrow());
-        Answer::new(schema, &batches, planned.ordered).map_err(|error| SqlError::execution(&error))
+        let batches = contained(run).await?;
+        Answer::new(&planned.layout, &batches).map_err(|error| SqlError::execution(&error))
     }
 
     async fn run(
@@ -233,9 +233,7 @@ impl Engine {
         let end = self.end(&ticket);
         let plan = self.physical(prepared, values, snapshot, &end).await?;
         let batches = self.collect(plan, &end, self.limits()).await?;
-        let planned = &prepared.planned;
-        Answer::new(planned.plan.schema().as_arrow(), &batches, planned.ordered)
-            .map_err(|error| SqlError::execution(&error))
+        Answer::new(&prepared.planned.layout, &batches).map_err(|error| SqlError::execution(&error))
     }
 
     /// The memory that a statement may take; all that are made for it share one account.

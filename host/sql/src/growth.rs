@@ -87,6 +87,15 @@ pub(crate) fn bounded(expr: Expr, room: Option<&Room>) -> Transformed<Expr> {
     Transformed::yes(Expr::ScalarFunction(call))
 }
 
+/// Whether [`bounded`] makes another expression of it.
+pub(crate) fn can_grow(expr: &Expr) -> bool {
+    match expr {
+        Expr::BinaryExpr(BinaryExpr { op, .. }) => *op == Operator::StringConcat,
+        Expr::ScalarFunction(call) => growth_of(call.func.name()).is_some(),
+        _ => false,
+    }
+}
+
 /// How long a result can be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Growth {

@@ -7,12 +7,12 @@ use arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::expr::InList;
 use datafusion::logical_expr::{BinaryExpr, Cast, Expr, Operator, TryCast};
-use kybern_table::{Column, Index, PathType, Segment};
+use kybern_table::{Column, Index, Path, PathType, Segment};
 
 use crate::source::{KindSource, Read};
 
 /// More keys than this are no look-up: a scan is cheaper, and a read set smaller.
-const MAX_KEYS: usize = 4096;
+pub(crate) const MAX_KEYS: usize = 4096;
 
 /// The rows that a filter allows: those with one of the keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,23 +72,26 @@ pub(crate) fn lookups(source: &KindSource, filters: &[Expr]) -> Vec<Lookup> {
         if let Read::Path(path, PathType::Text) = &column.read
             && let Some(keys) = of(&column.name)
         {
-            let label = match path.segments() {
-                [
-                    Segment::Key(metadata),
-                    Segment::Key(labels),
-                    Segment::Key(label),
-                ] if metadata == "metadata" && labels == "labels" => Some(label.clone()),
-                _ => None,
-            };
-            let index = label.map_or_else(|| Index::Path(path.clone()), Index::Label);
-            push(index, Some(keys));
+            push(index_of(path), Some(keys));
         }
     }
     push(Index::Namespace, of("namespace"));
     found
 }
 
-fn conjuncts(filter: &Expr) -> Vec<&Expr> {
+/// The index, if the table has it, of what is at a path.
+pub(crate) fn index_of(path: &Path) -> Index {
+    match path.segments() {
+        [
+            Segment::Key(metadata),
+            Segment::Key(labels),
+            Segment::Key(label),
+        ] if metadata == "metadata" && labels == "labels" => Index::Label(label.clone()),
+        _ => Index::Path(path.clone()),
+    }
+}
+
+pub(crate) fn conjuncts(filter: &Expr) -> Vec<&Expr> {
     let mut found = Vec::new();
     let mut pending = vec![filter];
     while let Some(expr) = pending.pop() {
@@ -156,7 +159,7 @@ fn equalities(expr: &Expr) -> Option<(String, BTreeSet<String>)> {
     }
 }
 
-fn column(expr: &Expr) -> Option<String> {
+pub(crate) fn column(expr: &Expr) -> Option<String> {
     match expr {
         Expr::Column(column) => Some(column.name.clone()),
         // Between string types a cast changes nothing.

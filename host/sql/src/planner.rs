@@ -23,6 +23,7 @@ use kybern_table::KindKey;
 
 use crate::SqlError;
 use crate::access::Grants;
+use crate::answer::Layout;
 use crate::catalog::Catalog;
 use crate::functions::Functions;
 use crate::growth;
@@ -47,7 +48,8 @@ pub(crate) struct Planned {
     /// The tables that it names, each once.
     pub tables: Vec<(KindKey, String)>,
     pub parameters: usize,
-    pub ordered: bool,
+    /// Of its answers.
+    pub layout: Layout,
     pub arbitrary_limit: bool,
     pub uses_now: bool,
     pub reads_system_tables: bool,
@@ -89,12 +91,12 @@ pub(crate) fn plan(
     let (plan, uses_now) = plan.map_err(|error| SqlError::planning(&error))?;
     Ok(Planned {
         kind: statement.kind(),
-        lane: lane(&plan),
+        lane: lane(&plan, state.execution_props()),
         reads: Reads::of(&plan),
+        layout: Layout::new(plan.schema().as_arrow(), ordered),
         plan,
         tables,
         parameters,
-        ordered,
         arbitrary_limit,
         uses_now,
         reads_system_tables,

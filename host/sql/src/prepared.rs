@@ -95,4 +95,13 @@ impl Prepared {
     pub fn is_key_lookup(&self) -> bool {
         matches!(self.planned.lane, Lane::KeyLookup(_))
     }
+
+    /// For a key look-up, whether it is compiled before its parameters are known.
+    #[cfg(test)]
+    pub(crate) fn is_compiled_once(&self) -> Option<bool> {
+        match &self.planned.lane {
+            Lane::KeyLookup(lookup) => Some(lookup.is_compiled_once()),
+            Lane::General => None,
+        }
+    }
 }

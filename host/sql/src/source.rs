@@ -266,9 +266,13 @@ impl KindSource {
 
     /// The rows that exist for the asker, as conditions that all must hold.
     pub(crate) fn scope_filters(&self, namespace: Option<&str>) -> Vec<Expr> {
+        self.scope_filters_of(namespace.map(text))
+    }
+
+    /// The same, where the asker's namespace is whatever the expression says.
+    pub(crate) fn scope_filters_of(&self, namespace: Option<Expr>) -> Vec<Expr> {
         let column = |name: &str| Expr::Column(ColumnName::new_unqualified(name));
-        let text = |value: &str| lit(ScalarValue::Utf8View(Some(value.to_owned())));
-        let equals = |name: &str, value: &str| binary_expr(column(name), Operator::Eq, text(value));
+        let equals = |name: &str, value: Expr| binary_expr(column(name), Operator::Eq, value);
         let own = || match namespace {
             Some(namespace) => equals("namespace", namespace),
             None => lit(false),
@@ -293,7 +297,7 @@ impl KindSource {
                 for (key, value) in match_labels {
                     let read = Read::Path(label_path(key), PathType::Text);
                     match self.columns.iter().find(|column| column.read == read) {
-                        Some(found) => filters.push(equals(&found.name, value)),
+                        Some(found) => filters.push(equals(&found.name, text(value))),
                         None => filters.push(lit(false)),
                     }
                 }
@@ -315,6 +319,10 @@ impl KindSource {
         }
         names
     }
+}
+
+fn text(value: &str) -> Expr {
+    lit(ScalarValue::Utf8View(Some(value.to_owned())))
 }
 
 fn schema_of(columns: &[SourceColumn]) -> SchemaRef {

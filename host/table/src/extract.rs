@@ -43,7 +43,7 @@ impl Want {
         )
     }
 
-    fn needs_body(&self) -> bool {
+    pub(crate) fn needs_body(&self) -> bool {
         match self {
             Want::Path(..) => true,
             Want::Column(column) => matches!(
@@ -75,6 +75,20 @@ impl Want {
     }
 }
 
+/// Rows for whose texts the builder's own first block would be too large.
+const FEW_ROWS: usize = 64;
+/// What a text of few takes, about.
+const TEXT_BYTES: u32 = 64;
+
+/// A builder for texts of about so many rows.
+fn texts(rows: usize) -> StringViewBuilder {
+    let builder = StringViewBuilder::with_capacity(rows);
+    match u32::try_from(rows) {
+        Ok(few @ 1..) if rows <= FEW_ROWS => builder.with_fixed_block_size(few * TEXT_BYTES),
+        _ => builder,
+    }
+}
+
 enum Sink {
     View(StringViewBuilder),
     Bool(BooleanBuilder),
@@ -87,7 +101,7 @@ enum Sink {
 impl Sink {
     fn of(of: PathType, rows: usize) -> Self {
         match of {
-            PathType::Text | PathType::Json => Sink::View(StringViewBuilder::with_capacity(rows)),
+            PathType::Text | PathType::Json => Sink::View(texts(rows)),
             PathType::Bool => Sink::Bool(BooleanBuilder::with_capacity(rows)),
             PathType::Int => Sink::Int(Int64Builder::with_capacity(rows)),
             PathType::Float => Sink::Float(Float64Builder::with_capacity(rows)),

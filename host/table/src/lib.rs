@@ -99,7 +99,7 @@ pub use change::{Applied, Batch, Change, ChangeError, Deleted, Origin, Sequence}
 pub use column::{Column, PathType};
 pub use config::StoreConfig;
 pub use extract::inside;
-pub use gather::gather;
+pub use gather::Gather;
 pub use job::{Done, Job};
 pub use json::elements;
 pub use key::{Index, KindKey, TableDef};

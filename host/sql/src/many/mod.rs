@@ -202,8 +202,7 @@ impl Engine {
         sets: usize,
         end: &End,
     ) -> Result<Vec<Result<Answer, SqlError>>, DataFusionError> {
-        let schema = prepared.planned.plan.schema().as_arrow();
-        let limits = self.limits();
+        let (layout, limits) = (&prepared.planned.layout, self.limits());
         let mut answers = Vec::with_capacity(sets);
         for rows in split(rows, sets)? {
             if answers.len() % AT_ONCE == 0 {
@@ -212,7 +211,7 @@ impl Engine {
             }
             answers.push(match rows {
                 Some(rows) if rows.num_rows() > limits.rows => Err(too_many_rows(limits)),
-                rows => Ok(Answer::new(schema, rows.as_slice(), false)?),
+                rows => Ok(Answer::new(layout, rows.as_slice())?),
             });
         }
         Ok(answers)
@@ -275,7 +274,7 @@ fn sorted_out(prepared: &Prepared, sets: &[Vec<Param>]) -> (Vec<Alike>, Vec<usiz
 
 /// What its plan does not tell.
 fn refused(prepared: &Prepared) -> Result<(), Refusal> {
-    if prepared.planned.ordered {
+    if prepared.planned.layout.is_ordered() {
         return Err(Refusal::new("it has an ORDER BY"));
     }
     if prepared.planned.arbitrary_limit {

@@ -1,9 +1,10 @@
 //! All lanes give equal answers, and look-ups find what scans find.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::fixture::{Cluster, deployment, pod, text};
-use crate::{AccessSet, Param};
+use crate::{AccessSet, Param, RowScope, TableAccess};
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -322,4 +323,89 @@ async fn lists_on_one_column_are_all_asked() {
         let answer = cluster.ask(&sql, &params).await.unwrap();
         assert_eq!(answer.rows, rows, "{sql} {params:?}\n{}", text(&answer));
     }
+}
+
+/// Statements with keys, and whether they are compiled once.
+const KEYED: [(&str, bool); 16] = [
+    ("namespace = $1 AND name = $2", true),
+    ("namespace = $1 AND name = $2 AND status.phase <> $3", true),
+    ("namespace = 'a' AND name = $2", true),
+    ("uid = $3 AND namespace = $1", true),
+    (
+        "uid IN ('Pod-a-shop-1', 'Pod-b-shop-1', 'Pod-a-shop-1') AND name = $2",
+        true,
+    ),
+    ("labels['app'] = $1", true),
+    ("labels['app'] = $1 AND labels['app'] = $2", true),
+    ("owner_uid = $3", true),
+    ("uid = $3 AND (name = $2 OR name IS NULL)", true),
+    ("uid = $3 AND uid = $1", true),
+    ("uid IN ($1, $2, $3)", true),
+    ("uid IN ($1, 'x', $2, 'y', $3)", true),
+    ("uid = $3 AND name IN ($1, 'x', $2, 'y')", true),
+    ("uid = $3 AND name LIKE $2", false),
+    ("uid = $3 AND upper(name) = upper($2)", false),
+    ("uid = $3 AND name || $1 = $2", false),
+];
+
+fn keyed_scopes() -> Vec<(RowScope, &'static str)> {
+    let labels = |own_namespace| RowScope::Labels {
+        own_namespace,
+        match_labels: BTreeMap::from([("app".to_owned(), "shop".to_owned())]),
+    };
+    vec![
+        (RowScope::All, ""),
+        (RowScope::OwnNamespace, "a"),
+        (RowScope::OwnNamespace, "b"),
+        (RowScope::OwnNamespace, ""),
+        (RowScope::Namespaces(vec!["b".to_owned()]), "a"),
+        (labels(false), "a"),
+        (labels(true), "b"),
+        (labels(true), ""),
+    ]
+}
+
+#[tokio::test]
+async fn what_is_compiled_once_means_the_same() {
+    let cluster = Cluster::new();
+    let snapshot = cluster.snapshot();
+    let values = [
+        ["a", "shop-1", "Pod-a-shop-1"],
+        ["b", "shop-1", "Pod-b-shop-1"],
+        ["a", "blog-1", "Deployment-a-shop"],
+        ["shop", "shop", "Pod-b-shop-1"],
+        ["", "", ""],
+        ["a/shop-1", "", "Pod-a-shop-1"],
+        ["Pod-a-shop-1", "%1", "Pod-a-shop-1"],
+    ];
+    let mut sets: Vec<Vec<Param>> = values.map(|set| set.map(Param::from).to_vec()).to_vec();
+    sets.push(vec![Param::Null, Param::Null, Param::Null]);
+    let mut found = 0;
+    for (scope, namespace) in keyed_scopes() {
+        let pods = TableAccess {
+            table: kybern_table::KindKey::new("", "v1", "Pod"),
+            scope: scope.clone(),
+        };
+        let access = AccessSet::of(vec![pods]).in_namespace(namespace);
+        for (condition, once) in KEYED {
+            let sql = format!(
+                "SELECT namespace, name, $1 AS one, status.phase, length(name) AS l FROM pods WHERE {condition}"
+            );
+            let prepared = cluster.engine.prepare(&sql, &access).await.unwrap();
+            assert_eq!(prepared.is_compiled_once(), Some(once), "{sql} {scope:?}");
+            for params in &sets {
+                let said = format!("{sql} {params:?} {scope:?} {namespace}");
+                let one = cluster.engine.execute(&prepared, params, &snapshot).await;
+                let one = one.unwrap_or_else(|error| panic!("{said}: {error}"));
+                let other = cluster
+                    .engine
+                    .execute_generally(&prepared, params, &snapshot);
+                let other = other.await.unwrap();
+                assert_eq!(text(&one), text(&other), "{said}");
+                assert_eq!(one.fingerprint, other.fingerprint, "{said}");
+                found += one.rows;
+            }
+        }
+    }
+    assert!(found > 150, "{found} rows");
 }

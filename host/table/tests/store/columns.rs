@@ -7,7 +7,7 @@ use arrow::compute::concat;
 use arrow::datatypes::{Float64Type, Int64Type, TimestampMicrosecondType, UInt64Type};
 use bytes::Bytes;
 use kybern_table::{
-    Change, Column, Index, Origin, Path, PathType, Reader, Row, StoreConfig, Writer, gather, store,
+    Change, Column, Gather, Index, Origin, Path, PathType, Reader, Row, StoreConfig, Writer, store,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -36,7 +36,7 @@ fn filled(config: StoreConfig, values: &[Value]) -> (Writer, Reader) {
     (writer, reader)
 }
 
-/// All live rows with one column of the scan, checked against `gather`.
+/// All live rows with one column of the scan, checked against `Gather`.
 fn column(
     reader: &Reader,
     of: &str,
@@ -72,7 +72,7 @@ fn fixed(reader: &Reader, of: &Column) -> (Vec<Row>, ArrayRef) {
         reader,
         of.name(),
         |chunk| chunk.fixed(of).unwrap(),
-        |rows| gather(rows, std::slice::from_ref(of), &[]).remove(0),
+        |rows| Gather::default().column(of.clone()).of(rows).remove(0),
     )
 }
 
@@ -82,7 +82,7 @@ fn path(reader: &Reader, path: &str, of: PathType) -> (Vec<Row>, ArrayRef) {
         reader,
         &path.to_string(),
         |chunk| chunk.path(&path, of).unwrap(),
-        |rows| gather(rows, &[], &[(path.clone(), of)]).remove(0),
+        |rows| Gather::default().path(&path, of).of(rows).remove(0),
     )
 }
 
