@@ -18,6 +18,7 @@ use crate::follow;
 use crate::garbage::Garbage;
 use crate::index::{Entries, Indexes};
 use crate::postings::Position;
+use crate::shred::Carried;
 use crate::slots::Slots;
 use crate::work::Work;
 
@@ -67,6 +68,7 @@ pub(crate) struct Merging {
 pub(crate) struct Merged {
     group: Vec<Arc<Slot>>,
     chunk: Chunk,
+    carried: Carried,
     /// For each row the slot and the place it came from, and its index entries.
     moved: Vec<(usize, u16, Entries)>,
 }
@@ -98,8 +100,13 @@ impl Merging {
                 }
             }
         }
+        let from = moved
+            .iter()
+            .map(|(number, at, _)| (*number, usize::from(*at)));
+        let from: Vec<(usize, usize)> = from.collect();
         Merged {
             chunk: builder.finish(),
+            carried: Carried::merged(&self.group, &from),
             group: self.group,
             moved,
         }
@@ -118,6 +125,7 @@ pub(crate) fn put_in(merged: Merged, slots: &mut Slots, work: &mut Work) {
     let Merged {
         group,
         chunk,
+        carried,
         moved,
     } = merged;
     let now: Vec<Option<Arc<Slot>>> = group
@@ -131,6 +139,7 @@ pub(crate) fn put_in(merged: Merged, slots: &mut Slots, work: &mut Work) {
     }
     let (len, bytes, raw_bytes) = (chunk.len, chunk.bytes(), chunk.bodies.raw_bytes());
     let block = Block::new(Rows::Chunk(Box::new(chunk)), work.shreds());
+    carried.put_in(&block);
     follow::merged(&group, &block, slots, work);
     let since = group.iter().map(|slot| slot.since).min();
     let id = slots.add(Slot {

@@ -7,6 +7,7 @@ use crate::body::Codec;
 use crate::chunk::{Chunk, ChunkBuilder};
 use crate::follow;
 use crate::index::Indexes;
+use crate::shred::Carried;
 use crate::slots::Slots;
 use crate::work::Work;
 
@@ -23,6 +24,7 @@ pub(crate) struct Sealing {
 pub(crate) struct Sealed {
     slot: Arc<Slot>,
     chunk: Chunk,
+    carried: Carried,
 }
 
 impl Sealing {
@@ -43,8 +45,11 @@ impl Sealing {
                 None => builder.push_hole(),
             }
         }
-        let chunk = builder.finish();
-        Sealed { slot, chunk }
+        Sealed {
+            chunk: builder.finish(),
+            carried: Carried::sealed(&slot),
+            slot,
+        }
     }
 }
 
@@ -57,11 +62,16 @@ impl Sealed {
 /// Shows the columns in the place of the block that they were made of. Rows that
 /// died meanwhile are dead in it.
 pub(crate) fn put_in(sealed: Sealed, slots: &mut Slots, work: &mut Work) {
-    let Sealed { slot: old, chunk } = sealed;
+    let Sealed {
+        slot: old,
+        chunk,
+        carried,
+    } = sealed;
     let (bytes, raw_bytes) = (chunk.bytes(), chunk.bodies.raw_bytes());
     slots.dictionaries.sealed(&chunk.bodies);
     work.retire(old.bytes, &old.block);
     let block = Block::new(Rows::Chunk(Box::new(chunk)), work.shreds());
+    carried.put_in(&block);
     follow::sealed(&old, &block, work);
     if let Some(slot) = slots.slot_mut(old.id) {
         slot.bytes = bytes;

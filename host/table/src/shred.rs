@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 use arrow::array::{Array, ArrayRef, AsArray};
-use arrow::compute::concat;
+use arrow::compute::{concat, interleave};
 use parking_lot::Mutex;
 
 use crate::block::{Block, Rows, Slot};
@@ -150,28 +150,52 @@ impl Shreds {
             // What is kept has no spare room.
             array = Arc::new(view.gc());
         }
-        let bytes = array.get_array_memory_size();
-        // One column must not push out all others.
-        if want.is_small() && bytes <= shreds.budget.limit / 16 {
-            let kept = Kept {
-                array: Arc::clone(&array),
-                bytes,
-                read: false,
-            };
-            if let Some(other) = shreds.kept.lock().insert(key, kept) {
-                // Another reader built it at the same time.
-                shreds
-                    .budget
-                    .bytes
-                    .fetch_sub(other.bytes, Ordering::Relaxed);
-            } else {
-                let entry = (Arc::downgrade(block), want.clone(), group);
-                shreds.budget.watch(entry);
-            }
-            shreds.budget.bytes.fetch_add(bytes, Ordering::Relaxed);
-            shreds.budget.enforce();
+        if want.is_small() {
+            Shreds::keep(block, key, &array);
         }
         array
+    }
+
+    /// Keeps a column, unless it is so large that it would push out all others.
+    fn keep(block: &Arc<Block>, key: (Want, usize), array: &ArrayRef) {
+        let shreds = &block.shreds;
+        let bytes = array.get_array_memory_size();
+        if bytes > shreds.budget.limit / 16 {
+            return;
+        }
+        let kept = Kept {
+            array: Arc::clone(array),
+            bytes,
+            read: false,
+        };
+        let entry = (Arc::downgrade(block), key.0.clone(), key.1);
+        if let Some(other) = shreds.kept.lock().insert(key, kept) {
+            // Another reader built it at the same time.
+            let budget = &shreds.budget;
+            budget.bytes.fetch_sub(other.bytes, Ordering::Relaxed);
+        } else {
+            shreds.budget.watch(entry);
+        }
+        shreds.budget.bytes.fetch_add(bytes, Ordering::Relaxed);
+        shreds.budget.enforce();
+    }
+
+    /// What was read again after it had been built, and a chunk does not have ready.
+    fn wanted(&self) -> Vec<Want> {
+        let mut wanted = Vec::new();
+        for ((want, _), kept) in self.kept.lock().iter() {
+            if kept.read && !lies_ready(want) && !wanted.contains(want) {
+                wanted.push(want.clone());
+            }
+        }
+        wanted
+    }
+
+    /// The kept column of a chunk.
+    fn whole(&self, want: &Want) -> Option<ArrayRef> {
+        let kept = self.kept.lock();
+        kept.get(&(want.clone(), 0))
+            .map(|kept| Arc::clone(&kept.array))
     }
 
     /// Keeps a column that was read since the last round; drops any other.
@@ -194,6 +218,56 @@ impl Shreds {
     }
 }
 
+/// Columns that are built for a chunk before anybody reads it, because its rows' former blocks had
+/// them: a reader would pay for thousands of rows at once. Whoever asked once only is not counted.
+#[derive(Debug, Default)]
+pub(crate) struct Carried(Vec<(Want, ArrayRef)>);
+
+impl Carried {
+    /// For the chunk that is made of a delta; rows that are dead are null.
+    pub(crate) fn sealed(slot: &Slot) -> Carried {
+        let wanted = slot.block.shreds.wanted();
+        if wanted.is_empty() {
+            return Carried::default();
+        }
+        let columns = extract((0..slot.len).map(|at| slot.row(at)), &wanted);
+        Carried(wanted.into_iter().zip(columns).collect())
+    }
+
+    /// For the chunk that is made of several: for each row the number of its slot, and its place.
+    pub(crate) fn merged(group: &[Arc<Slot>], rows: &[(usize, usize)]) -> Carried {
+        let Some((first, others)) = group.split_first() else {
+            return Carried::default();
+        };
+        let mut carried = Vec::new();
+        for want in first.block.shreds.wanted() {
+            let all = std::iter::once(first).chain(others);
+            let columns = all.map(|slot| slot.block.shreds.whole(&want));
+            let Some(columns) = columns.collect::<Option<Vec<ArrayRef>>>() else {
+                continue;
+            };
+            let columns: Vec<&dyn Array> = columns.iter().map(|column| &**column).collect();
+            // They have one type; a place outside of one could only be a fault of the store's.
+            if let Ok(column) = interleave(&columns, rows) {
+                carried.push((want, column));
+            }
+        }
+        Carried(carried)
+    }
+
+    /// Keeps them beside the chunk.
+    pub(crate) fn put_in(self, block: &Arc<Block>) {
+        for (want, column) in self.0 {
+            // What is kept has no spare room.
+            let column = match column.as_string_view_opt() {
+                Some(view) => Arc::new(view.gc()),
+                None => column,
+            };
+            Shreds::keep(block, (want, 0), &column);
+        }
+    }
+}
+
 impl Drop for Shreds {
     fn drop(&mut self) {
         let bytes: usize = self.kept.lock().values().map(|kept| kept.bytes).sum();
@@ -207,6 +281,21 @@ fn build(block: &Block, want: &Want, from: usize, to: usize) -> ArrayRef {
     arrays
         .pop()
         .unwrap_or_else(|| Arc::new(arrow::array::NullArray::new(to - from)))
+}
+
+/// Whether a chunk has it as it is asked for.
+fn lies_ready(want: &Want) -> bool {
+    matches!(
+        want,
+        Want::Column(
+            Column::Namespace
+                | Column::Name
+                | Column::Labels
+                | Column::Generation
+                | Column::CreationTimestamp
+                | Column::DeletionTimestamp
+        )
+    )
 }
 
 /// The columns that a chunk has as they are asked for.

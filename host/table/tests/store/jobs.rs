@@ -1,7 +1,9 @@
 //! Jobs that take their time: what happens meanwhile is not lost.
 
+use arrow::array::AsArray;
 use kybern_table::{
-    Change, Index, Job, KindKey, Origin, Reader, StoreConfig, TableDef, TableStats, Writer, store,
+    Change, Index, Job, KindKey, Origin, PathType, Reader, StoreConfig, TableDef, TableStats,
+    Writer, store,
 };
 
 use crate::object::{Object, apply, def, key, scan, small};
@@ -158,4 +160,75 @@ fn what_all_tables_hold_uncompressed_has_a_bound() {
     assert_eq!(of(|table| table.rows), 40 * 30);
     // The largest go first: a table that has begun just now keeps its rows as they came.
     assert!(stats.tables.iter().any(|table| table.open_bytes > 0));
+}
+
+/// The images of all live rows as a scan reads them, checked against the rows.
+fn images(reader: &Reader) -> usize {
+    let mut seen = 0;
+    let view = reader.snapshot().table(&key()).unwrap();
+    for chunk in view.scan().unwrap() {
+        let image = "spec.image".parse().unwrap();
+        let column = chunk.path(&image, PathType::Text).unwrap();
+        let column = column.as_string_view();
+        let live = chunk.live().unwrap();
+        for at in live.values().set_indices() {
+            let row = chunk.row(at).unwrap().unwrap();
+            assert_eq!(row.value()["spec"]["image"], column.value(at));
+            seen += 1;
+        }
+    }
+    seen
+}
+
+/// Reading one column builds nothing that was not there.
+fn is_kept(reader: &Reader, rows: usize) {
+    let before = reader.stats().cache_bytes;
+    assert!(before > 0);
+    assert_eq!(images(reader), rows);
+    assert_eq!(reader.stats().cache_bytes, before);
+}
+
+#[test]
+fn columns_that_are_read_again_go_along_with_their_rows() {
+    let (mut writer, reader) = store(StoreConfig {
+        waiting_bytes: usize::MAX,
+        chunk_rows: 128,
+        chunk_bytes: 1 << 20,
+        cache_bytes: 1 << 20,
+        ..small()
+    });
+    apply(&mut writer, vec![Change::Define(def())]);
+    let image = |name: u64, version| Object {
+        image: format!("registry/an-image-with-a-long-name:{name}-{version}"),
+        ..object(name, version)
+    };
+    let put = |writer: &mut Writer, names: std::ops::Range<u64>, version| {
+        for name in names {
+            apply(writer, vec![image(name, version).upsert(Origin::Watch)]);
+        }
+    };
+    put(&mut writer, 0..300, 1);
+    // Who reads once pays once.
+    assert_eq!(images(&reader), 300);
+    let jobs = take(&mut writer);
+    finish(&mut writer, jobs);
+    assert_eq!(reader.stats().cache_bytes, 0);
+    put(&mut writer, 300..600, 1);
+    assert_eq!((images(&reader), images(&reader)), (600, 600));
+    // Some die before their block is sealed, some while it is.
+    put(&mut writer, 400..410, 2);
+    let jobs = take(&mut writer);
+    assert!(!jobs.is_empty());
+    put(&mut writer, 410..420, 2);
+    finish(&mut writer, jobs);
+    is_kept(&reader, 600);
+    // Two thirds of the sealed rows go, and the others come together.
+    for name in (0..512).filter(|name| name % 3 != 0) {
+        apply(&mut writer, vec![image(name, 3).gone()]);
+    }
+    let rows = 600 - (0..512).filter(|name| name % 3 != 0).count();
+    let jobs = take(&mut writer);
+    assert!(!jobs.is_empty());
+    finish(&mut writer, jobs);
+    is_kept(&reader, rows);
 }
