@@ -11,6 +11,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan};
 use kybern_table::Snapshot;
 
 use crate::growth::{Room, bounded};
+use crate::lookup::Lookup;
 use crate::now::{NOW, now_type};
 use crate::planner::{kind_source, rewrite_expressions};
 use crate::source::BoundSource;
@@ -94,16 +95,19 @@ pub(crate) fn own(error: &DataFusionError, other: fn(&DataFusionError) -> SqlErr
 }
 
 /// The plan with values for its parameters and a snapshot behind every scan,
-/// those of subqueries included.
+/// those of subqueries included. What `partners` knows of each scan, in the
+/// order of the plan, goes before its own keys.
 pub(crate) fn bind(
     plan: &LogicalPlan,
     values: Values<'_>,
     snapshot: &Snapshot,
     namespace: Option<&Arc<str>>,
     host: Option<&Arc<dyn HostFacts>>,
+    partners: Vec<Option<Lookup>>,
 ) -> Result<LogicalPlan, SqlError> {
+    let mut partners = partners.into_iter();
     let bound = plan.clone().transform_up_with_subqueries(|node| {
-        let node = bind_scan(node, snapshot, namespace, host)?;
+        let node = bind_scan(node, snapshot, namespace, host, &mut partners)?;
         node.transform_data(|node| rewrite_expressions(node, |expr| values.one(expr)))
     });
     bound
@@ -116,6 +120,7 @@ fn bind_scan(
     snapshot: &Snapshot,
     namespace: Option<&Arc<str>>,
     host: Option<&Arc<dyn HostFacts>>,
+    partners: &mut impl Iterator<Item = Option<Lookup>>,
 ) -> Result<Transformed<LogicalPlan>> {
     let LogicalPlan::TableScan(mut scan) = node else {
         return Ok(Transformed::no(node));
@@ -123,6 +128,10 @@ fn bind_scan(
     if let Some(source) = kind_source(&scan.source) {
         let view = view(snapshot, &source)?;
         let namespace = namespace.cloned();
+        let source = match partners.next().flatten() {
+            Some(partner) => Arc::new(source.with_known(Some(partner))),
+            None => source,
+        };
         scan.source = provider_as_source(Arc::new(BoundSource {
             source,
             view,

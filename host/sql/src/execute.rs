@@ -77,7 +77,8 @@ impl Engine {
             now: self.now(),
             room: Some(&room),
         };
-        let plan = bind(plan, values, snapshot, namespace, self.host.as_ref())?;
+        let host = self.host.as_ref();
+        let plan = bind(plan, values, snapshot, namespace, host, Vec::new())?;
         let plan = self.physical_of(plan, end).await?;
         self.collect(plan, end, limits).await
     }
@@ -161,7 +162,7 @@ impl Engine {
             (false, false) => Estimate::Unknown,
             (false, true) => self.estimate(prepared, values, snapshot).await,
         };
-        let mut text = explain(prepared, values, snapshot, &estimate);
+        let mut text = explain(prepared, values, snapshot, &estimate, complete);
         if let Kind::Explain {
             analyze: true,
             verbose,
@@ -263,13 +264,11 @@ impl Engine {
         snapshot: &Snapshot,
         end: &End,
     ) -> Result<Arc<dyn ExecutionPlan>, SqlError> {
-        let plan = bind(
-            &prepared.planned.plan,
-            values,
-            snapshot,
-            prepared.namespace.as_ref(),
-            self.host.as_ref(),
-        )?;
+        let (planned, namespace) = (&prepared.planned, prepared.namespace.as_ref());
+        let partners = planned.reads.partners(values, namespace, snapshot);
+        let partners = partners.map_err(|error| own(&error, SqlError::execution))?;
+        let host = self.host.as_ref();
+        let plan = bind(&planned.plan, values, snapshot, namespace, host, partners)?;
         self.physical_of(plan, end).await
     }
 

@@ -48,12 +48,13 @@ pub(crate) fn sees_parts(prepared: &Prepared) -> bool {
     parts || walked.is_err()
 }
 
-/// The text of EXPLAIN. Nothing is run.
+/// The text of EXPLAIN; `complete` if no parameter is missing. Nothing is run.
 pub(crate) fn explain(
     prepared: &Prepared,
     values: Values<'_>,
     snapshot: &Snapshot,
     estimate: &Estimate,
+    complete: bool,
 ) -> String {
     let planned = &prepared.planned;
     let mut text = String::new();
@@ -70,6 +71,13 @@ pub(crate) fn explain(
         text.push_str("note: LIMIT without ORDER BY chooses arbitrary rows\n");
     }
     let namespace = prepared.namespace.as_deref();
+    let mut partners = Vec::new().into_iter();
+    if complete {
+        let namespace = prepared.namespace.as_ref();
+        let known = planned.reads.partners(values, namespace, snapshot);
+        // Where they cannot be read, the statement is not answered either.
+        partners = known.unwrap_or_default().into_iter();
+    }
     let walked = planned.plan.apply_with_subqueries(|node| {
         if let LogicalPlan::TableScan(scan) = node
             && let Some(source) = kind_source(&scan.source)
@@ -88,13 +96,27 @@ pub(crate) fn explain(
             );
             let view = snapshot.table(source.table.key());
             let told = *estimate != Estimate::Untold;
-            let lookup = lookups(&source, &filters).into_iter().find(|lookup| {
-                view.as_ref()
-                    .is_some_and(|view| view.has_index(&lookup.index))
+            let partner = partners.next().flatten();
+            let from = if partner.is_some() {
+                ", which the join gives"
+            } else {
+                ""
+            };
+            let own = || lookups(&source, &filters).into_iter();
+            let lookup = partner.or_else(|| {
+                own().find(|lookup| {
+                    view.as_ref()
+                        .is_some_and(|view| view.has_index(&lookup.index))
+                })
             });
             let _ = match &lookup {
                 Some(lookup) => {
-                    writeln!(text, "  index: {} = {}", lookup.index, list(&lookup.keys))
+                    writeln!(
+                        text,
+                        "  index: {} = {}{from}",
+                        lookup.index,
+                        list(&lookup.keys)
+                    )
                 }
                 None => writeln!(text, "  index: none, the whole table is read"),
             };

@@ -7,18 +7,34 @@ use arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::expr::InList;
 use datafusion::logical_expr::{BinaryExpr, Cast, Expr, Operator, TryCast};
-use kybern_table::{Column, Index, Path, PathType, Segment};
+use kybern_table::{Column, Index, Path, PathType, Segment, TableView};
 
 use crate::source::{KindSource, Read};
 
 /// More keys than this are no look-up: a scan is cheaper, and a read set smaller.
 pub(crate) const MAX_KEYS: usize = 4096;
 
+/// Keys whose rows are counted before a plan is chosen.
+const KEYS_COUNTED: usize = 32;
+
 /// The rows that a filter allows: those with one of the keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Lookup {
     pub index: Index,
     pub keys: Vec<String>,
+}
+
+impl Lookup {
+    /// How many rows it finds, about where there are many keys.
+    pub(crate) fn rows_about(&self, view: &TableView) -> usize {
+        let counted = self.keys.iter().take(KEYS_COUNTED);
+        let rows = counted.map(|key| view.lookup(&self.index, key));
+        let rows: usize = rows.flatten().map(|rows| rows.len()).sum();
+        let keys = self.keys.len();
+        rows.saturating_mul(keys)
+            .checked_div(keys.min(KEYS_COUNTED))
+            .unwrap_or(0)
+    }
 }
 
 /// Every look-up that covers the filters (which all must hold), best first.

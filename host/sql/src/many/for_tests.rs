@@ -42,7 +42,7 @@ impl Engine {
             room: None,
         };
         let namespace = prepared.namespace.as_ref();
-        let plan = bind(&plan, values, snapshot, namespace, None).unwrap();
+        let plan = bind(&plan, values, snapshot, namespace, None, Vec::new()).unwrap();
         let (_ticket, end) = self.begin();
         let plan = self.physical_of(plan, &end).await.unwrap();
         let shown = datafusion::physical_plan::display::DisplayableExecutionPlan::new(&*plan);

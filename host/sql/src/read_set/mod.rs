@@ -23,11 +23,17 @@ use datafusion::common::Result;
 use datafusion::logical_expr::{Expr, TableScan};
 use kybern_table::{Columns, Keys, ReadSet, ScanRead, Snapshot};
 
+use crate::access::RowScope;
 use crate::bind::Values;
 use crate::lookup::{Lookup, lookups};
 use crate::source::KindSource;
 
 pub(crate) use links::Reads;
+
+/// A row that is looked up costs so many of those that are read in order. Tests take every look-up.
+const DEARER: usize = if cfg!(test) { 0 } else { 16 };
+/// Keys that are looked up whatever is in the table.
+const FEW_KEYS: usize = 64;
 
 /// One scan of a plan.
 #[derive(Debug)]
@@ -59,8 +65,30 @@ impl Reads {
         snapshot: &Snapshot,
     ) -> Result<ReadSet> {
         let mut known = self.known(values, namespace);
-        partner::narrow(&mut known, &self.links, snapshot, namespace)?;
+        partner::narrow(&mut known, &self.links, snapshot, namespace, |_| true)?;
         Ok(together(&known))
+    }
+
+    /// For each scan, in the order of the plan, the keys that its partners give it at this snapshot,
+    /// where reading by them is cheaper than reading the table.
+    pub(crate) fn partners(
+        &self,
+        values: Values<'_>,
+        namespace: Option<&Arc<str>>,
+        snapshot: &Snapshot,
+    ) -> Result<Vec<Option<Lookup>>> {
+        if self.links.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut known = self.known(values, namespace);
+        let before: Vec<usize> = known.iter().map(|known| known.filters.len()).collect();
+        let indexed = |known: &Known<'_>| known.is_indexed(snapshot);
+        partner::narrow(&mut known, &self.links, snapshot, namespace, indexed)?;
+        let narrowed = known.iter().zip(before).map(|(known, before)| {
+            let narrowed = known.filters.len() > before;
+            narrowed.then(|| known.cheap(snapshot)).flatten()
+        });
+        Ok(narrowed.collect())
     }
 
     fn known(&self, values: Values<'_>, namespace: Option<&Arc<str>>) -> Vec<Known<'_>> {
@@ -98,6 +126,28 @@ impl<'r> Known<'r> {
     /// The best keys that the filters give, whether or not the store has an index.
     fn lookup(&self) -> Option<Lookup> {
         lookups(&self.read.source, &self.filters).into_iter().next()
+    }
+
+    /// Whether the store finds the rows without reading others.
+    fn is_indexed(&self, snapshot: &Snapshot) -> bool {
+        let view = snapshot.table(self.read.source.table.key());
+        let lookup = self.lookup();
+        view.zip(lookup)
+            .is_some_and(|(view, lookup)| view.has_index(&lookup.index))
+    }
+
+    /// The keys, if they find few of the rows.
+    fn cheap(&self, snapshot: &Snapshot) -> Option<Lookup> {
+        let view = snapshot.table(self.read.source.table.key())?;
+        let lookup = self
+            .lookup()
+            .filter(|lookup| view.has_index(&lookup.index))?;
+        let cheap = match self.read.source.scope {
+            RowScope::All => lookup.rows_about(&view).saturating_mul(DEARER) <= view.count(),
+            // EXPLAIN tells the choice, and nothing about rows that do not exist for the asker.
+            _ => lookup.keys.len() <= FEW_KEYS,
+        };
+        cheap.then_some(lookup)
     }
 
     fn scan_read(&self) -> ScanRead {

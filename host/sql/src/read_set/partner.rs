@@ -20,16 +20,21 @@ use crate::source::BoundSource;
 const MOST: usize = 1024;
 
 /// Adds to each scan without keys the values of a partner that has some, until nothing is left to
-/// be learnt: deployments know their replica sets, and those know their pods.
+/// be learnt: deployments know their replica sets, and those know their pods. Partners that do not
+/// fit are not asked.
 pub(super) fn narrow(
     known: &mut [Known<'_>],
     links: &[Link],
     snapshot: &Snapshot,
     namespace: Option<&Arc<str>>,
+    fits: impl Fn(&Known<'_>) -> bool,
 ) -> Result<()> {
     let mut left: Vec<&Link> = links.iter().collect();
     while let Some(at) = left.iter().position(|link| is_due(known, link)) {
         let Link { from, to } = left.swap_remove(at);
+        if !known.get(from.scan).is_some_and(&fits) {
+            continue;
+        }
         if let Some(filter) = filter(known, from, to, snapshot, namespace)?
             && let Some(to) = known.get_mut(to.scan)
         {

@@ -36,9 +36,6 @@ use self::shape::is_of_elements;
 pub(crate) use self::leaf::SnapshotScan;
 pub(crate) use self::shape::{Conditions, Shape};
 
-/// Keys whose rows are counted before a plan is chosen.
-const KEYS_COUNTED: usize = 32;
-
 /// What is read from a table, and how.
 #[derive(Debug)]
 pub(crate) struct RowScan {
@@ -124,24 +121,15 @@ impl RowScan {
                 Precision::Exact(self.limit.map_or(count, |limit| limit.min(count)))
             }
             (RowScope::All, None) => Precision::Inexact(count.div_ceil(4)),
-            (RowScope::All, Some(lookup)) => Precision::Inexact(self.found(lookup).min(count)),
+            (RowScope::All, Some(lookup)) => {
+                Precision::Inexact(lookup.rows_about(&self.view).min(count))
+            }
             (RowScope::OwnNamespace | RowScope::Namespaces(_), _) => match &self.granted {
-                Some(namespaces) => Precision::Inexact(self.found(namespaces)),
+                Some(namespaces) => Precision::Inexact(namespaces.rows_about(&self.view)),
                 None => Precision::Absent,
             },
             (RowScope::Labels { .. }, _) => Precision::Absent,
         }
-    }
-
-    /// How many rows a look-up finds, about where there are many keys.
-    fn found(&self, lookup: &Lookup) -> usize {
-        let counted = lookup.keys.iter().take(KEYS_COUNTED);
-        let rows = counted.map(|key| self.view.lookup(&lookup.index, key));
-        let rows: usize = rows.flatten().map(|rows| rows.len()).sum();
-        let keys = lookup.keys.len();
-        rows.saturating_mul(keys)
-            .checked_div(keys.min(KEYS_COUNTED))
-            .unwrap_or(0)
     }
 
     /// The rows, in batches that are made as they are asked for.

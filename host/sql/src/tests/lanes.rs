@@ -409,3 +409,56 @@ async fn what_is_compiled_once_means_the_same() {
     }
     assert!(found > 150, "{found} rows");
 }
+
+/// A deployment knows its pods by their owner, so that the other ones need not be read.
+#[tokio::test]
+async fn a_join_looks_up_what_its_other_side_knows() {
+    let cluster = Cluster::new();
+    let snapshot = cluster.snapshot();
+    for (condition, keys, pods) in [
+        (
+            "d.namespace = 'a' AND d.name = 'shop'",
+            "owner_uid = ['Deployment-a-shop']",
+            3,
+        ),
+        ("d.namespace = 'a' AND d.name = 'none'", "owner_uid = []", 0),
+    ] {
+        let sql = format!(
+            "SELECT p.name FROM deployments d JOIN pods p ON p.owner_uid = d.uid WHERE {condition}"
+        );
+        let prepared = cluster
+            .engine
+            .prepare(&sql, &AccessSet::all())
+            .await
+            .unwrap();
+        let explained = cluster
+            .engine
+            .explain(&prepared, &[], &snapshot)
+            .await
+            .unwrap();
+        assert!(
+            explained.contains(&format!("index: {keys}, which the join gives")),
+            "{explained}"
+        );
+        let answer = cluster
+            .engine
+            .execute(&prepared, &[], &snapshot)
+            .await
+            .unwrap();
+        assert_eq!(answer.rows, pods, "{sql}");
+    }
+    // The rows of the left side are all there, whatever the right one knows.
+    let sql = "SELECT d.name FROM deployments d LEFT JOIN pods p ON p.owner_uid = d.uid \
+               AND p.uid = 'Pod-a-shop-1'";
+    let prepared = cluster
+        .engine
+        .prepare(sql, &AccessSet::all())
+        .await
+        .unwrap();
+    let explained = cluster
+        .engine
+        .explain(&prepared, &[], &snapshot)
+        .await
+        .unwrap();
+    assert!(!explained.contains("which the join gives"), "{explained}");
+}
