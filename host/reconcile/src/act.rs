@@ -43,6 +43,16 @@ pub(crate) enum Problem {
     Failed(WriteError),
 }
 
+impl Problem {
+    /// Whether the namespace of the child may be what is missing.
+    pub(crate) fn lacks_namespace(&self) -> bool {
+        match self {
+            Self::Failed(error) => error.is_namespace_terminating() || error.is_not_found(),
+            _ => false,
+        }
+    }
+}
+
 /// What came of the writes.
 #[derive(Debug, Default)]
 pub(crate) struct Acted {

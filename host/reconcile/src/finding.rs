@@ -3,6 +3,7 @@
 use crate::act::{Acted, Problem};
 use crate::check::Offence;
 use crate::error::{Crash, DecideError, SenseError, WriteError};
+use crate::owner::Owner;
 use crate::ready::Readiness;
 use crate::report::Ending;
 use crate::status::{Health, HealthKind};
@@ -229,11 +230,11 @@ impl Finding {
     }
 
     /// What came of the plan's writes.
-    pub(crate) fn of_acted(acted: &Acted) -> Self {
+    pub(crate) fn of_acted(acted: &Acted, owner: &Owner) -> Self {
         let failures: Vec<Self> = acted
             .problems
             .iter()
-            .map(|(target, problem)| Self::of_problem(target, problem))
+            .map(|(target, problem)| Self::of_problem(target, problem, &owner.namespace))
             .collect();
         if let Some(gravest) = failures.iter().max_by_key(|finding| finding.weight()) {
             // The same cause for several children is one message that names them.
@@ -285,7 +286,7 @@ impl Finding {
         finding
     }
 
-    fn of_problem(target: &ObjectRef, problem: &Problem) -> Self {
+    fn of_problem(target: &ObjectRef, problem: &Problem, home: &str) -> Self {
         match problem {
             Problem::NotOurs(whose) => Self::failed(
                 "ChildConflict",
@@ -308,12 +309,26 @@ impl Finding {
                 true,
                 Retry::Backoff,
             ),
+            // The CR does not go with that namespace, and somebody may make it again.
+            Problem::Failed(error)
+                if error.is_namespace_terminating() && target.namespace != home =>
+            {
+                Self::waiting(
+                    "NamespaceTerminating",
+                    format!("{target}: its namespace is being deleted"),
+                    Retry::Poll,
+                )
+            }
             Problem::Failed(error) => Self::of_write(target, error),
         }
     }
 
+    /// Which of several findings a pass ends with. What nobody looks at again never hides
+    /// what is to be tried again.
     fn weight(&self) -> u8 {
         match (&self.ending, self.retry) {
+            (_, Retry::OnChange) => 0,
+            // This replica may not write: nothing else that was found counts.
             (Ending::Gone, _) => 5,
             (Ending::Failed { .. }, _) => 4,
             (_, Retry::PollAfter(_)) => 3,

@@ -79,7 +79,7 @@ pub(crate) async fn follow(
     let complete = acted.complete();
     // A write whose answer had no object leaves nothing to compare with later.
     let known = acted.children.len() >= planned.tasks.len();
-    outcome.finding = Finding::of_acted(&acted);
+    outcome.finding = Finding::of_acted(&acted, &cx.owner);
     for (target, _) in &acted.problems {
         // What was remembered of a child in trouble may not hold any more.
         match crate::owner::find(&cx.snapshot, target) {
@@ -207,20 +207,37 @@ fn settle(shared: &Shared, cx: &Context, memory: &mut Memory, mut now: Settled) 
     memory.resynced = Some(cx.row.annotation(names::FORCE_RESYNC));
 }
 
-/// A child that cannot have its name yet is looked at again when that name changes hands.
+/// A child that cannot have its name yet is looked at again when that name changes hands, and one
+/// whose namespace is not there when that comes.
 fn watch_names(shared: &Shared, cx: &Context, acted: &Acted) {
     let reads = acted
         .problems
         .iter()
-        .map(|(target, _)| ScanRead {
-            table: crate::active::table_of(&target.gvk),
-            // That it comes or goes always counts; of its changes, only whose it is.
-            columns: Columns::Named(["owners", "labels"].map(str::to_owned).into()),
-            keys: Keys::Of {
-                index: Index::Name,
-                values: vec![name_key(&target.namespace, &target.name)],
-            },
+        .flat_map(|(target, problem)| {
+            let name = ScanRead {
+                table: crate::active::table_of(&target.gvk),
+                // That it comes or goes always counts; of its changes, only whose it is.
+                columns: columns(&["owners", "labels"]),
+                keys: named(name_key(&target.namespace, &target.name)),
+            };
+            let namespace = problem.lacks_namespace().then(|| ScanRead {
+                table: KindKey::new("", "v1", "Namespace"),
+                columns: columns(&[]),
+                keys: named(target.namespace.clone()),
+            });
+            [Some(name), namespace].into_iter().flatten()
         })
         .collect();
     shared.listen(&cx.key, Slot::Names, reads, cx.snapshot.sequence());
+}
+
+fn columns(names: &[&str]) -> Columns {
+    Columns::Named(names.iter().map(|name| (*name).to_owned()).collect())
+}
+
+fn named(name: String) -> Keys {
+    Keys::Of {
+        index: Index::Name,
+        values: vec![name],
+    }
 }

@@ -211,6 +211,92 @@ async fn a_namespace_that_is_going_is_an_end_and_not_a_failure() {
     assert_eq!(world.decides(), 1);
 }
 
+/// A create in a namespace that is going.
+fn going(namespace: &str) -> WriteError {
+    WriteError::Refused(Refusal {
+        code: 403,
+        reason: "Forbidden".into(),
+        message: format!(
+            "unable to create new content in namespace {namespace} because it is being terminated"
+        ),
+        ..Refusal::default()
+    })
+}
+
+/// One ConfigMap in the CR's namespace and one in another.
+fn near_and_far() -> kybern_interface::Plan {
+    let far = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "far", "namespace": "else" } });
+    plan(json!([apply(far), apply(map("near", json!({})))]))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_namespace_that_is_going_hides_no_failure_of_another_child() {
+    let world = World::new();
+    world.decide(|_| Ok(near_and_far()));
+    world.api.fail_with(|write| {
+        matches!(write.body, WriteBody::Create { .. }).then(|| match &*write.target.namespace {
+            "else" => going("else"),
+            _ => WriteError::Refused(Refusal {
+                code: 500,
+                reason: "InternalError".into(),
+                ..Refusal::default()
+            }),
+        })
+    });
+    world.api.put("user", cr("a", json!({})));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(world.ready("a"), ("False".into(), "WriteFailed".into()));
+    assert!(world.report("a").next.is_some());
+    world.api.fail_with(|write| {
+        let create = matches!(write.body, WriteBody::Create { .. });
+        (create && write.target.namespace == "else").then(|| going("else"))
+    });
+    world.settle().await;
+    assert!(world.api.get("ConfigMap", "ns", "near").is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_namespace_that_is_made_again_gets_its_children() {
+    let world = World::new();
+    world.decide(|_| Ok(near_and_far()));
+    world.api.fail_with(|write| {
+        let create = matches!(write.body, WriteBody::Create { .. });
+        (create && write.target.namespace == "else").then(|| going("else"))
+    });
+    world.api.put("user", cr("a", json!({})));
+    world.settle().await;
+    let (_, reason, message) = world.condition("a", "Ready").unwrap();
+    assert_eq!(reason, "NamespaceTerminating");
+    assert!(message.contains("else/far"), "{message}");
+    // It is no failure.
+    assert!(world.api.events().is_empty());
+    world.api.heal();
+    // Where namespaces are watched, that it comes back is seen; elsewhere it is polled for.
+    tokio::time::sleep(Duration::from_secs(61)).await;
+    assert!(world.api.get("ConfigMap", "else", "far").is_some());
+    world.settle().await;
+    assert_eq!(world.ready("a").0, "True");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_namespace_that_comes_back_is_seen_where_namespaces_are_watched() {
+    let world = World::new();
+    world.decide(|_| Ok(near_and_far()));
+    world.api.fail_with(|write| {
+        let create = matches!(write.body, WriteBody::Create { .. });
+        (create && write.target.namespace == "else").then(|| going("else"))
+    });
+    world.api.put("user", cr("a", json!({})));
+    world.settle().await;
+    world.api.heal();
+    world.api.put(
+        "user",
+        json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "else" } }),
+    );
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert!(world.api.get("ConfigMap", "else", "far").is_some());
+}
+
 #[tokio::test(start_paused = true)]
 async fn retry_after_is_honoured() {
     let world = World::new();
