@@ -123,9 +123,17 @@ pub(crate) fn ownership(object: &Value, owner: &Owner) -> Ownership {
         let kind = text(controller, "kind");
         let name = text(controller, "name");
         let group = Gvk::from_api_version(&text(controller, "apiVersion"), &kind).group;
-        if kind == owner.gvk.kind && name == owner.name && group == owner.gvk.group {
+        let namespace = object
+            .pointer("/metadata/namespace")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
+        let named = kind == owner.gvk.kind && name == owner.name && group == owner.gvk.group;
+        // The reference is to a CR where the object is: elsewhere the name is another CR's.
+        if named && owner.reaches(namespace) {
             return Ownership::Predecessor;
         }
+        let place = if named { namespace } else { "" };
+        let name = crate::key::name_key(place, &name);
         return Ownership::Foreign {
             whose: format!("it is controlled by {kind} {name}"),
         };
@@ -265,7 +273,7 @@ mod tests {
     }
 
     fn owned(api: &str, kind: &str, name: &str, uid: &str) -> Value {
-        json!({ "metadata": { "ownerReferences": [
+        json!({ "metadata": { "namespace": "ns", "ownerReferences": [
             { "apiVersion": "v1", "kind": "Other", "name": "o", "uid": "u0" },
             { "apiVersion": api, "kind": kind, "name": name, "uid": uid, "controller": true },
         ] } })
@@ -290,6 +298,26 @@ mod tests {
             is(&owned("other.example.com/v1", "App", "a", "u0")),
             Ownership::Foreign { .. }
         ));
+    }
+
+    #[test]
+    fn a_cr_of_the_same_name_in_another_namespace_is_somebody_else() {
+        let far = |namespace: &str| {
+            let mut value = owned("app.example.com/v1", "App", "a", "u0");
+            value["metadata"]["namespace"] = json!(namespace);
+            value
+        };
+        let foreign = |value: &Value, owner: &Owner| {
+            matches!(ownership(value, owner), Ownership::Foreign { .. })
+        };
+        // An ownerReference never leaves its namespace.
+        assert!(!foreign(&far("ns"), &owner()));
+        assert!(foreign(&far("else"), &owner()));
+        let cluster = Owner {
+            namespace: String::new(),
+            ..owner()
+        };
+        assert!(!foreign(&far("else"), &cluster));
     }
 
     #[test]

@@ -47,6 +47,25 @@ async fn an_object_of_somebody_else_is_never_touched() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_child_of_the_cr_of_the_same_name_in_another_namespace_is_not_waited_for() {
+    let world = World::new();
+    let mut twin = cr("a", json!({}));
+    twin["metadata"]["namespace"] = json!("else");
+    world.decide(|_| {
+        Ok(plan(json!([apply(json!({
+            "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "m", "namespace": "else" },
+        }))])))
+    });
+    world.api.put("user", twin);
+    world.settle().await;
+    world.api.put("user", cr("a", json!({})));
+    world.settle().await;
+    let (_, reason, message) = world.condition("a", "Ready").unwrap();
+    assert_eq!(reason, "ChildConflict");
+    assert!(message.contains("App else/a"), "{message}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_name_taken_in_a_race_is_not_touched_either() {
     let world = World::new();
     // The table does not know it: its watch event is still under way.
