@@ -9,8 +9,9 @@
 //! A key is *ready*, *delayed*, *running*, or not there. A running key may be marked to run again.
 //!
 //! # Limits
-//! There are as many entries as there are CRs with something to do; a key that loops is slowed
-//! down by its own token bucket (100 passes at once, then one a second).
+//! There are as many entries as there are CRs with something to do, and those that went less than
+//! 100 s ago; a key that loops is slowed down by its own token bucket (100 passes at once, then one
+//! a second), also one that is deleted and made again.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
@@ -55,8 +56,6 @@ pub(crate) trait Keyed: Clone + Eq + Hash + Ord {
 pub(crate) enum Next {
     /// Nothing, until something is added.
     Rest,
-    /// Nothing; the CR is gone.
-    Forget,
     /// Again at once.
     Again,
     /// At the latest after this time.
@@ -76,6 +75,8 @@ struct Entry {
     why: Why,
     delayed: Option<(Instant, u64, Priority, Why)>,
     bucket: Bucket,
+    /// Its place among those that go once their bucket is full.
+    fades: Option<(Instant, u64)>,
 }
 
 /// Slows down a key that never comes to rest.
@@ -111,11 +112,11 @@ impl Bucket {
         Ok(())
     }
 
-    fn is_full(&self, now: Instant) -> bool {
+    /// When it is full again if nothing is taken.
+    fn full_at(&self, now: Instant) -> Instant {
         let missing = BURST.saturating_sub(self.tokens);
-        self.refilled.is_none_or(|since| {
-            now.saturating_duration_since(since) >= REFILL.saturating_mul(missing)
-        })
+        self.refilled
+            .map_or(now, |since| since + REFILL.saturating_mul(missing))
     }
 }
 
@@ -132,6 +133,8 @@ pub(crate) struct Queue<K> {
     entries: HashMap<K, Entry>,
     lanes: HashMap<Arc<str>, Lane<K>>,
     delayed: BTreeMap<(Instant, u64), K>,
+    /// Keys with nothing to do, by when their buckets are full.
+    fading: BTreeMap<(Instant, u64), K>,
     stamp: u64,
     running: usize,
     limit: usize,
@@ -144,6 +147,7 @@ impl<K: Keyed> Queue<K> {
             entries: HashMap::new(),
             lanes: HashMap::new(),
             delayed: BTreeMap::new(),
+            fading: BTreeMap::new(),
             stamp: 0,
             running: 0,
             limit,
@@ -178,11 +182,13 @@ impl<K: Keyed> Queue<K> {
             }
         }
         self.delayed.retain(|_, key| key.plugin() != plugin);
+        self.fading.retain(|_, key| key.plugin() != plugin);
         self.entries.retain(|key, entry| {
             if key.plugin() != plugin {
                 return true;
             }
             entry.delayed = None;
+            entry.fades = None;
             if let State::Running { again } = &mut entry.state {
                 *again = None;
                 true
@@ -211,6 +217,7 @@ impl<K: Keyed> Queue<K> {
             why: Why::default(),
             delayed: None,
             bucket: Bucket::FULL,
+            fades: None,
         });
         entry.why.merge(why);
         match &mut entry.state {
@@ -266,8 +273,40 @@ impl<K: Keyed> Queue<K> {
         }
     }
 
+    /// Keeps a key's bucket until it is full: a key that goes and comes back at once is as fast
+    /// as one that stays.
+    fn fade(&mut self, key: &K, now: Instant) {
+        let stamp = self.next_stamp();
+        let Some(entry) = self.entries.get_mut(key) else {
+            return;
+        };
+        let place = (entry.bucket.full_at(now), stamp);
+        if let Some(before) = entry.fades.replace(place) {
+            self.fading.remove(&before);
+        }
+        self.fading.insert(place, key.clone());
+    }
+
+    /// Drops what has faded and did not come back.
+    fn sweep(&mut self, now: Instant) {
+        while let Some(first) = self.fading.first_entry() {
+            if first.key().0 > now {
+                return;
+            }
+            let key = first.remove();
+            let Some(entry) = self.entries.get_mut(&key) else {
+                continue;
+            };
+            entry.fades = None;
+            if matches!(entry.state, State::Idle) && entry.delayed.is_none() {
+                self.entries.remove(&key);
+            }
+        }
+    }
+
     /// The key whose pass starts now, if one may.
     pub(crate) fn pop(&mut self, now: Instant) -> Option<(K, Why)> {
+        self.sweep(now);
         self.wake(now);
         while self.running < self.limit {
             let (place, plugin) = self
@@ -335,16 +374,8 @@ impl<K: Keyed> Queue<K> {
         }
         match next {
             Next::After(after, priority, why) => self.delay(key, now + after, priority, why),
-            Next::Rest | Next::Forget if wanted.is_none() => {
-                let rested = self
-                    .entries
-                    .get(key)
-                    .is_some_and(|entry| entry.bucket.is_full(now));
-                if rested || next == Next::Forget {
-                    self.entries.remove(key);
-                }
-            }
-            Next::Rest | Next::Forget | Next::Again => {}
+            Next::Rest if wanted.is_none() => self.fade(key, now),
+            Next::Rest | Next::Again => {}
         }
     }
 

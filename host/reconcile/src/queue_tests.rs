@@ -42,7 +42,6 @@ fn op() -> impl Strategy<Value = Op> {
     ];
     let next = prop_oneof![
         Just(Next::Rest),
-        Just(Next::Forget),
         Just(Next::Again),
         (1u64..50).prop_map(|s| Next::After(
             Duration::from_secs(s),
@@ -228,6 +227,43 @@ fn a_key_that_never_rests_is_slowed_down() {
     let due = queue.next_due().unwrap();
     assert_eq!(due, now + Duration::from_secs(1));
     assert!(queue.pop(due).is_some());
+}
+
+#[test]
+fn a_key_that_rests_and_comes_back_is_slowed_down_all_the_same() {
+    let now = Instant::now();
+    let mut queue = queue(10, 1);
+    let k = key(0, 1);
+    let mut passes = 0;
+    for _ in 0..200 {
+        queue.add(&k, Priority::Live, Why::default());
+        if queue.pop(now).is_some() {
+            passes += 1;
+            queue.done(&k, Next::Rest, now);
+        }
+    }
+    assert_eq!(passes, 100);
+}
+
+#[test]
+fn what_is_kept_of_keys_that_are_gone_goes_with_their_buckets() {
+    let now = Instant::now();
+    let mut queue = queue(300, 300);
+    for n in 0..200 {
+        let k = key(0, n);
+        queue.add(&k, Priority::Live, Why::default());
+        queue.pop(now).unwrap();
+        queue.done(&k, Next::Rest, now);
+    }
+    // One of them is due again meanwhile.
+    queue.add(&key(0, 7), Priority::Live, Why::default());
+    queue.pop(now).unwrap();
+    let later = now + Duration::from_secs(2);
+    assert_eq!(queue.pop(later), None);
+    assert_eq!(queue.entries.len(), 1);
+    queue.done(&key(0, 7), Next::Rest, later);
+    assert_eq!(queue.pop(later + Duration::from_secs(2)), None);
+    assert_eq!((queue.entries.len(), queue.fading.len()), (0, 0));
 }
 
 #[test]

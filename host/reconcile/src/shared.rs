@@ -267,7 +267,7 @@ impl Shared {
             Located::Gone => {
                 self.triggers.lock().forget(key);
                 self.reports.lock().remove(key);
-                return Next::Forget;
+                return Next::Rest;
             }
             Located::NotReady(message, tables) => {
                 tracing::debug!(cr = %key, message, "a pass waits for tables");

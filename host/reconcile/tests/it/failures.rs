@@ -160,6 +160,19 @@ async fn a_plugin_that_flaps_between_two_plans_is_slowed_down() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_cr_that_is_deleted_and_made_again_and_again_is_slowed_down() {
+    let world = World::new();
+    for _ in 0..3_000 {
+        world.api.put("user", cr("a", json!({})));
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        world.api.delete("App", "ns", "a");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let decides = world.decides();
+    assert!((1..=165).contains(&decides), "{decides}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_write_that_is_refused_says_why_and_is_tried_again() {
     let world = World::new();
     world.api.fail_with(|write| {
