@@ -21,6 +21,7 @@ use kybern_interface::{DeleteObject, ImmutablePolicy, Propagation};
 use parking_lot::Mutex;
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
 /// One intent with what is to be done about it.
 #[derive(Debug, Clone)]
@@ -81,6 +82,8 @@ pub(crate) struct Actor<'a> {
     /// `create Deployment ns/web`
     pub(crate) written: Mutex<Vec<String>>,
     pub(crate) metrics: Mutex<PluginMetrics>,
+    /// The longest time that the API server asked to wait.
+    pub(crate) throttled: Mutex<Option<Duration>>,
 }
 
 enum Item<'t> {
@@ -101,6 +104,7 @@ impl<'a> Actor<'a> {
             owner,
             written: Mutex::new(Vec::new()),
             metrics: Mutex::new(PluginMetrics::default()),
+            throttled: Mutex::default(),
         }
     }
 
@@ -126,11 +130,19 @@ impl<'a> Actor<'a> {
             }
             Err(error) => {
                 tracing::debug!(%target, verb, %error, "write refused");
+                self.heed(error);
                 metrics.write_errors.entry(verb)
             }
         };
         *counter.or_default() += 1;
         result
+    }
+
+    fn heed(&self, error: &WriteError) {
+        if let Some(after) = error.retry_after() {
+            let mut throttled = self.throttled.lock();
+            *throttled = Some(throttled.unwrap_or_default().max(after));
+        }
     }
 
     /// A JSON patch of metadata.
@@ -273,6 +285,7 @@ impl<'a> Actor<'a> {
             .apply
             .read(target)
             .await
+            .inspect_err(|error| self.heed(error))
             .map_err(Problem::Failed)?;
         live.filter(|live| uid.is_none_or(|uid| uid_of(live) == uid))
             .ok_or_else(|| Problem::Failed(changed(target)))

@@ -8,7 +8,7 @@ use crate::intent::fingerprint;
 use crate::key::CrKey;
 use crate::metrics::Metrics;
 use crate::pass::Registered;
-use crate::queue::{Next, Priority, Why};
+use crate::queue::{Next, OnHold, Priority, Why};
 use crate::release::{self, Finalizers};
 use crate::report::{DryPass, PassReport};
 use crate::shared::Shared;
@@ -86,7 +86,7 @@ impl Engine {
             .write()
             .insert(Arc::clone(&name), registered);
         shared.queue.lock().open(&name, limit);
-        shared.add_all(&name, Priority::StartUp);
+        shared.add_all(&name, Priority::StartUp, OnHold::Forgets);
         shared.add_rivals(&name, active);
     }
 
@@ -133,7 +133,7 @@ impl Engine {
         let mut seen = snapshot.sequence();
         let plugins: Vec<Arc<str>> = shared.registry.read().keys().cloned().collect();
         for plugin in plugins {
-            shared.add_all(&plugin, Priority::StartUp);
+            shared.add_all(&plugin, Priority::StartUp, OnHold::Forgets);
         }
         drop(snapshot);
         loop {

@@ -1,6 +1,7 @@
 //! The end of a pass: status, Events, when to look again, report.
 
 use crate::act::Actor;
+use crate::config::EngineConfig;
 use crate::engine::Deps;
 use crate::fields;
 use crate::finding::{Finding, Retry};
@@ -41,6 +42,9 @@ pub(crate) async fn finish(
         // A pass that has failed already says why itself.
         if matches!(outcome.finding.ending, Ending::Succeeded | Ending::Paused) {
             outcome.finding = finding;
+        } else if outcome.finding.retry == Retry::OnChange {
+            // It has still to be said.
+            outcome.finding.retry = finding.retry;
         }
     }
     let settled = matches!(
@@ -52,10 +56,11 @@ pub(crate) async fn finish(
         memory.settled = None;
     }
     record_events(shared, cx, actor, memory, &outcome).await;
-    let next = schedule(&shared.deps, memory, &outcome);
+    let throttled = *actor.throttled.lock();
+    let next = schedule(&shared.deps, memory, &outcome, throttled);
     let at = match next {
-        Next::After(after, ..) => Some(after),
-        _ => None,
+        Next::After(after, ..) | Next::Hold(after, ..) => Some(after),
+        Next::Rest | Next::Again => None,
     };
     let report = PassReport {
         plugin: cx.key.plugin.to_string(),
@@ -202,42 +207,29 @@ async fn record_events(
     memory.events = Some(prints);
 }
 
-/// When to look again.
-fn schedule(deps: &Deps, memory: &mut Memory, outcome: &Outcome) -> Next {
+/// When to look again. A failure and a Retry-After hold the CR back: what only changes around it
+/// waits as well.
+fn schedule(
+    deps: &Deps,
+    memory: &mut Memory,
+    outcome: &Outcome,
+    throttled: Option<Duration>,
+) -> Next {
     let unit = deps.entropy.unit();
     let config = &deps.config;
+    let throttled = throttled.map(|after| after.min(config.backoff_cap));
     let retry = match outcome.finding.retry {
         Retry::AtOnce if memory.conflicts >= MAX_CONFLICTS => Retry::Backoff,
         other => other,
     };
-    if retry == Retry::AtOnce {
+    if retry == Retry::AtOnce && throttled.is_none() {
         memory.conflicts += 1;
         return Next::Again;
     }
     memory.conflicts = 0;
-    let grow = |failures: u32| backoff(config.backoff_base, config.backoff_cap, failures, unit);
-    let poll = |waits: u32| backoff(POLL_BASE, POLL_CAP, waits, unit);
-    let none = Why::default();
-    let next = match retry {
-        Retry::Backoff | Retry::BackoffAtLeast(_) => {
-            let least = match retry {
-                Retry::BackoffAtLeast(least) => least,
-                _ => Duration::ZERO,
-            };
-            let delay = grow(memory.failures).max(least);
-            memory.failures = memory.failures.saturating_add(1);
-            Some((delay, Priority::Retry))
-        }
-        Retry::Poll => {
-            let delay = poll(memory.waits);
-            memory.waits = memory.waits.saturating_add(1);
-            Some((delay, Priority::Retry))
-        }
-        Retry::PollAfter(after) => Some((after, Priority::Retry)),
-        Retry::OnChange | Retry::AtOnce => None,
-    };
+    let delay = delay(config, memory, retry, unit);
     match outcome.finding.ending {
-        Ending::Gone if next.is_none() => return Next::Rest,
+        Ending::Gone if delay.is_none() => return Next::Rest,
         Ending::Succeeded => {
             memory.failures = 0;
             memory.waits = 0;
@@ -255,15 +247,41 @@ fn schedule(deps: &Deps, memory: &mut Memory, outcome: &Outcome) -> Next {
     let timer = memory
         .requeue_at
         .map(|at| at.saturating_duration_since(now));
-    match (next, timer) {
-        (Some((delay, priority)), None) => Next::After(delay, priority, none),
-        (Some((delay, priority)), Some(timer)) if delay <= timer => {
-            Next::After(delay, priority, none)
+    let due = |delay: Duration| Why {
+        timer: timer.is_some_and(|timer| timer <= delay),
+        ..Why::default()
+    };
+    let failed = matches!(retry, Retry::Backoff | Retry::BackoffAtLeast(_));
+    if failed || throttled.is_some() {
+        let delay = delay.max(throttled).unwrap_or_default();
+        return Next::Hold(delay, Priority::Retry, due(delay));
+    }
+    let resync = config.resync.mul_f64(0.75 + unit / 4.0);
+    match delay.into_iter().chain(timer).min() {
+        Some(delay) => Next::After(delay, Priority::Retry, due(delay)),
+        None => Next::After(resync, Priority::Resync, Why::default()),
+    }
+}
+
+/// How long a finding waits; none until something changes.
+fn delay(config: &EngineConfig, memory: &mut Memory, retry: Retry, unit: f64) -> Option<Duration> {
+    match retry {
+        Retry::Backoff | Retry::BackoffAtLeast(_) => {
+            let least = match retry {
+                Retry::BackoffAtLeast(least) => least,
+                _ => Duration::ZERO,
+            };
+            let (base, cap) = (config.backoff_base, config.backoff_cap);
+            let delay = backoff(base, cap, memory.failures, unit);
+            memory.failures = memory.failures.saturating_add(1);
+            Some(delay.max(least))
         }
-        (_, Some(timer)) => Next::After(timer, Priority::Retry, Why { timer: true }),
-        (None, None) => {
-            let resync = config.resync.mul_f64(0.75 + unit / 4.0);
-            Next::After(resync, Priority::Resync, none)
+        Retry::Poll => {
+            let delay = backoff(POLL_BASE, POLL_CAP, memory.waits, unit);
+            memory.waits = memory.waits.saturating_add(1);
+            Some(delay)
         }
+        Retry::PollAfter(after) => Some(after),
+        Retry::OnChange | Retry::AtOnce => None,
     }
 }

@@ -9,8 +9,10 @@
 
 mod act;
 mod active;
+mod bucket;
 mod check;
 mod config;
+mod delta;
 mod diff;
 mod dry;
 mod engine;
@@ -32,6 +34,7 @@ mod plan;
 mod planning;
 mod prune;
 mod queue;
+mod reads;
 mod ready;
 mod release;
 mod report;

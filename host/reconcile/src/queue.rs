@@ -7,12 +7,15 @@
 //!
 //! # States
 //! A key is *ready*, *delayed*, *running*, or not there. A running key may be marked to run again.
+//! A delayed key is made ready early by anything that is added, unless the delay *holds* it
+//! (a backoff, a Retry-After): then only by what ends a hold. What is added meanwhile waits with it.
 //!
 //! # Limits
 //! There are as many entries as there are CRs with something to do, and those that went less than
 //! 100 s ago; a key that loops is slowed down by its own token bucket (100 passes at once, then one
 //! a second), also one that is deleted and made again.
 
+use crate::bucket::Bucket;
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 use std::sync::Arc;
@@ -30,18 +33,49 @@ pub(crate) enum Priority {
 
 impl Priority {
     pub(crate) const ALL: [Self; 4] = [Self::Live, Self::Retry, Self::Resync, Self::StartUp];
+
+    /// How long passes of this priority are held back at most because the API server asks for less.
+    fn longest_gate(self) -> Duration {
+        match self {
+            Self::Live => Duration::from_secs(1),
+            Self::Retry | Self::Resync | Self::StartUp => Duration::from_secs(30),
+        }
+    }
 }
 
-/// Why a pass is due, as far as it changes what the pass may skip.
+/// What a trigger does to a delay that holds its key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub(crate) enum OnHold {
+    /// It waits with the key.
+    #[default]
+    Waits,
+    /// What the key failed at may be over: it runs at once.
+    Ends,
+    /// The CR, its plugin or its settings are others: it runs at once, and failures count anew.
+    Forgets,
+}
+
+/// Why a pass is due, as far as it changes when it starts and what it may skip.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Why {
     /// The plugin's own timer is due: decide must be called.
     pub(crate) timer: bool,
+    /// What it does to a hold.
+    pub(crate) on_hold: OnHold,
 }
 
 impl Why {
+    /// One that ends a hold or not.
+    pub(crate) fn on_hold(on_hold: OnHold) -> Self {
+        Self {
+            on_hold,
+            ..Self::default()
+        }
+    }
+
     fn merge(&mut self, other: Self) {
         self.timer |= other.timer;
+        self.on_hold = self.on_hold.max(other.on_hold);
     }
 }
 
@@ -60,64 +94,49 @@ pub(crate) enum Next {
     Again,
     /// At the latest after this time.
     After(Duration, Priority, Why),
+    /// After this time, and not before unless something ends the hold.
+    Hold(Duration, Priority, Why),
 }
 
 #[derive(Debug)]
 enum State {
     Idle,
-    Ready { priority: Priority, stamp: u64 },
-    Running { again: Option<Priority> },
+    Ready {
+        priority: Priority,
+        stamp: u64,
+    },
+    Running {
+        started: Priority,
+        again: Option<Priority>,
+    },
 }
 
 #[derive(Debug)]
 struct Entry {
     state: State,
     why: Why,
-    delayed: Option<(Instant, u64, Priority, Why)>,
+    delayed: Option<Delayed>,
     bucket: Bucket,
     /// Its place among those that go once their bucket is full.
     fades: Option<(Instant, u64)>,
 }
 
-/// Slows down a key that never comes to rest.
-#[derive(Debug, Clone, Copy)]
-struct Bucket {
-    tokens: u32,
-    refilled: Option<Instant>,
+/// A key that is due later.
+#[derive(Debug)]
+struct Delayed {
+    place: (Instant, u64),
+    later: Later,
 }
 
-const BURST: u32 = 100;
-const REFILL: Duration = Duration::from_secs(1);
-
-impl Bucket {
-    const FULL: Self = Self {
-        tokens: BURST,
-        refilled: None,
-    };
-
-    /// Takes a token, or says how long there is none.
-    fn take(&mut self, now: Instant) -> Result<(), Duration> {
-        let since = *self.refilled.get_or_insert(now);
-        let gained = now.saturating_duration_since(since).as_secs() / REFILL.as_secs().max(1);
-        if gained > 0 {
-            let gained = u32::try_from(gained).unwrap_or(u32::MAX);
-            self.tokens = self.tokens.saturating_add(gained).min(BURST);
-            self.refilled = Some(since + REFILL.saturating_mul(gained));
-        }
-        if self.tokens == 0 {
-            let next = self.refilled.unwrap_or(now) + REFILL;
-            return Err(next.saturating_duration_since(now));
-        }
-        self.tokens -= 1;
-        Ok(())
-    }
-
-    /// When it is full again if nothing is taken.
-    fn full_at(&self, now: Instant) -> Instant {
-        let missing = BURST.saturating_sub(self.tokens);
-        self.refilled
-            .map_or(now, |since| since + REFILL.saturating_mul(missing))
-    }
+#[derive(Debug)]
+struct Later {
+    priority: Priority,
+    /// Why it is due then.
+    why: Why,
+    /// Whether it is not due before.
+    holds: bool,
+    /// What was added while it was held.
+    gathered: Why,
 }
 
 #[derive(Debug)]
@@ -135,6 +154,8 @@ pub(crate) struct Queue<K> {
     delayed: BTreeMap<(Instant, u64), K>,
     /// Keys with nothing to do, by when their buckets are full.
     fading: BTreeMap<(Instant, u64), K>,
+    /// Until when passes of a priority do not start.
+    gates: [Option<Instant>; 4],
     stamp: u64,
     running: usize,
     limit: usize,
@@ -148,6 +169,7 @@ impl<K: Keyed> Queue<K> {
             lanes: HashMap::new(),
             delayed: BTreeMap::new(),
             fading: BTreeMap::new(),
+            gates: [None; 4],
             stamp: 0,
             running: 0,
             limit,
@@ -189,7 +211,7 @@ impl<K: Keyed> Queue<K> {
             }
             entry.delayed = None;
             entry.fades = None;
-            if let State::Running { again } = &mut entry.state {
+            if let State::Running { again, .. } = &mut entry.state {
                 *again = None;
                 true
             } else {
@@ -219,15 +241,16 @@ impl<K: Keyed> Queue<K> {
             bucket: Bucket::FULL,
             fades: None,
         });
-        entry.why.merge(why);
         match &mut entry.state {
-            State::Running { again } => {
+            State::Running { again, .. } => {
+                entry.why.merge(why);
                 *again = Some(again.map_or(priority, |before| before.min(priority)));
             }
             State::Ready {
                 priority: before,
                 stamp: at,
             } => {
+                entry.why.merge(why);
                 if priority < *before {
                     lane.ready.remove(&(*before, *at));
                     lane.ready.insert((priority, stamp), key.clone());
@@ -235,42 +258,92 @@ impl<K: Keyed> Queue<K> {
                 }
             }
             State::Idle => {
+                if let Some(Delayed { later, .. }) = &mut entry.delayed
+                    && later.holds
+                    && why.on_hold == OnHold::Waits
+                {
+                    later.gathered.merge(why);
+                    later.priority = later.priority.min(priority);
+                    return;
+                }
+                entry.why.merge(why);
                 lane.ready.insert((priority, stamp), key.clone());
                 entry.state = State::Ready { priority, stamp };
             }
         }
     }
 
-    fn delay(&mut self, key: &K, at: Instant, priority: Priority, why: Why) {
-        let stamp = self.next_stamp();
+    fn delay(&mut self, key: &K, at: Instant, later: Later) {
+        let place = (at, self.next_stamp());
         let Some(entry) = self.entries.get_mut(key) else {
             return;
         };
-        if let Some((before, old, ..)) = entry.delayed.replace((at, stamp, priority, why)) {
-            self.delayed.remove(&(before, old));
+        let delayed = Delayed { place, later };
+        if let Some(before) = entry.delayed.replace(delayed) {
+            self.delayed.remove(&before.place);
         }
-        self.delayed.insert((at, stamp), key.clone());
+        self.delayed.insert(place, key.clone());
     }
 
-    /// When the next delayed key is due.
+    /// When something may be due that is not now.
     pub(crate) fn next_due(&self) -> Option<Instant> {
-        self.delayed.first_key_value().map(|((at, _), _)| *at)
+        let delayed = self.delayed.first_key_value().map(|((at, _), _)| *at);
+        self.gates.iter().copied().flatten().chain(delayed).min()
     }
 
     fn wake(&mut self, now: Instant) {
-        while let Some(((at, stamp), _)) = self.delayed.first_key_value() {
-            if *at > now {
+        for gate in &mut self.gates {
+            *gate = gate.filter(|until| *until > now);
+        }
+        while let Some(first) = self.delayed.first_entry() {
+            if first.key().0 > now {
                 return;
             }
-            let place = (*at, *stamp);
-            let Some(key) = self.delayed.remove(&place) else {
-                return;
-            };
+            let key = first.remove();
             let due = self.entries.get_mut(&key).and_then(|e| e.delayed.take());
-            if let Some((.., priority, why)) = due {
-                self.add(&key, priority, why);
+            if let Some(Delayed { later, .. }) = due {
+                let mut why = later.why;
+                why.merge(later.gathered);
+                self.add(&key, later.priority, why);
             }
         }
+    }
+
+    /// The API server asks for less: passes that are no more urgent than that of `key`, which is
+    /// under way, do not start for this time. At most 30 s, and a second for live changes.
+    pub(crate) fn throttle(&mut self, key: &K, after: Duration, now: Instant) {
+        let Some(State::Running { started, .. }) = self.entries.get(key).map(|e| &e.state) else {
+            return;
+        };
+        for (gate, priority) in self.gates.iter_mut().zip(Priority::ALL) {
+            if priority >= *started {
+                let until = now + after.min(priority.longest_gate());
+                *gate = Some(gate.map_or(until, |before| before.max(until)));
+            }
+        }
+    }
+
+    /// The first key of the most urgent priority whose gate is open, over all plugins with room.
+    fn first(&self) -> Option<((Priority, u64), Arc<str>)> {
+        let open = Priority::ALL
+            .into_iter()
+            .zip(self.gates)
+            .filter(|(_, gate)| gate.is_none());
+        for (priority, _) in open {
+            let first = self
+                .lanes
+                .iter()
+                .filter(|(_, lane)| lane.running < lane.limit)
+                .filter_map(|(plugin, lane)| {
+                    let mut of = lane.ready.range((priority, 0)..=(priority, u64::MAX));
+                    Some((*of.next()?.0, Arc::clone(plugin)))
+                })
+                .min();
+            if first.is_some() {
+                return first;
+            }
+        }
+        None
     }
 
     /// Keeps a key's bucket until it is full: a key that goes and comes back at once is as fast
@@ -309,33 +382,34 @@ impl<K: Keyed> Queue<K> {
         self.sweep(now);
         self.wake(now);
         while self.running < self.limit {
-            let (place, plugin) = self
-                .lanes
-                .iter()
-                .filter(|(_, lane)| lane.running < lane.limit)
-                .filter_map(|(plugin, lane)| {
-                    let (place, _) = lane.ready.first_key_value()?;
-                    Some((*place, Arc::clone(plugin)))
-                })
-                .min()?;
+            let (place, plugin) = self.first()?;
             let lane = self.lanes.get_mut(&plugin)?;
             let key = lane.ready.remove(&place)?;
             let entry = self.entries.get_mut(&key)?;
+            let mut why = std::mem::take(&mut entry.why);
+            // An earlier pass makes a later timer needless: the pass sets a new one.
+            if let Some(delayed) = entry.delayed.take() {
+                self.delayed.remove(&delayed.place);
+                why.merge(delayed.later.gathered);
+            }
             if let Err(wait) = entry.bucket.take(now) {
                 tracing::debug!(plugin = %plugin, "a pass is due too often and is slowed down");
-                let why = std::mem::take(&mut entry.why);
                 entry.state = State::Idle;
-                self.delay(&key, now + wait, place.0, why);
+                let later = Later {
+                    priority: place.0,
+                    why: Why::default(),
+                    holds: true,
+                    gathered: why,
+                };
+                self.delay(&key, now + wait, later);
                 continue;
             }
             lane.running += 1;
             self.running += 1;
-            entry.state = State::Running { again: None };
-            let why = std::mem::take(&mut entry.why);
-            // An earlier pass makes a later timer needless: the pass sets a new one.
-            if let Some((at, stamp, ..)) = entry.delayed.take() {
-                self.delayed.remove(&(at, stamp));
-            }
+            entry.state = State::Running {
+                started: place.0,
+                again: None,
+            };
             return Some((key, why));
         }
         None
@@ -346,10 +420,11 @@ impl<K: Keyed> Queue<K> {
         let Some(entry) = self.entries.get_mut(key) else {
             return;
         };
-        let State::Running { again } = entry.state else {
+        let State::Running { again, .. } = entry.state else {
             return;
         };
         entry.state = State::Idle;
+        let why = std::mem::take(&mut entry.why);
         self.running = self.running.saturating_sub(1);
         let closed = match self.lanes.get_mut(key.plugin()) {
             Some(lane) => {
@@ -369,13 +444,22 @@ impl<K: Keyed> Queue<K> {
             Next::Again => Some(again.map_or(Priority::Retry, |p| p.min(Priority::Retry))),
             _ => again,
         };
-        if let Some(priority) = wanted {
-            self.add(key, priority, Why::default());
-        }
         match next {
-            Next::After(after, priority, why) => self.delay(key, now + after, priority, why),
+            Next::After(after, priority, why) | Next::Hold(after, priority, why) => {
+                let later = Later {
+                    priority,
+                    why,
+                    holds: matches!(next, Next::Hold(..)),
+                    gathered: Why::default(),
+                };
+                self.delay(key, now + after, later);
+            }
             Next::Rest if wanted.is_none() => self.fade(key, now),
             Next::Rest | Next::Again => {}
+        }
+        // What came while it ran: a hold that begins now counts for it too.
+        if let Some(priority) = wanted {
+            self.add(key, priority, why);
         }
     }
 

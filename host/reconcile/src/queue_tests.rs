@@ -198,7 +198,10 @@ fn a_full_plugin_does_not_hold_up_another() {
 fn an_earlier_pass_cancels_the_timer() {
     let now = Instant::now();
     let mut queue = queue(10, 1);
-    let timer = Why { timer: true };
+    let timer = Why {
+        timer: true,
+        ..Why::default()
+    };
     queue.add(&key(0, 1), Priority::Live, Why::default());
     queue.pop(now).unwrap();
     let next = Next::After(Duration::from_secs(60), Priority::Live, timer);
@@ -290,4 +293,95 @@ fn backoff_doubles_up_to_its_cap() {
     assert_eq!(backoff(base, cap, 3, 1.0), base * 8);
     assert_eq!(backoff(base, cap, 3, 0.0), base * 4);
     assert_eq!(backoff(base, cap, 90, 1.0), cap);
+}
+
+/// A queue with one key that is held for a minute.
+fn held(now: Instant) -> (Queue<K>, K) {
+    let mut queue = queue(10, 10);
+    let k = key(0, 1);
+    queue.add(&k, Priority::Resync, Why::default());
+    queue.pop(now).unwrap();
+    let hold = Next::Hold(Duration::from_secs(60), Priority::Retry, Why::default());
+    queue.done(&k, hold, now);
+    (queue, k)
+}
+
+#[test]
+fn a_hold_is_not_shortened_and_what_came_meanwhile_is_not_lost() {
+    let now = Instant::now();
+    let (mut queue, k) = held(now);
+    let timer = Why {
+        timer: true,
+        ..Why::default()
+    };
+    queue.add(&k, Priority::Live, timer);
+    assert_eq!(queue.pop(now + Duration::from_secs(59)), None);
+    assert_eq!(queue.next_due(), Some(now + Duration::from_secs(60)));
+    let due = queue.pop(now + Duration::from_secs(60));
+    assert_eq!(due, Some((k, timer)));
+}
+
+#[test]
+fn a_hold_that_begins_counts_for_what_came_while_the_pass_ran() {
+    let now = Instant::now();
+    let (mut queue, k) = held(now);
+    let later = now + Duration::from_secs(60);
+    queue.pop(later).unwrap();
+    queue.add(&k, Priority::Live, Why::default());
+    let hold = Next::Hold(Duration::from_secs(60), Priority::Retry, Why::default());
+    queue.done(&k, hold, later);
+    assert_eq!(queue.pop(later), None);
+    assert!(queue.pop(later + Duration::from_secs(60)).is_some());
+    // The same, and the CR itself has changed while it ran.
+    queue.add(&k, Priority::Live, Why::on_hold(OnHold::Forgets));
+    queue.done(&k, hold, later);
+    assert!(queue.pop(later).is_some());
+}
+
+#[test]
+fn what_ends_a_hold_takes_along_what_waited_with_it() {
+    for on_hold in [OnHold::Ends, OnHold::Forgets] {
+        let now = Instant::now();
+        let (mut queue, k) = held(now);
+        let timer = Why {
+            timer: true,
+            ..Why::default()
+        };
+        queue.add(&k, Priority::Resync, timer);
+        queue.add(&k, Priority::Live, Why::on_hold(on_hold));
+        let (_, why) = queue.pop(now).unwrap();
+        assert_eq!((why.timer, why.on_hold), (true, on_hold));
+        assert_eq!(queue.next_due(), None);
+    }
+}
+
+#[test]
+fn a_gate_holds_back_what_is_no_more_urgent_and_opens_again() {
+    let now = Instant::now();
+    let mut queue = queue(10, 10);
+    let add = |queue: &mut Queue<K>, n: u8, priority| {
+        queue.add(&key(0, n), priority, Why::default());
+    };
+    add(&mut queue, 1, Priority::Retry);
+    queue.pop(now).unwrap();
+    queue.throttle(&key(0, 1), Duration::from_secs(600), now);
+    add(&mut queue, 2, Priority::StartUp);
+    add(&mut queue, 3, Priority::Retry);
+    add(&mut queue, 4, Priority::Live);
+    let pop = |queue: &mut Queue<K>, seconds| {
+        let at = now + Duration::from_secs(seconds);
+        queue.pop(at).map(|(k, _)| k.1)
+    };
+    assert_eq!(pop(&mut queue, 0), Some(4));
+    assert_eq!(pop(&mut queue, 29), None);
+    assert_eq!(queue.next_due(), Some(now + Duration::from_secs(30)));
+    assert_eq!(pop(&mut queue, 30), Some(3));
+    assert_eq!(pop(&mut queue, 30), Some(2));
+    assert_eq!(queue.next_due(), None);
+    // A live change that is refused holds back everything, itself for a second.
+    queue.throttle(&key(0, 4), Duration::from_secs(600), now);
+    add(&mut queue, 5, Priority::Live);
+    assert_eq!(queue.next_due(), Some(now + Duration::from_secs(1)));
+    assert_eq!(pop(&mut queue, 0), None);
+    assert_eq!(pop(&mut queue, 1), Some(5));
 }

@@ -9,9 +9,9 @@ use crate::memory::Memory;
 use crate::metrics::PluginMetrics;
 use crate::owner::part_of;
 use crate::pass::{self, Located, Registered};
-use crate::queue::{Keyed, Next, Priority, Queue, Why, backoff};
+use crate::queue::{Keyed, Next, OnHold, Priority, Queue, Why, backoff};
 use crate::report::{Ending, PassReport};
-use crate::trigger::{Slot, Triggers, own_change};
+use crate::trigger::{Concerned, Slot, Triggers, own_change};
 use kybern_table::{KindKey, Row, ScanRead, Sequence, Snapshot, TableState};
 use parking_lot::{Mutex, RwLock};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -88,8 +88,8 @@ impl Shared {
         self.memories.lock().get(key).cloned()
     }
 
-    fn add(&self, key: &CrKey, priority: Priority) {
-        self.queue.lock().add(key, priority, Why::default());
+    fn add(&self, key: &CrKey, priority: Priority, on_hold: OnHold) {
+        self.queue.lock().add(key, priority, Why::on_hold(on_hold));
         self.wake.notify_one();
     }
 
@@ -106,12 +106,16 @@ impl Shared {
         };
         drop(triggers);
         if due {
-            self.add(key, Priority::Live);
+            let on_hold = match slot {
+                Slot::Answers => OnHold::Waits,
+                Slot::Names => OnHold::Ends,
+            };
+            self.add(key, Priority::Live, on_hold);
         }
     }
 
     /// Makes every CR of a registration due.
-    pub(crate) fn add_all(&self, plugin: &Arc<str>, priority: Priority) {
+    pub(crate) fn add_all(&self, plugin: &Arc<str>, priority: Priority, on_hold: OnHold) {
         let Some(registered) = self.registered(plugin) else {
             return;
         };
@@ -130,7 +134,7 @@ impl Shared {
                 if registered.active.in_charge(primary, &row) {
                     let key = CrKey::of(plugin, &table, &row);
                     self.know(&key, &row);
-                    self.queue.lock().add(&key, priority, Why::default());
+                    self.queue.lock().add(&key, priority, Why::on_hold(on_hold));
                 }
             }
         }
@@ -154,7 +158,7 @@ impl Shared {
             .map(|(other, _)| Arc::clone(other))
             .collect();
         for rival in rivals {
-            self.add_all(&rival, Priority::Resync);
+            self.add_all(&rival, Priority::Resync, OnHold::Waits);
         }
     }
 
@@ -173,12 +177,12 @@ impl Shared {
                 *self.overruns.lock() += 1;
                 let plugins: Vec<Arc<str>> = self.registry.read().keys().cloned().collect();
                 for plugin in plugins {
-                    self.add_all(&plugin, Priority::Resync);
+                    self.add_all(&plugin, Priority::Resync, OnHold::Waits);
                 }
                 // CRs that went meanwhile are in no table: their passes find them gone.
                 let keys: Vec<CrKey> = self.memories.lock().keys().cloned().collect();
                 for key in keys {
-                    self.add(&key, Priority::Resync);
+                    self.add(&key, Priority::Resync, OnHold::Waits);
                 }
                 Vec::new()
             }
@@ -191,7 +195,7 @@ impl Shared {
             .map(|(name, registered)| (Arc::clone(name), Arc::clone(registered)))
             .collect();
         for change in &changes {
-            let mut due = BTreeSet::new();
+            let mut due = Concerned::new();
             for (plugin, registered) in &registry {
                 let Some(primary) = registered.active.primary(&change.table) else {
                     continue;
@@ -206,8 +210,8 @@ impl Shared {
                 if change.new.is_some() {
                     self.know(&key, row);
                 }
-                if own_change(change) {
-                    due.insert(key);
+                if let Some(on_hold) = own_change(change) {
+                    due.insert(key, on_hold);
                 }
             }
             self.triggers.lock().concerned(change, &mut due);
@@ -221,8 +225,8 @@ impl Shared {
             } else {
                 Priority::Live
             };
-            for key in due {
-                self.add(&key, priority);
+            for (key, on_hold) in due {
+                self.add(&key, priority, on_hold);
             }
         }
         self.look_at_awaited(&snapshot);
@@ -254,7 +258,7 @@ impl Shared {
             .collect();
         drop(awaited);
         for key in due {
-            self.add(&key, Priority::StartUp);
+            self.add(&key, Priority::StartUp, OnHold::Waits);
         }
     }
 
@@ -281,11 +285,17 @@ impl Shared {
             }
         };
         self.know(key, &cx.row);
+        if why.on_hold == OnHold::Forgets {
+            (memory.failures, memory.waits, memory.conflicts) = (0, 0, 0);
+        }
         let actor = Actor::new(&self.deps, cx.active(), &cx.owner);
         let outcome = pass::run(self, &cx, &actor, &mut memory, why).await;
         let (next, report) = finish::finish(self, &cx, &actor, &mut memory, outcome, started).await;
         tracing::debug!(cr = %key, ending = ?report.ending, writes = report.writes.len(), "pass ended");
         self.count(key, &report, &actor.metrics.lock());
+        if let Some(after) = *actor.throttled.lock() {
+            self.queue.lock().throttle(key, after, Instant::now());
+        }
         self.reports.lock().insert(key.clone(), report);
         self.memories.lock().insert(key.clone(), memory);
         next

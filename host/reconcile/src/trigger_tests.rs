@@ -3,6 +3,8 @@
 use super::*;
 use bytes::Bytes;
 use kybern_table::{Batch, Change, Deleted, Origin, Reader, StoreConfig, TableDef, Writer, store};
+use kybern_table::{Columns, Index, Keys, KindKey};
+use serde_json::Value;
 use serde_json::json;
 
 struct Table {
@@ -106,9 +108,9 @@ fn of(index: Index, value: &str) -> Keys {
 
 /// Names of the CRs that a change concerns; both ways to ask agree for `answers`.
 fn concerned(triggers: &Triggers, change: &RowChange) -> Vec<String> {
-    let mut out = BTreeSet::new();
+    let mut out = Concerned::new();
     triggers.concerned(change, &mut out);
-    out.into_iter().map(|key| key.name.to_string()).collect()
+    out.into_keys().map(|key| key.name.to_string()).collect()
 }
 
 #[test]
@@ -163,7 +165,7 @@ fn a_look_up_is_concerned_by_its_key_and_columns_only() {
     assert_eq!(concerned(&triggers, &table.delete("m")), ["b"]);
     triggers.install(&cr("a"), Slot::Answers, vec![]);
     triggers.install(&cr("b"), Slot::Answers, vec![]);
-    assert!(triggers.tables.is_empty());
+    assert!(triggers.answers.is_empty() && triggers.names.is_empty());
 }
 
 #[test]
@@ -210,15 +212,72 @@ fn the_two_read_sets_of_a_cr_do_not_take_from_each_other() {
 fn a_change_of_status_alone_is_not_the_crs_own() {
     let mut table = Table::new();
     let object = |generation: u64, annotation: &str, status: &str| json!({ "metadata": { "generation": generation, "annotations": { "a": annotation } }, "status": { "s": status } });
-    assert!(own_change(&table.put("m", object(1, "x", "1"))));
-    assert!(!own_change(&table.put("m", object(1, "x", "2"))));
-    assert!(own_change(&table.put("m", object(2, "x", "2"))));
-    assert!(own_change(&table.put("m", object(2, "y", "2"))));
+    assert!(own_change(&table.put("m", object(1, "x", "1"))).is_some());
+    assert_eq!(own_change(&table.put("m", object(1, "x", "2"))), None);
+    assert!(own_change(&table.put("m", object(2, "x", "2"))).is_some());
+    assert!(own_change(&table.put("m", object(2, "y", "2"))).is_some());
     let mut held = object(2, "y", "2");
     held["metadata"]["finalizers"] = json!(["a/b"]);
-    assert!(own_change(&table.put("m", held)));
-    assert!(own_change(&table.delete("m")));
+    assert!(own_change(&table.put("m", held)).is_some());
+    assert!(own_change(&table.delete("m")).is_some());
     // A kind without generations: anything may matter.
     table.put("n", json!({ "data": { "k": "1" } }));
-    assert!(own_change(&table.put("n", json!({ "data": { "k": "2" } }))));
+    assert!(own_change(&table.put("n", json!({ "data": { "k": "2" } }))).is_some());
+}
+
+#[test]
+fn what_people_change_ends_a_hold_and_what_programs_note_waits() {
+    let mut table = Table::new();
+    let mut put = |metadata: Value, status: &str| {
+        own_change(&table.put(
+            "m",
+            json!({ "metadata": metadata, "status": { "s": status } }),
+        ))
+    };
+    let forgets = Some(OnHold::Forgets);
+    let waits = Some(OnHold::Waits);
+    assert_eq!(put(json!({ "generation": 1 }), "1"), forgets);
+    assert_eq!(put(json!({ "generation": 2 }), "1"), forgets);
+    let labels = json!({ "l": "1" });
+    assert_eq!(
+        put(json!({ "generation": 2, "labels": labels }), "1"),
+        forgets
+    );
+    let note = json!({ "generation": 2, "labels": labels, "annotations": { "tool/seen": "1" } });
+    assert_eq!(put(note, "1"), waits);
+    let request = json!({ "generation": 2, "labels": labels, "annotations": { "tool/seen": "1", (names::RECONCILE_AT): "1" } });
+    assert_eq!(put(request.clone(), "1"), forgets);
+    let mut held = request;
+    held["finalizers"] = json!(["a/b"]);
+    assert_eq!(put(held.clone(), "1"), waits);
+    held["deletionTimestamp"] = json!("2026-01-02T00:00:00Z");
+    assert_eq!(put(held, "1"), forgets);
+    assert_eq!(own_change(&table.delete("m")), forgets);
+    // Without generations, the body is people's and the rest may be programs'.
+    let object =
+        |data: &str, status: &str| json!({ "data": { "k": data }, "status": { "s": status } });
+    table.put("n", object("1", "1"));
+    assert_eq!(own_change(&table.put("n", object("2", "1"))), forgets);
+    assert_eq!(own_change(&table.put("n", object("2", "2"))), waits);
+}
+
+#[test]
+fn only_a_name_that_changes_hands_ends_a_hold() {
+    let mut table = Table::new();
+    let mut triggers = Triggers::default();
+    let reads = || read(&["data"], of(Index::Name, "ns/m"));
+    triggers.know(&cr("owner"), "u", "set");
+    triggers.install(&cr("reader"), Slot::Answers, reads());
+    triggers.install(&cr("waiter"), Slot::Names, reads());
+    let labelled = json!({ "metadata": { "labels": { (names::PART_OF): "set" } } });
+    let change = table.put("m", labelled);
+    let mut out = Concerned::new();
+    triggers.concerned(&change, &mut out);
+    let found: Vec<(&str, OnHold)> = out.iter().map(|(key, on)| (&*key.name, *on)).collect();
+    let expected = [
+        ("owner", OnHold::Waits),
+        ("reader", OnHold::Waits),
+        ("waiter", OnHold::Ends),
+    ];
+    assert_eq!(found, expected);
 }

@@ -13,6 +13,7 @@ mod ending;
 mod failures;
 mod faults;
 mod flat;
+mod holding;
 mod level;
 mod lifecycle;
 mod ownership;
