@@ -1,17 +1,38 @@
 //! What differs between the two states of a changed row.
 
+use crate::cause::RowName;
 use crate::key::name_key;
 use crate::reads::Filter;
 use crate::sensing::at;
 use kybern_table::{Column, Index, Path, Row, RowChange};
 use serde_json::Value;
 use std::cell::OnceCell;
+use std::sync::Arc;
 
 /// A change with its objects parsed at most once.
 pub(crate) struct Delta<'c> {
     pub(crate) change: &'c RowChange,
     old: OnceCell<Value>,
     new: OnceCell<Value>,
+    name: OnceCell<Arc<RowName>>,
+}
+
+/// What of a change a reader has read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Touch<'f> {
+    /// That the row is there, or all of it.
+    Row,
+    /// The first column read that has another value.
+    Column(&'f str),
+}
+
+impl<'f> Touch<'f> {
+    pub(crate) fn column(self) -> Option<&'f str> {
+        match self {
+            Self::Row => None,
+            Self::Column(name) => Some(name),
+        }
+    }
 }
 
 impl<'c> Delta<'c> {
@@ -20,11 +41,35 @@ impl<'c> Delta<'c> {
             change,
             old: OnceCell::new(),
             new: OnceCell::new(),
+            name: OnceCell::new(),
         }
     }
 
+    /// The row's name.
+    pub(crate) fn name(&self) -> Arc<RowName> {
+        let make = || {
+            let row = self.change.new.as_ref().or(self.change.old.as_ref());
+            Arc::new(RowName {
+                table: self.change.table.clone(),
+                namespace: row.and_then(Row::namespace).unwrap_or_default().into(),
+                name: row.map(Row::name).unwrap_or_default().into(),
+            })
+        };
+        Arc::clone(self.name.get_or_init(make))
+    }
+
+    /// The values under an index before and after.
+    pub(crate) fn values(&self, index: &Index) -> (Option<String>, Option<String>) {
+        let old = self.change.old.as_ref();
+        let new = self.change.new.as_ref();
+        (
+            old.and_then(|row| self.value(row, index, false)),
+            new.and_then(|row| self.value(row, index, true)),
+        )
+    }
+
     /// The row's value under an index.
-    pub(crate) fn value(&self, row: &Row, index: &Index, new: bool) -> Option<String> {
+    fn value(&self, row: &Row, index: &Index, new: bool) -> Option<String> {
         match index {
             Index::Uid => Some(row.uid().into_owned()),
             Index::Name => Some(name_key(row.namespace().unwrap_or_default(), row.name())),
@@ -42,14 +87,17 @@ impl<'c> Delta<'c> {
         }
     }
 
-    /// Whether one of the columns has another value than before.
-    pub(crate) fn touches(&self, filter: &Filter) -> bool {
+    /// What of the columns that were read is another than before, if anything is.
+    pub(crate) fn touches<'f>(&self, filter: &'f Filter) -> Option<Touch<'f>> {
         let (Some(old), Some(new)) = (&self.change.old, &self.change.new) else {
-            return true;
+            return Some(Touch::Row);
         };
         match filter {
-            None => true,
-            Some(columns) => columns.iter().any(|name| self.differs(old, new, name)),
+            None => Some(Touch::Row),
+            Some(columns) => columns
+                .iter()
+                .find(|name| self.differs(old, new, name))
+                .map(|name| Touch::Column(name)),
         }
     }
 

@@ -1,6 +1,7 @@
 //! The engine: registrations in, passes out.
 
 use crate::active::{Active, table_of};
+use crate::cause::StartedBy;
 use crate::config::EngineConfig;
 use crate::dry;
 use crate::error::EngineError;
@@ -81,12 +82,16 @@ impl Engine {
             fingerprint,
         });
         let active = &Arc::clone(&registered).active;
-        shared
+        let before = shared
             .registry
             .write()
             .insert(Arc::clone(&name), registered);
+        let by = match before {
+            Some(_) => StartedBy::Registration,
+            None => StartedBy::StartUp,
+        };
         shared.queue.lock().open(&name, limit);
-        shared.add_all(&name, Priority::StartUp, OnHold::Forgets);
+        shared.add_all(&name, Priority::StartUp, by);
         shared.add_rivals(&name, active);
     }
 
@@ -133,7 +138,7 @@ impl Engine {
         let mut seen = snapshot.sequence();
         let plugins: Vec<Arc<str>> = shared.registry.read().keys().cloned().collect();
         for plugin in plugins {
-            shared.add_all(&plugin, Priority::StartUp, OnHold::Forgets);
+            shared.add_all(&plugin, Priority::StartUp, StartedBy::StartUp);
         }
         drop(snapshot);
         loop {
@@ -189,10 +194,8 @@ impl Engine {
                 tracing::error!(%error, "a pass did not end");
                 let cap = self.shared.deps.config.backoff_cap;
                 let delay = cap.min(Duration::from_secs(10));
-                (
-                    error.id(),
-                    Next::After(delay, Priority::Retry, Why::default()),
-                )
+                let why = Why::of(StartedBy::Retry, OnHold::Waits);
+                (error.id(), Next::Hold(delay, Priority::Retry, why))
             }
         };
         under_way.end(id, next);

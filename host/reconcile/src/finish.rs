@@ -1,6 +1,7 @@
 //! The end of a pass: status, Events, when to look again, report.
 
 use crate::act::Actor;
+use crate::cause::StartedBy;
 use crate::config::EngineConfig;
 use crate::engine::Deps;
 use crate::fields;
@@ -8,7 +9,7 @@ use crate::finding::{Finding, Retry};
 use crate::intent::fingerprint;
 use crate::memory::{Memory, StatusBaseline};
 use crate::pass::{Context, Outcome};
-use crate::queue::{Next, Priority, Why, backoff};
+use crate::queue::{Next, OnHold, Priority, Why, backoff};
 use crate::report::{Ending, PassReport};
 use crate::shared::Shared;
 use crate::status::{self, Health, HealthKind, StatusWrite, Wanted};
@@ -26,6 +27,12 @@ const POLL_CAP: Duration = Duration::from_secs(60);
 /// Passes in a row that start again at once after a conflict.
 const MAX_CONFLICTS: u32 = 5;
 
+/// When a pass began, and why.
+pub(crate) struct Began {
+    pub(crate) at: Instant,
+    pub(crate) why: Why,
+}
+
 /// Ends a pass.
 pub(crate) async fn finish(
     shared: &Shared,
@@ -33,7 +40,7 @@ pub(crate) async fn finish(
     actor: &Actor<'_>,
     memory: &mut Memory,
     mut outcome: Outcome,
-    started: Instant,
+    began: Began,
 ) -> (Next, PassReport) {
     if let Some(health) = outcome.finding.health.clone()
         && let Err(finding) = write_status(cx, actor, memory, &outcome, &health).await
@@ -58,8 +65,8 @@ pub(crate) async fn finish(
     record_events(shared, cx, actor, memory, &outcome).await;
     let throttled = *actor.throttled.lock();
     let next = schedule(&shared.deps, memory, &outcome, throttled);
-    let at = match next {
-        Next::After(after, ..) | Next::Hold(after, ..) => Some(after),
+    let at = match &next {
+        Next::After(after, ..) | Next::Hold(after, ..) => Some(*after),
         Next::Rest | Next::Again => None,
     };
     let report = PassReport {
@@ -67,7 +74,8 @@ pub(crate) async fn finish(
         object: cx.owner.object(),
         sequence: cx.snapshot.sequence(),
         at: shared.deps.clock.now().to_string(),
-        took: started.elapsed(),
+        started: began.why.causes.started(),
+        took: began.at.elapsed(),
         ending: outcome.finding.ending,
         answers: outcome.answers,
         steps: outcome.steps,
@@ -247,9 +255,14 @@ fn schedule(
     let timer = memory
         .requeue_at
         .map(|at| at.saturating_duration_since(now));
-    let due = |delay: Duration| Why {
-        timer: timer.is_some_and(|timer| timer <= delay),
-        ..Why::default()
+    let due = |delay: Duration| {
+        let timer = timer.is_some_and(|timer| timer <= delay);
+        let by = if timer {
+            StartedBy::Timer
+        } else {
+            StartedBy::Retry
+        };
+        Why::of(by, OnHold::Waits)
     };
     let failed = matches!(retry, Retry::Backoff | Retry::BackoffAtLeast(_));
     if failed || throttled.is_some() {
@@ -259,7 +272,10 @@ fn schedule(
     let resync = config.resync.mul_f64(0.75 + unit / 4.0);
     match delay.into_iter().chain(timer).min() {
         Some(delay) => Next::After(delay, Priority::Retry, due(delay)),
-        None => Next::After(resync, Priority::Resync, Why::default()),
+        None => {
+            let why = Why::of(StartedBy::Resync, OnHold::Waits);
+            Next::After(resync, Priority::Resync, why)
+        }
     }
 }
 

@@ -10,6 +10,7 @@
 mod act;
 mod active;
 mod bucket;
+mod cause;
 mod check;
 mod config;
 mod delta;
@@ -45,6 +46,7 @@ mod traits;
 mod trigger;
 
 pub use active::{Active, KindFacts, MaxPrune, PassLimits, Primary, kind_of, table_of};
+pub use cause::{Matched, RowName, Started, StartedBy};
 pub use config::{EngineConfig, PlanLimits};
 pub use engine::{Deps, Engine, Released};
 pub use error::{Cause, Crash, DecideError, EngineError, Refusal, SenseError, WriteError};

@@ -158,7 +158,7 @@ pub(crate) async fn run(
     cx: &Context,
     actor: &Actor<'_>,
     memory: &mut Memory,
-    why: Why,
+    why: &Why,
 ) -> Outcome {
     let active = cx.active();
     if memory.uid != cx.owner.uid {

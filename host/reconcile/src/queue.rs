@@ -16,6 +16,7 @@
 //! a second), also one that is deleted and made again.
 
 use crate::bucket::Bucket;
+use crate::cause::{Causes, StartedBy};
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 use std::sync::Arc;
@@ -56,26 +57,30 @@ pub(crate) enum OnHold {
 }
 
 /// Why a pass is due, as far as it changes when it starts and what it may skip.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Why {
     /// The plugin's own timer is due: decide must be called.
     pub(crate) timer: bool,
     /// What it does to a hold.
     pub(crate) on_hold: OnHold,
+    /// What it is.
+    pub(crate) causes: Causes,
 }
 
 impl Why {
-    /// One that ends a hold or not.
-    pub(crate) fn on_hold(on_hold: OnHold) -> Self {
+    /// One trigger.
+    pub(crate) fn of(by: StartedBy, on_hold: OnHold) -> Self {
         Self {
+            timer: matches!(by, StartedBy::Timer),
             on_hold,
-            ..Self::default()
+            causes: Causes::of(by),
         }
     }
 
-    fn merge(&mut self, other: Self) {
-        self.timer |= other.timer;
-        self.on_hold = self.on_hold.max(other.on_hold);
+    fn merge(&mut self, later: Self) {
+        self.timer |= later.timer;
+        self.on_hold = self.on_hold.max(later.on_hold);
+        self.causes.merge(later.causes);
     }
 }
 
@@ -86,7 +91,7 @@ pub(crate) trait Keyed: Clone + Eq + Hash + Ord {
 }
 
 /// What happens after a pass.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Next {
     /// Nothing, until something is added.
     Rest,
@@ -137,6 +142,17 @@ struct Later {
     holds: bool,
     /// What was added while it was held.
     gathered: Why,
+}
+
+impl Later {
+    fn new(priority: Priority, why: Why, holds: bool) -> Self {
+        Self {
+            priority,
+            why,
+            holds,
+            gathered: Why::default(),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -395,12 +411,8 @@ impl<K: Keyed> Queue<K> {
             if let Err(wait) = entry.bucket.take(now) {
                 tracing::debug!(plugin = %plugin, "a pass is due too often and is slowed down");
                 entry.state = State::Idle;
-                let later = Later {
-                    priority: place.0,
-                    why: Why::default(),
-                    holds: true,
-                    gathered: why,
-                };
+                let mut later = Later::new(place.0, Why::default(), true);
+                later.gathered = why;
                 self.delay(&key, now + wait, later);
                 continue;
             }
@@ -424,7 +436,7 @@ impl<K: Keyed> Queue<K> {
             return;
         };
         entry.state = State::Idle;
-        let why = std::mem::take(&mut entry.why);
+        let mut why = std::mem::take(&mut entry.why);
         self.running = self.running.saturating_sub(1);
         let closed = match self.lanes.get_mut(key.plugin()) {
             Some(lane) => {
@@ -441,18 +453,18 @@ impl<K: Keyed> Queue<K> {
             return;
         }
         let wanted = match next {
-            Next::Again => Some(again.map_or(Priority::Retry, |p| p.min(Priority::Retry))),
+            Next::Again => {
+                why.merge(Why::of(StartedBy::Retry, OnHold::Waits));
+                Some(again.map_or(Priority::Retry, |p| p.min(Priority::Retry)))
+            }
             _ => again,
         };
         match next {
-            Next::After(after, priority, why) | Next::Hold(after, priority, why) => {
-                let later = Later {
-                    priority,
-                    why,
-                    holds: matches!(next, Next::Hold(..)),
-                    gathered: Why::default(),
-                };
-                self.delay(key, now + after, later);
+            Next::After(after, priority, why) => {
+                self.delay(key, now + after, Later::new(priority, why, false));
+            }
+            Next::Hold(after, priority, why) => {
+                self.delay(key, now + after, Later::new(priority, why, true));
             }
             Next::Rest if wanted.is_none() => self.fade(key, now),
             Next::Rest | Next::Again => {}

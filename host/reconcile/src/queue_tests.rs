@@ -135,7 +135,7 @@ proptest! {
                 Op::Done(n, next) => {
                     if running.is_empty() { continue; }
                     let k = running.remove(n % running.len());
-                    queue.done(&k, next, now);
+                    queue.done(&k, next.clone(), now);
                     let mut wanted = again.remove(&k);
                     if next == Next::Again {
                         wanted = Some(wanted.map_or(Priority::Retry, |p| p.min(Priority::Retry)));
@@ -198,14 +198,11 @@ fn a_full_plugin_does_not_hold_up_another() {
 fn an_earlier_pass_cancels_the_timer() {
     let now = Instant::now();
     let mut queue = queue(10, 1);
-    let timer = Why {
-        timer: true,
-        ..Why::default()
-    };
+    let timer = Why::of(StartedBy::Timer, OnHold::Waits);
     queue.add(&key(0, 1), Priority::Live, Why::default());
     queue.pop(now).unwrap();
-    let next = Next::After(Duration::from_secs(60), Priority::Live, timer);
-    queue.done(&key(0, 1), next, now);
+    let next = Next::After(Duration::from_secs(60), Priority::Live, timer.clone());
+    queue.done(&key(0, 1), next.clone(), now);
     assert_eq!(queue.next_due(), Some(now + Duration::from_secs(60)));
     queue.add(&key(0, 1), Priority::Live, Why::default());
     assert_eq!(queue.pop(now), Some((key(0, 1), Why::default())));
@@ -310,11 +307,8 @@ fn held(now: Instant) -> (Queue<K>, K) {
 fn a_hold_is_not_shortened_and_what_came_meanwhile_is_not_lost() {
     let now = Instant::now();
     let (mut queue, k) = held(now);
-    let timer = Why {
-        timer: true,
-        ..Why::default()
-    };
-    queue.add(&k, Priority::Live, timer);
+    let timer = Why::of(StartedBy::Timer, OnHold::Waits);
+    queue.add(&k, Priority::Live, timer.clone());
     assert_eq!(queue.pop(now + Duration::from_secs(59)), None);
     assert_eq!(queue.next_due(), Some(now + Duration::from_secs(60)));
     let due = queue.pop(now + Duration::from_secs(60));
@@ -329,11 +323,15 @@ fn a_hold_that_begins_counts_for_what_came_while_the_pass_ran() {
     queue.pop(later).unwrap();
     queue.add(&k, Priority::Live, Why::default());
     let hold = Next::Hold(Duration::from_secs(60), Priority::Retry, Why::default());
-    queue.done(&k, hold, later);
+    queue.done(&k, hold.clone(), later);
     assert_eq!(queue.pop(later), None);
     assert!(queue.pop(later + Duration::from_secs(60)).is_some());
     // The same, and the CR itself has changed while it ran.
-    queue.add(&k, Priority::Live, Why::on_hold(OnHold::Forgets));
+    queue.add(
+        &k,
+        Priority::Live,
+        Why::of(StartedBy::Resource, OnHold::Forgets),
+    );
     queue.done(&k, hold, later);
     assert!(queue.pop(later).is_some());
 }
@@ -343,12 +341,9 @@ fn what_ends_a_hold_takes_along_what_waited_with_it() {
     for on_hold in [OnHold::Ends, OnHold::Forgets] {
         let now = Instant::now();
         let (mut queue, k) = held(now);
-        let timer = Why {
-            timer: true,
-            ..Why::default()
-        };
+        let timer = Why::of(StartedBy::Timer, OnHold::Waits);
         queue.add(&k, Priority::Resync, timer);
-        queue.add(&k, Priority::Live, Why::on_hold(on_hold));
+        queue.add(&k, Priority::Live, Why::of(StartedBy::Resource, on_hold));
         let (_, why) = queue.pop(now).unwrap();
         assert_eq!((why.timer, why.on_hold), (true, on_hold));
         assert_eq!(queue.next_due(), None);

@@ -3,7 +3,8 @@
 //! A look-up before and after the change, so that the cost follows the number of readers that are
 //! concerned.
 
-use crate::delta::Delta;
+use crate::cause::Matched;
+use crate::delta::{Delta, Touch};
 use crate::key::CrKey;
 use kybern_table::{Columns, Index, Keys, KindKey, ScanRead};
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -77,32 +78,27 @@ impl Reads {
         }
     }
 
-    /// Calls `each` with every reader that a change concerns.
-    pub(crate) fn concerned(&self, delta: &Delta<'_>, mut each: impl FnMut(&CrKey)) {
+    /// Calls `each` with every reader that a change concerns, and by what.
+    pub(crate) fn concerned(&self, delta: &Delta<'_>, mut each: impl FnMut(&CrKey, &Arc<Matched>)) {
         let Some(table) = self.tables.get(&delta.change.table) else {
             return;
         };
+        let mut tell = |keys: &HashSet<CrKey>, key: Option<String>, touch: Touch<'_>| {
+            let matched = Arc::new(Matched::new(key, touch.column()));
+            keys.iter().for_each(|reader| each(reader, &matched));
+        };
         for (filter, keys) in &table.all {
-            if delta.touches(filter) {
-                keys.iter().for_each(&mut each);
+            if let Some(touch) = delta.touches(filter) {
+                tell(keys, None, touch);
             }
         }
         for (index, values) in &table.of {
-            let before = delta
-                .change
-                .old
-                .as_ref()
-                .and_then(|row| delta.value(row, index, false));
-            let after = delta
-                .change
-                .new
-                .as_ref()
-                .and_then(|row| delta.value(row, index, true));
+            let (before, after) = delta.values(index);
             let moved = before != after;
             for value in BTreeSet::from([before, after]).into_iter().flatten() {
                 for (filter, keys) in values.get(&value).into_iter().flatten() {
-                    if moved || delta.touches(filter) {
-                        keys.iter().for_each(&mut each);
+                    if let Some(touch) = touch(moved, delta, filter) {
+                        tell(keys, Some(format!("{index} = {value}")), touch);
                     }
                 }
             }
@@ -116,28 +112,33 @@ impl Reads {
     }
 }
 
-/// Whether a change concerns one read.
-pub(crate) fn reads(read: &ScanRead, delta: &Delta<'_>) -> bool {
-    let change = delta.change;
-    if read.table != change.table {
-        return false;
+/// By what a change concerns one read, if it does.
+pub(crate) fn matched(read: &ScanRead, delta: &Delta<'_>) -> Option<Matched> {
+    if read.table != delta.change.table {
+        return None;
     }
-    let touched = || delta.touches(&filter(&read.columns));
-    match &read.keys {
-        Keys::All => touched(),
-        Keys::Of { index, values } => {
-            let before = change
-                .old
-                .as_ref()
-                .and_then(|row| delta.value(row, index, false));
-            let after = change
-                .new
-                .as_ref()
-                .and_then(|row| delta.value(row, index, true));
-            let hit =
-                |value: &Option<String>| value.as_ref().is_some_and(|value| values.contains(value));
-            (hit(&before) || hit(&after)) && (before != after || touched())
-        }
+    let filter = filter(&read.columns);
+    let Keys::Of { index, values } = &read.keys else {
+        let touch = delta.touches(&filter)?;
+        return Some(Matched::new(None, touch.column()));
+    };
+    let (before, after) = delta.values(index);
+    let moved = before != after;
+    let hit = |value: &Option<String>| value.clone().filter(|value| values.contains(value));
+    let value = hit(&before).or_else(|| hit(&after))?;
+    let touch = touch(moved, delta, &filter)?;
+    Some(Matched::new(
+        Some(format!("{index} = {value}")),
+        touch.column(),
+    ))
+}
+
+/// What a reader of one key sees: also that the row came to the key or left it.
+fn touch<'f>(moved: bool, delta: &Delta<'_>, filter: &'f Filter) -> Option<Touch<'f>> {
+    if moved {
+        Some(Touch::Row)
+    } else {
+        delta.touches(filter)
     }
 }
 

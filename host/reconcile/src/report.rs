@@ -1,5 +1,6 @@
 //! What the last pass over a CR did and why: read by `explain`, conditions and tests.
 
+use crate::cause::Started;
 use crate::traits::ObjectRef;
 use kybern_interface::Plan;
 use kybern_table::Sequence;
@@ -110,6 +111,8 @@ pub struct PassReport {
     pub sequence: Sequence,
     /// When it ended, RFC 3339.
     pub at: String,
+    /// What made it due.
+    pub started: Started,
     /// How long it took.
     pub took: Duration,
     /// How it ended.

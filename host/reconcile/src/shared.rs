@@ -2,8 +2,10 @@
 
 use crate::act::Actor;
 use crate::active::Active;
+use crate::cause::StartedBy;
+use crate::delta::Delta;
 use crate::engine::Deps;
-use crate::finish;
+use crate::finish::{self, Began};
 use crate::key::CrKey;
 use crate::memory::Memory;
 use crate::metrics::PluginMetrics;
@@ -11,7 +13,7 @@ use crate::owner::part_of;
 use crate::pass::{self, Located, Registered};
 use crate::queue::{Keyed, Next, OnHold, Priority, Queue, Why, backoff};
 use crate::report::{Ending, PassReport};
-use crate::trigger::{Concerned, Slot, Triggers, own_change};
+use crate::trigger::{Concern, Concerned, Slot, Triggers, missed, own_change};
 use kybern_table::{KindKey, Row, ScanRead, Sequence, Snapshot, TableState};
 use parking_lot::{Mutex, RwLock};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -88,8 +90,8 @@ impl Shared {
         self.memories.lock().get(key).cloned()
     }
 
-    fn add(&self, key: &CrKey, priority: Priority, on_hold: OnHold) {
-        self.queue.lock().add(key, priority, Why::on_hold(on_hold));
+    fn add(&self, key: &CrKey, priority: Priority, by: StartedBy, on_hold: OnHold) {
+        self.queue.lock().add(key, priority, Why::of(by, on_hold));
         self.wake.notify_one();
     }
 
@@ -97,25 +99,31 @@ impl Shared {
     /// dispatcher by with the old one, so they are looked at here.
     pub(crate) fn listen(&self, key: &CrKey, slot: Slot, reads: Vec<ScanRead>, since: Sequence) {
         let mut triggers = self.triggers.lock();
-        if !triggers.install(key, slot, reads) {
+        if !triggers.install(key, slot, reads.clone()) {
             return;
         }
-        let due = match self.deps.reader.snapshot().changes_since(since) {
-            Ok(changes) => changes.iter().any(|change| triggers.concerns(key, change)),
-            Err(_) => true,
+        let concern = match self.deps.reader.snapshot().changes_since(since) {
+            Ok(changes) => changes
+                .iter()
+                .find_map(|change| missed(&reads, slot, change)),
+            Err(_) => Some(Concern {
+                on_hold: OnHold::Waits,
+                by: StartedBy::LogLost,
+            }),
         };
         drop(triggers);
-        if due {
-            let on_hold = match slot {
-                Slot::Answers => OnHold::Waits,
-                Slot::Names => OnHold::Ends,
-            };
-            self.add(key, Priority::Live, on_hold);
+        if let Some(Concern { on_hold, by }) = concern {
+            self.add(key, Priority::Live, by, on_hold);
         }
     }
 
     /// Makes every CR of a registration due.
-    pub(crate) fn add_all(&self, plugin: &Arc<str>, priority: Priority, on_hold: OnHold) {
+    pub(crate) fn add_all(&self, plugin: &Arc<str>, priority: Priority, by: StartedBy) {
+        let on_hold = match by {
+            StartedBy::StartUp | StartedBy::Registration => OnHold::Forgets,
+            _ => OnHold::Waits,
+        };
+        let why = Why::of(by, on_hold);
         let Some(registered) = self.registered(plugin) else {
             return;
         };
@@ -134,7 +142,7 @@ impl Shared {
                 if registered.active.in_charge(primary, &row) {
                     let key = CrKey::of(plugin, &table, &row);
                     self.know(&key, &row);
-                    self.queue.lock().add(&key, priority, Why::on_hold(on_hold));
+                    self.queue.lock().add(&key, priority, why.clone());
                 }
             }
         }
@@ -158,7 +166,7 @@ impl Shared {
             .map(|(other, _)| Arc::clone(other))
             .collect();
         for rival in rivals {
-            self.add_all(&rival, Priority::Resync, OnHold::Waits);
+            self.add_all(&rival, Priority::Resync, StartedBy::Rival);
         }
     }
 
@@ -177,12 +185,12 @@ impl Shared {
                 *self.overruns.lock() += 1;
                 let plugins: Vec<Arc<str>> = self.registry.read().keys().cloned().collect();
                 for plugin in plugins {
-                    self.add_all(&plugin, Priority::Resync, OnHold::Waits);
+                    self.add_all(&plugin, Priority::Resync, StartedBy::LogLost);
                 }
                 // CRs that went meanwhile are in no table: their passes find them gone.
                 let keys: Vec<CrKey> = self.memories.lock().keys().cloned().collect();
                 for key in keys {
-                    self.add(&key, Priority::Resync, OnHold::Waits);
+                    self.add(&key, Priority::Resync, StartedBy::LogLost, OnHold::Waits);
                 }
                 Vec::new()
             }
@@ -195,6 +203,7 @@ impl Shared {
             .map(|(name, registered)| (Arc::clone(name), Arc::clone(registered)))
             .collect();
         for change in &changes {
+            let delta = Delta::of(change);
             let mut due = Concerned::new();
             for (plugin, registered) in &registry {
                 let Some(primary) = registered.active.primary(&change.table) else {
@@ -210,23 +219,23 @@ impl Shared {
                 if change.new.is_some() {
                     self.know(&key, row);
                 }
-                if let Some(on_hold) = own_change(change) {
-                    due.insert(key, on_hold);
+                if let Some(on_hold) = own_change(&delta) {
+                    let by = StartedBy::Resource;
+                    due.insert(key, Concern { on_hold, by });
                 }
             }
-            self.triggers.lock().concerned(change, &mut due);
+            self.triggers.lock().concerned(&delta, &mut due);
             // What the first list of a table brings is a start, not news.
             let first = change.old.is_none()
                 && snapshot
                     .table(&change.table)
                     .is_some_and(|view| !matches!(view.state(), TableState::Ready { .. }));
-            let priority = if first {
-                Priority::StartUp
-            } else {
-                Priority::Live
-            };
-            for (key, on_hold) in due {
-                self.add(&key, priority, on_hold);
+            for (key, Concern { on_hold, by }) in due {
+                if first {
+                    self.add(&key, Priority::StartUp, StartedBy::StartUp, on_hold);
+                } else {
+                    self.add(&key, Priority::Live, by, on_hold);
+                }
             }
         }
         self.look_at_awaited(&snapshot);
@@ -251,20 +260,22 @@ impl Shared {
             })
             .cloned()
             .collect();
-        let due: Vec<CrKey> = ready
-            .iter()
-            .filter_map(|table| awaited.remove(table))
-            .flatten()
+        let due: Vec<(KindKey, BTreeSet<CrKey>)> = ready
+            .into_iter()
+            .filter_map(|table| awaited.remove_entry(&table))
             .collect();
         drop(awaited);
-        for key in due {
-            self.add(&key, Priority::StartUp, OnHold::Waits);
+        for (table, keys) in due {
+            for key in keys {
+                let by = StartedBy::Table(table.clone());
+                self.add(&key, Priority::StartUp, by, OnHold::Waits);
+            }
         }
     }
 
     /// One whole pass.
     pub(crate) async fn pass(&self, key: &CrKey, why: Why) -> Next {
-        let started = Instant::now();
+        let at = Instant::now();
         let mut memory = self.memories.lock().remove(key).unwrap_or_default();
         let cx = match pass::locate(self, key) {
             Located::Found(cx) => cx,
@@ -289,8 +300,9 @@ impl Shared {
             (memory.failures, memory.waits, memory.conflicts) = (0, 0, 0);
         }
         let actor = Actor::new(&self.deps, cx.active(), &cx.owner);
-        let outcome = pass::run(self, &cx, &actor, &mut memory, why).await;
-        let (next, report) = finish::finish(self, &cx, &actor, &mut memory, outcome, started).await;
+        let outcome = pass::run(self, &cx, &actor, &mut memory, &why).await;
+        let began = Began { at, why };
+        let (next, report) = finish::finish(self, &cx, &actor, &mut memory, outcome, began).await;
         tracing::debug!(cr = %key, ending = ?report.ending, writes = report.writes.len(), "pass ended");
         self.count(key, &report, &actor.metrics.lock());
         if let Some(after) = *actor.throttled.lock() {

@@ -4,6 +4,7 @@
 //! last answers of a CR were read from it. Every one is a look-up, before and after the change, so
 //! that the cost follows the number of CRs that are concerned.
 
+use crate::cause::StartedBy;
 use crate::delta::Delta;
 use crate::key::CrKey;
 use crate::queue::OnHold;
@@ -11,6 +12,7 @@ use crate::reads::{self, Reads};
 use kybern_interface::names;
 use kybern_table::{Row, RowChange, ScanRead};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 /// Which of a CR's read sets is meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,12 +31,24 @@ struct Known {
     names: Vec<ScanRead>,
 }
 
-/// The CRs that a change concerns, and what that does to a delay that holds them.
-pub(crate) type Concerned = BTreeMap<CrKey, OnHold>;
+/// Why a change concerns a CR.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Concern {
+    pub(crate) on_hold: OnHold,
+    pub(crate) by: StartedBy,
+}
 
-fn concern(out: &mut Concerned, key: &CrKey, on_hold: OnHold) {
-    let slot = out.entry(key.clone()).or_default();
-    *slot = (*slot).max(on_hold);
+/// The CRs that a change concerns.
+pub(crate) type Concerned = BTreeMap<CrKey, Concern>;
+
+/// Notes that a change concerns a CR: the first reason, and what any of them does to a hold.
+fn concern(out: &mut Concerned, key: &CrKey, on_hold: OnHold, by: impl FnOnce() -> StartedBy) {
+    match out.get_mut(key) {
+        Some(concern) => concern.on_hold = concern.on_hold.max(on_hold),
+        None => {
+            out.insert(key.clone(), Concern { on_hold, by: by() });
+        }
+    }
 }
 
 /// The trigger index.
@@ -121,41 +135,31 @@ impl Triggers {
     }
 
     /// The CRs that a change concerns, their own changes apart.
-    pub(crate) fn concerned(&self, change: &RowChange, out: &mut Concerned) {
-        let rows = || change.old.iter().chain(&change.new);
-        for row in rows() {
-            if let Some(keys) = row
+    pub(crate) fn concerned(&self, delta: &Delta<'_>, out: &mut Concerned) {
+        let child = || StartedBy::Child(delta.name());
+        for row in delta.change.old.iter().chain(&delta.change.new) {
+            let owners = row
                 .owner_uid()
-                .and_then(|uid| self.by_uid.get(uid.as_ref()))
-            {
-                for key in keys {
-                    concern(out, key, OnHold::Waits);
-                }
+                .and_then(|uid| self.by_uid.get(uid.as_ref()));
+            for key in owners.into_iter().flatten() {
+                concern(out, key, OnHold::Waits, child);
             }
             if !self.by_part_of.is_empty()
                 && let Some(key) = row
                     .label(names::PART_OF)
                     .and_then(|label| self.by_part_of.get(&label))
             {
-                concern(out, key, OnHold::Waits);
+                concern(out, key, OnHold::Waits, child);
             }
         }
-        let delta = Delta::of(change);
-        self.answers
-            .concerned(&delta, |key| concern(out, key, OnHold::Waits));
+        self.answers.concerned(delta, |key, matched| {
+            let by = || StartedBy::Answer(delta.name(), Arc::clone(matched));
+            concern(out, key, OnHold::Waits, by);
+        });
         // A name that changes hands may be all that a CR failed at.
-        self.names
-            .concerned(&delta, |key| concern(out, key, OnHold::Ends));
-    }
-
-    /// Whether a change concerns one CR through its read sets.
-    pub(crate) fn concerns(&self, key: &CrKey, change: &RowChange) -> bool {
-        let Some(known) = self.known.get(key) else {
-            return false;
-        };
-        let delta = Delta::of(change);
-        let mut all = known.answers.iter().chain(&known.names);
-        all.any(|read| reads::reads(read, &delta))
+        self.names.concerned(delta, |key, _| {
+            concern(out, key, OnHold::Ends, || StartedBy::Name(delta.name()));
+        });
     }
 
     /// How many CRs have a read set or children to listen for.
@@ -164,13 +168,28 @@ impl Triggers {
     }
 }
 
+/// Why a change concerns a CR that has just got these reads in a slot, if it does.
+pub(crate) fn missed(reads: &[ScanRead], slot: Slot, change: &RowChange) -> Option<Concern> {
+    let delta = Delta::of(change);
+    let matched = reads.iter().find_map(|read| reads::matched(read, &delta))?;
+    Some(match slot {
+        Slot::Answers => Concern {
+            on_hold: OnHold::Waits,
+            by: StartedBy::Answer(delta.name(), Arc::new(matched)),
+        },
+        Slot::Names => Concern {
+            on_hold: OnHold::Ends,
+            by: StartedBy::Name(delta.name()),
+        },
+    })
+}
+
 /// What a change of a CR's own row does to a delay that holds the CR; none if its passes do not
 /// depend on it, as on its status.
-pub(crate) fn own_change(change: &RowChange) -> Option<OnHold> {
-    let (Some(old), Some(new)) = (&change.old, &change.new) else {
+pub(crate) fn own_change(delta: &Delta<'_>) -> Option<OnHold> {
+    let (Some(old), Some(new)) = (&delta.change.old, &delta.change.new) else {
         return Some(OnHold::Forgets);
     };
-    let delta = Delta::of(change);
     let differs = |path: &str| delta.at_differs(old, new, path);
     let user = old.uid() != new.uid()
         || old.generation() != new.generation()

@@ -109,7 +109,7 @@ fn of(index: Index, value: &str) -> Keys {
 /// Names of the CRs that a change concerns; both ways to ask agree for `answers`.
 fn concerned(triggers: &Triggers, change: &RowChange) -> Vec<String> {
     let mut out = Concerned::new();
-    triggers.concerned(change, &mut out);
+    triggers.concerned(&Delta::of(change), &mut out);
     out.into_keys().map(|key| key.name.to_string()).collect()
 }
 
@@ -156,7 +156,13 @@ fn a_look_up_is_concerned_by_its_key_and_columns_only() {
     assert!(concerned(&triggers, &table.put("m", object("x", "1", "2"))).is_empty());
     let change = table.put("m", object("x", "2", "2"));
     assert_eq!(concerned(&triggers, &change), ["a"]);
-    assert!(triggers.concerns(&cr("a"), &change) && !triggers.concerns(&cr("b"), &change));
+    let reads = |value: &str| read(&["data"], of(label(), value));
+    let found = missed(&reads("x"), Slot::Answers, &change).unwrap();
+    assert_eq!(
+        found.by.to_string(),
+        "ConfigMap ns/m changed, which a query reads by metadata.labels.app = x, in data"
+    );
+    assert_eq!(missed(&reads("y"), Slot::Answers, &change), None);
     // It moves from one key to the other without any column that is read changing.
     assert_eq!(
         concerned(&triggers, &table.put("m", object("y", "2", "2"))),
@@ -208,28 +214,32 @@ fn the_two_read_sets_of_a_cr_do_not_take_from_each_other() {
     assert!(concerned(&triggers, &table.put("m", json!({ "data": { "k": "v" } }))).is_empty());
 }
 
+fn own(change: &RowChange) -> Option<OnHold> {
+    own_change(&Delta::of(change))
+}
+
 #[test]
 fn a_change_of_status_alone_is_not_the_crs_own() {
     let mut table = Table::new();
     let object = |generation: u64, annotation: &str, status: &str| json!({ "metadata": { "generation": generation, "annotations": { "a": annotation } }, "status": { "s": status } });
-    assert!(own_change(&table.put("m", object(1, "x", "1"))).is_some());
-    assert_eq!(own_change(&table.put("m", object(1, "x", "2"))), None);
-    assert!(own_change(&table.put("m", object(2, "x", "2"))).is_some());
-    assert!(own_change(&table.put("m", object(2, "y", "2"))).is_some());
+    assert!(own(&table.put("m", object(1, "x", "1"))).is_some());
+    assert_eq!(own(&table.put("m", object(1, "x", "2"))), None);
+    assert!(own(&table.put("m", object(2, "x", "2"))).is_some());
+    assert!(own(&table.put("m", object(2, "y", "2"))).is_some());
     let mut held = object(2, "y", "2");
     held["metadata"]["finalizers"] = json!(["a/b"]);
-    assert!(own_change(&table.put("m", held)).is_some());
-    assert!(own_change(&table.delete("m")).is_some());
+    assert!(own(&table.put("m", held)).is_some());
+    assert!(own(&table.delete("m")).is_some());
     // A kind without generations: anything may matter.
     table.put("n", json!({ "data": { "k": "1" } }));
-    assert!(own_change(&table.put("n", json!({ "data": { "k": "2" } }))).is_some());
+    assert!(own(&table.put("n", json!({ "data": { "k": "2" } }))).is_some());
 }
 
 #[test]
 fn what_people_change_ends_a_hold_and_what_programs_note_waits() {
     let mut table = Table::new();
     let mut put = |metadata: Value, status: &str| {
-        own_change(&table.put(
+        own(&table.put(
             "m",
             json!({ "metadata": metadata, "status": { "s": status } }),
         ))
@@ -252,13 +262,13 @@ fn what_people_change_ends_a_hold_and_what_programs_note_waits() {
     assert_eq!(put(held.clone(), "1"), waits);
     held["deletionTimestamp"] = json!("2026-01-02T00:00:00Z");
     assert_eq!(put(held, "1"), forgets);
-    assert_eq!(own_change(&table.delete("m")), forgets);
+    assert_eq!(own(&table.delete("m")), forgets);
     // Without generations, the body is people's and the rest may be programs'.
     let object =
         |data: &str, status: &str| json!({ "data": { "k": data }, "status": { "s": status } });
     table.put("n", object("1", "1"));
-    assert_eq!(own_change(&table.put("n", object("2", "1"))), forgets);
-    assert_eq!(own_change(&table.put("n", object("2", "2"))), waits);
+    assert_eq!(own(&table.put("n", object("2", "1"))), forgets);
+    assert_eq!(own(&table.put("n", object("2", "2"))), waits);
 }
 
 #[test]
@@ -272,8 +282,11 @@ fn only_a_name_that_changes_hands_ends_a_hold() {
     let labelled = json!({ "metadata": { "labels": { (names::PART_OF): "set" } } });
     let change = table.put("m", labelled);
     let mut out = Concerned::new();
-    triggers.concerned(&change, &mut out);
-    let found: Vec<(&str, OnHold)> = out.iter().map(|(key, on)| (&*key.name, *on)).collect();
+    triggers.concerned(&Delta::of(&change), &mut out);
+    let found: Vec<(&str, OnHold)> = out
+        .iter()
+        .map(|(key, concern)| (&*key.name, concern.on_hold))
+        .collect();
     let expected = [
         ("owner", OnHold::Waits),
         ("reader", OnHold::Waits),

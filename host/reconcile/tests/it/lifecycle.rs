@@ -553,3 +553,64 @@ async fn a_change_between_the_answer_and_its_read_set_is_not_missed() {
     assert_eq!(world.decides(), 2);
     assert_eq!(world.report("a").answers[0].rows, 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_report_says_what_started_the_pass() {
+    let mut world = World::bare();
+    *world.hooks.reads.lock() = Some("settings".into());
+    world
+        .api
+        .put("user", cr("a", json!({ "maps": { "x": "1" } })));
+    world.engine.register(active("reg"));
+    world.start();
+    world.settle().await;
+    let started = |world: &World| world.report("a").started.to_string();
+    let mut settings = map("settings", json!({ "k": "1" }));
+    settings["metadata"]["namespace"] = json!("ns");
+    world.api.put("user", settings);
+    world.settle().await;
+    assert_eq!(
+        started(&world),
+        "ConfigMap ns/settings changed, which a query reads by name = ns/settings"
+    );
+    world
+        .api
+        .edit("user", "ConfigMap", "ns", "settings", |map| {
+            map["data"]["k"] = json!("2")
+        });
+    world.settle().await;
+    let column =
+        "ConfigMap ns/settings changed, which a query reads by name = ns/settings, in data";
+    assert_eq!(started(&world), column);
+    world.api.edit("user", "App", "ns", "a", |a| {
+        a["metadata"]["labels"] = json!({ "l": "1" })
+    });
+    world.settle().await;
+    assert_eq!(started(&world), "the resource changed");
+    world.api.edit("kubectl", "ConfigMap", "ns", "a-x", |map| {
+        map["metadata"]["labels"]["l"] = json!("1")
+    });
+    world.settle().await;
+    assert_eq!(started(&world), "child ConfigMap ns/a-x changed");
+    world.engine.register(active("reg"));
+    world.settle().await;
+    assert_eq!(started(&world), "the registration changed");
+    tokio::time::sleep(Duration::from_secs(36_000)).await;
+    assert_eq!(started(&world), "resync");
+    // The first of several.
+    *world.hooks.delay.lock() = Duration::from_secs(1);
+    for n in 0..3 {
+        world.api.edit("kubectl", "ConfigMap", "ns", "a-x", |map| {
+            map["metadata"]["labels"]["l"] = json!(format!("n{n}"))
+        });
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    assert_eq!(started(&world), "child ConfigMap ns/a-x changed");
+    world.settle().await;
+    assert_eq!(started(&world), "child ConfigMap ns/a-x changed and 1 more");
+    *world.hooks.delay.lock() = Duration::ZERO;
+    world.restart().await;
+    world.settle().await;
+    assert_eq!(started(&world), "start and 1 more");
+}
