@@ -153,7 +153,11 @@ impl Active {
 
     /// The primary kind with this table.
     pub fn primary(&self, table: &KindKey) -> Option<&Primary> {
-        self.primaries.iter().find(|p| p.table() == *table)
+        self.primaries.iter().find(|primary| {
+            primary.gvk.kind == *table.kind
+                && primary.gvk.group == *table.group
+                && primary.gvk.version == *table.version
+        })
     }
 }
 

@@ -136,7 +136,7 @@ impl Engine {
         // What is there now is a start; what comes after is seen in the change log.
         let snapshot = shared.deps.reader.snapshot();
         let mut seen = snapshot.sequence();
-        let plugins: Vec<Arc<str>> = shared.registry.read().keys().cloned().collect();
+        let plugins = shared.registry.read().names();
         for plugin in plugins {
             shared.add_all(&plugin, Priority::StartUp, StartedBy::StartUp);
         }

@@ -37,6 +37,7 @@ mod prune;
 mod queue;
 mod reads;
 mod ready;
+mod registry;
 mod release;
 mod report;
 mod sensing;

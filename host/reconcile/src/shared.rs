@@ -12,6 +12,7 @@ use crate::metrics::PluginMetrics;
 use crate::owner::part_of;
 use crate::pass::{self, Located, Registered};
 use crate::queue::{Keyed, Next, OnHold, Priority, Queue, Why, backoff};
+use crate::registry::{Charge, Registry};
 use crate::report::{Ending, PassReport};
 use crate::trigger::{Concern, Concerned, Slot, Triggers, missed, own_change};
 use kybern_table::{KindKey, Row, ScanRead, Sequence, Snapshot, TableState};
@@ -31,7 +32,7 @@ impl Keyed for CrKey {
 /// What passes and the dispatcher share.
 pub(crate) struct Shared {
     pub(crate) deps: Deps,
-    pub(crate) registry: RwLock<BTreeMap<Arc<str>, Arc<Registered>>>,
+    pub(crate) registry: RwLock<Registry>,
     pub(crate) triggers: Mutex<Triggers>,
     pub(crate) queue: Mutex<Queue<CrKey>>,
     /// Memories of CRs whose pass is not under way.
@@ -66,24 +67,12 @@ impl Shared {
     }
 
     pub(crate) fn registered(&self, plugin: &str) -> Option<Arc<Registered>> {
-        self.registry.read().get(plugin).cloned()
+        self.registry.read().get(plugin)
     }
 
     /// Another registration that is in charge of the same CR.
     pub(crate) fn rival(&self, key: &CrKey, row: &Row) -> Option<Arc<str>> {
-        self.registry
-            .read()
-            .iter()
-            .find(|(name, registered)| {
-                **name != key.plugin
-                    && registered.active.primaries.iter().any(|primary| {
-                        let table = primary.table();
-                        table.group == key.table.group
-                            && table.kind == key.table.kind
-                            && primary.selects(row)
-                    })
-            })
-            .map(|(name, _)| Arc::clone(name))
+        self.registry.read().charges().rival(key, row)
     }
 
     pub(crate) fn memory(&self, key: &CrKey) -> Option<Memory> {
@@ -171,8 +160,9 @@ impl Shared {
     }
 
     fn know(&self, key: &CrKey, row: &Row) {
-        let label = part_of(&key.plugin, &row.uid());
-        self.triggers.lock().know(key, &row.uid(), &label);
+        let uid = row.uid();
+        let label = || part_of(&key.plugin, &uid);
+        self.triggers.lock().know(key, &uid, label);
     }
 
     /// Makes due what has changed since `seen`.
@@ -183,7 +173,7 @@ impl Shared {
             Err(error) => {
                 tracing::warn!(%error, "the change log is too short: every CR is looked at again");
                 *self.overruns.lock() += 1;
-                let plugins: Vec<Arc<str>> = self.registry.read().keys().cloned().collect();
+                let plugins = self.registry.read().names();
                 for plugin in plugins {
                     self.add_all(&plugin, Priority::Resync, StartedBy::LogLost);
                 }
@@ -196,33 +186,12 @@ impl Shared {
             }
         };
         *seen = snapshot.sequence();
-        let registry: Vec<(Arc<str>, Arc<Registered>)> = self
-            .registry
-            .read()
-            .iter()
-            .map(|(name, registered)| (Arc::clone(name), Arc::clone(registered)))
-            .collect();
+        let charges = self.registry.read().charges();
         for change in &changes {
             let delta = Delta::of(change);
             let mut due = Concerned::new();
-            for (plugin, registered) in &registry {
-                let Some(primary) = registered.active.primary(&change.table) else {
-                    continue;
-                };
-                let rows: Vec<&Row> = change.old.iter().chain(&change.new).collect();
-                let ours = |row: &&Row| registered.active.in_charge(primary, row);
-                if !rows.iter().any(ours) {
-                    continue;
-                }
-                let Some(row) = rows.last() else { continue };
-                let key = CrKey::of(plugin, &change.table, row);
-                if change.new.is_some() {
-                    self.know(&key, row);
-                }
-                if let Some(on_hold) = own_change(&delta) {
-                    let by = StartedBy::Resource;
-                    due.insert(key, Concern { on_hold, by });
-                }
+            for charge in charges.of_table(&change.table) {
+                self.own_row(charge, &delta, &mut due);
             }
             self.triggers.lock().concerned(&delta, &mut due);
             // What the first list of a table brings is a start, not news.
@@ -239,6 +208,26 @@ impl Shared {
             }
         }
         self.look_at_awaited(&snapshot);
+    }
+
+    /// A change of a row that may be a CR.
+    fn own_row(&self, charge: &Charge, delta: &Delta<'_>, due: &mut Concerned) {
+        let change = delta.change;
+        let mut rows = change.old.iter().chain(&change.new);
+        if !rows.any(|row| charge.covers(row)) {
+            return;
+        }
+        let Some(row) = change.new.as_ref().or(change.old.as_ref()) else {
+            return;
+        };
+        let key = CrKey::of(&charge.plugin, &change.table, row);
+        if change.new.is_some() {
+            self.know(&key, row);
+        }
+        if let Some(on_hold) = own_change(delta) {
+            let by = StartedBy::Resource;
+            due.insert(key, Concern { on_hold, by });
+        }
     }
 
     /// The CR is looked at again when one of these tables can be read.

@@ -62,20 +62,22 @@ pub(crate) struct Triggers {
 }
 
 impl Triggers {
-    /// Remembers under which uid and label a CR's children are found.
-    pub(crate) fn know(&mut self, key: &CrKey, uid: &str, part_of: &str) {
-        let known = self.known.entry(key.clone()).or_default();
-        if known.uid == uid {
+    /// Remembers under which uid and label a CR's children are found. The label follows from the
+    /// uid and is asked for only when that is new.
+    pub(crate) fn know(&mut self, key: &CrKey, uid: &str, part_of: impl FnOnce() -> String) {
+        if self.known.get(key).is_some_and(|known| known.uid == uid) {
             return;
         }
+        let known = self.known.entry(key.clone()).or_default();
+        let part_of = part_of();
         let old_uid = std::mem::replace(&mut known.uid, uid.to_owned());
-        let old_label = std::mem::replace(&mut known.part_of, part_of.to_owned());
+        let old_label = std::mem::replace(&mut known.part_of, part_of.clone());
         self.unlink(key, &old_uid, &old_label);
         self.by_uid
             .entry(uid.to_owned())
             .or_default()
             .insert(key.clone());
-        self.by_part_of.insert(part_of.to_owned(), key.clone());
+        self.by_part_of.insert(part_of, key.clone());
     }
 
     fn unlink(&mut self, key: &CrKey, uid: &str, part_of: &str) {

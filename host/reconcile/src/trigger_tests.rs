@@ -117,8 +117,8 @@ fn concerned(triggers: &Triggers, change: &RowChange) -> Vec<String> {
 fn a_child_concerns_its_owner_before_and_after_the_change() {
     let mut table = Table::new();
     let mut triggers = Triggers::default();
-    triggers.know(&cr("a"), "ua", "set-a");
-    triggers.know(&cr("b"), "ub", "set-b");
+    triggers.know(&cr("a"), "ua", || "set-a".into());
+    triggers.know(&cr("b"), "ub", || "set-b".into());
     let owned = |uid: &str| json!({ "metadata": { "ownerReferences": [{ "apiVersion": "v1", "kind": "App", "name": "x", "uid": uid, "controller": true }] } });
     assert_eq!(concerned(&triggers, &table.put("m", owned("ua"))), ["a"]);
     assert_eq!(
@@ -131,13 +131,26 @@ fn a_child_concerns_its_owner_before_and_after_the_change() {
     assert_eq!(concerned(&triggers, &table.put("n", json!({}))), ["a"]);
     assert!(concerned(&triggers, &table.put("n", json!({ "data": {} }))).is_empty());
     // Another uid under the name is another CR.
-    triggers.know(&cr("a"), "ua2", "set-a2");
+    triggers.know(&cr("a"), "ua2", || "set-a2".into());
     assert!(concerned(&triggers, &table.put("o", owned("ua"))).is_empty());
     triggers.forget(&cr("a"));
     triggers.forget(&cr("b"));
     assert!(concerned(&triggers, &table.put("p", owned("ua2"))).is_empty());
     assert_eq!(triggers.len(), 0);
     assert!(triggers.by_uid.is_empty() && triggers.by_part_of.is_empty());
+}
+
+#[test]
+fn the_label_of_a_cr_that_is_known_is_not_made_again() {
+    let mut triggers = Triggers::default();
+    let mut made = 0;
+    for uid in ["u1", "u1", "u1", "u2", "u2"] {
+        triggers.know(&cr("a"), uid, || {
+            made += 1;
+            format!("set-{uid}")
+        });
+    }
+    assert_eq!(made, 2);
 }
 
 #[test]
@@ -276,7 +289,7 @@ fn only_a_name_that_changes_hands_ends_a_hold() {
     let mut table = Table::new();
     let mut triggers = Triggers::default();
     let reads = || read(&["data"], of(Index::Name, "ns/m"));
-    triggers.know(&cr("owner"), "u", "set");
+    triggers.know(&cr("owner"), "u", || "set".into());
     triggers.install(&cr("reader"), Slot::Answers, reads());
     triggers.install(&cr("waiter"), Slot::Names, reads());
     let labelled = json!({ "metadata": { "labels": { (names::PART_OF): "set" } } });
