@@ -14,7 +14,7 @@ use crate::pass::{self, Located, Registered};
 use crate::queue::{Keyed, Next, OnHold, Priority, Queue, Why, backoff};
 use crate::registry::{Charge, Registry};
 use crate::report::{Ending, PassReport};
-use crate::trigger::{Concern, Concerned, Slot, Triggers, missed, own_change};
+use crate::trigger::{Concern, Concerned, Slot, Triggers, missed_since, own_change};
 use kybern_table::{KindKey, Row, ScanRead, Sequence, Snapshot, TableState};
 use parking_lot::{Mutex, RwLock};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -85,24 +85,16 @@ impl Shared {
     }
 
     /// Installs a read set. Changes since the snapshot that it was read on have passed the
-    /// dispatcher by with the old one, so they are looked at here.
+    /// dispatcher by with the old one, so they are looked at here: first the new one is there for
+    /// the dispatcher, then the log is read, so that every change is seen by one or both. The
+    /// triggers are not locked meanwhile.
     pub(crate) fn listen(&self, key: &CrKey, slot: Slot, reads: Vec<ScanRead>, since: Sequence) {
-        let mut triggers = self.triggers.lock();
-        if !triggers.install(key, slot, reads.clone()) {
+        let installed = self.triggers.lock().install(key, slot, &reads);
+        if !installed {
             return;
         }
-        let concern = match self.deps.reader.snapshot().changes_since(since) {
-            Ok(changes) => changes
-                .iter()
-                .find_map(|change| missed(&reads, slot, change)),
-            Err(_) => Some(Concern {
-                on_hold: OnHold::Waits,
-                by: StartedBy::LogLost,
-            }),
-        };
-        drop(triggers);
-        if let Some(Concern { on_hold, by }) = concern {
-            self.add(key, Priority::Live, by, on_hold);
+        if let Some(concern) = missed_since(&self.deps.reader, since, &reads, slot) {
+            self.add(key, Priority::Live, concern.by, concern.on_hold);
         }
     }
 

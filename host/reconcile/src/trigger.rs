@@ -10,7 +10,7 @@ use crate::key::CrKey;
 use crate::queue::OnHold;
 use crate::reads::{self, Reads};
 use kybern_interface::names;
-use kybern_table::{Row, RowChange, ScanRead};
+use kybern_table::{Reader, Row, RowChange, ScanRead, Sequence};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -92,8 +92,8 @@ impl Triggers {
 
     /// Forgets a CR.
     pub(crate) fn forget(&mut self, key: &CrKey) {
-        self.install(key, Slot::Answers, Vec::new());
-        self.install(key, Slot::Names, Vec::new());
+        self.install(key, Slot::Answers, &[]);
+        self.install(key, Slot::Names, &[]);
         if let Some(known) = self.known.remove(key) {
             self.unlink(key, &known.uid, &known.part_of);
         }
@@ -114,7 +114,7 @@ impl Triggers {
 
     /// Replaces a CR's read set; says whether it is another than before, in which case changes
     /// since the snapshot that it was read on have to be looked at again.
-    pub(crate) fn install(&mut self, key: &CrKey, slot: Slot, reads: Vec<ScanRead>) -> bool {
+    pub(crate) fn install(&mut self, key: &CrKey, slot: Slot, reads: &[ScanRead]) -> bool {
         if reads.is_empty() && !self.known.contains_key(key) {
             return false;
         }
@@ -129,10 +129,10 @@ impl Triggers {
         for read in place.iter() {
             index.drop(key, read);
         }
-        for read in &reads {
+        for read in reads {
             index.add(key, read);
         }
-        *place = reads;
+        *place = reads.to_vec();
         true
     }
 
@@ -170,8 +170,25 @@ impl Triggers {
     }
 }
 
-/// Why a change concerns a CR that has just got these reads in a slot, if it does.
-pub(crate) fn missed(reads: &[ScanRead], slot: Slot, change: &RowChange) -> Option<Concern> {
+/// Why a change since then concerns a CR that has just got these reads in a slot, if one does.
+pub(crate) fn missed_since(
+    reader: &Reader,
+    since: Sequence,
+    reads: &[ScanRead],
+    slot: Slot,
+) -> Option<Concern> {
+    match reader.snapshot().changes_since(since) {
+        Ok(changes) => changes
+            .iter()
+            .find_map(|change| missed(reads, slot, change)),
+        Err(_) => Some(Concern {
+            on_hold: OnHold::Waits,
+            by: StartedBy::LogLost,
+        }),
+    }
+}
+
+fn missed(reads: &[ScanRead], slot: Slot, change: &RowChange) -> Option<Concern> {
     let delta = Delta::of(change);
     let matched = reads.iter().find_map(|read| reads::matched(read, &delta))?;
     Some(match slot {

@@ -41,7 +41,7 @@ impl Table {
         let applied = self.writer.apply(Batch {
             changes: vec![change],
         });
-        assert_eq!(applied.errors, vec![]);
+        assert_eq!(applied.errors, &[]);
         self.reader.snapshot().changes_since(before).unwrap()
     }
 
@@ -158,9 +158,9 @@ fn a_look_up_is_concerned_by_its_key_and_columns_only() {
     let mut table = Table::new();
     let mut triggers = Triggers::default();
     let label = || Index::Label("app".into());
-    assert!(triggers.install(&cr("a"), Slot::Answers, read(&["data"], of(label(), "x"))));
-    assert!(!triggers.install(&cr("a"), Slot::Answers, read(&["data"], of(label(), "x"))));
-    triggers.install(&cr("b"), Slot::Answers, read(&["data"], of(label(), "y")));
+    assert!(triggers.install(&cr("a"), Slot::Answers, &read(&["data"], of(label(), "x"))));
+    assert!(!triggers.install(&cr("a"), Slot::Answers, &read(&["data"], of(label(), "x"))));
+    triggers.install(&cr("b"), Slot::Answers, &read(&["data"], of(label(), "y")));
     let object = |app: &str, data: &str, other: &str| json!({ "metadata": { "labels": { "app": app, "other": other } }, "data": { "k": data } });
     assert_eq!(
         concerned(&triggers, &table.put("m", object("x", "1", "1"))),
@@ -182,8 +182,8 @@ fn a_look_up_is_concerned_by_its_key_and_columns_only() {
         ["a", "b"]
     );
     assert_eq!(concerned(&triggers, &table.delete("m")), ["b"]);
-    triggers.install(&cr("a"), Slot::Answers, vec![]);
-    triggers.install(&cr("b"), Slot::Answers, vec![]);
+    triggers.install(&cr("a"), Slot::Answers, &[]);
+    triggers.install(&cr("b"), Slot::Answers, &[]);
     assert!(triggers.answers.is_empty() && triggers.names.is_empty());
 }
 
@@ -191,12 +191,12 @@ fn a_look_up_is_concerned_by_its_key_and_columns_only() {
 fn a_scan_is_concerned_by_every_row_but_not_by_other_columns() {
     let mut table = Table::new();
     let mut triggers = Triggers::default();
-    triggers.install(&cr("a"), Slot::Answers, read(&["data.k"], Keys::All));
-    triggers.install(&cr("b"), Slot::Answers, read(&["labels"], Keys::All));
+    triggers.install(&cr("a"), Slot::Answers, &read(&["data.k"], Keys::All));
+    triggers.install(&cr("b"), Slot::Answers, &read(&["labels"], Keys::All));
     triggers.install(
         &cr("c"),
         Slot::Answers,
-        vec![ScanRead {
+        &[ScanRead {
             table: map(),
             columns: Columns::All,
             keys: Keys::All,
@@ -219,11 +219,11 @@ fn the_two_read_sets_of_a_cr_do_not_take_from_each_other() {
     let mut table = Table::new();
     let mut triggers = Triggers::default();
     let reads = || read(&["data"], of(Index::Name, "ns/m"));
-    triggers.install(&cr("a"), Slot::Answers, reads());
-    triggers.install(&cr("a"), Slot::Names, reads());
-    triggers.install(&cr("a"), Slot::Names, vec![]);
+    triggers.install(&cr("a"), Slot::Answers, &reads());
+    triggers.install(&cr("a"), Slot::Names, &reads());
+    triggers.install(&cr("a"), Slot::Names, &[]);
     assert_eq!(concerned(&triggers, &table.put("m", json!({}))), ["a"]);
-    triggers.install(&cr("a"), Slot::Answers, vec![]);
+    triggers.install(&cr("a"), Slot::Answers, &[]);
     assert!(concerned(&triggers, &table.put("m", json!({ "data": { "k": "v" } }))).is_empty());
 }
 
@@ -290,8 +290,8 @@ fn only_a_name_that_changes_hands_ends_a_hold() {
     let mut triggers = Triggers::default();
     let reads = || read(&["data"], of(Index::Name, "ns/m"));
     triggers.know(&cr("owner"), "u", || "set".into());
-    triggers.install(&cr("reader"), Slot::Answers, reads());
-    triggers.install(&cr("waiter"), Slot::Names, reads());
+    triggers.install(&cr("reader"), Slot::Answers, &reads());
+    triggers.install(&cr("waiter"), Slot::Names, &reads());
     let labelled = json!({ "metadata": { "labels": { (names::PART_OF): "set" } } });
     let change = table.put("m", labelled);
     let mut out = Concerned::new();
@@ -306,4 +306,33 @@ fn only_a_name_that_changes_hands_ends_a_hold() {
         ("waiter", OnHold::Ends),
     ];
     assert_eq!(found, expected);
+}
+
+/// A pass has read at `since`; a change is committed at each moment on its way to a read set.
+#[test]
+fn a_change_on_the_way_to_a_read_set_is_seen_by_the_dispatcher_or_the_replay() {
+    for moment in 0..4 {
+        let mut table = Table::new();
+        let mut triggers = Triggers::default();
+        let reads = read(&["data"], of(Index::Name, "ns/m"));
+        let since = table.reader.snapshot().sequence();
+        let mut commits = 0;
+        let mut commit = |table: &mut Table, triggers: &Triggers, now: usize| {
+            if now != moment {
+                return false;
+            }
+            commits += 1;
+            // The dispatcher is as quick as it can be.
+            !concerned(triggers, &table.put("m", json!({ "data": {} }))).is_empty()
+        };
+        let mut seen = commit(&mut table, &triggers, 0);
+        triggers.know(&cr("a"), "ua", || "set-a".into());
+        seen |= commit(&mut table, &triggers, 1);
+        triggers.install(&cr("a"), Slot::Answers, &reads);
+        seen |= commit(&mut table, &triggers, 2);
+        seen |= missed_since(&table.reader, since, &reads, Slot::Answers).is_some();
+        seen |= commit(&mut table, &triggers, 3);
+        assert!(seen, "lost at moment {moment}");
+        assert_eq!(commits, 1);
+    }
 }
