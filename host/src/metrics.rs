@@ -320,6 +320,7 @@ impl Sources {
         let mut seconds = Vec::new();
         let mut drifted = Vec::new();
         let mut refused = Vec::new();
+        let mut slowed = Vec::new();
         let mut writes = Vec::new();
         for (plugin, m) in &metrics.plugins {
             let results = [
@@ -338,6 +339,7 @@ impl Sources {
             seconds.push((label(), m.pass_time.as_secs_f64()));
             drifted.push((label(), number(m.drifted)));
             refused.push((label(), number(m.refused)));
+            slowed.push((label(), number(m.slowed)));
             for (result, by_verb) in [("accepted", &m.writes), ("refused", &m.write_errors)] {
                 for (verb, count) in by_verb {
                     writes.push((
@@ -383,6 +385,13 @@ impl Sources {
         put(
             encoder,
             counter,
+            "kybern_slow_downs",
+            "How often a custom resource began to be slowed down, since something changed with every pass",
+            slowed,
+        )?;
+        put(
+            encoder,
+            counter,
             "kybern_writes",
             "Writes to the API server",
             writes,
@@ -414,6 +423,13 @@ impl Sources {
             "kybern_passes_running",
             "Passes under way",
             one(size(metrics.running)),
+        )?;
+        put(
+            encoder,
+            gauge,
+            "kybern_slowed_down",
+            "Custom resources that are slowed down, since something changes with every pass",
+            one(size(metrics.slowed)),
         )?;
         put(
             encoder,

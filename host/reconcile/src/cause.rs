@@ -45,6 +45,8 @@ pub enum StartedBy {
     Retry,
     /// The plugin's own delay is over.
     Timer,
+    /// The CR has come to rest and is no longer slowed down.
+    Rested,
     /// Nothing has happened for long.
     Resync,
 }
@@ -113,6 +115,7 @@ impl fmt::Display for StartedBy {
             Self::LogLost => f.write_str("the change log was too short"),
             Self::Retry => f.write_str("retry"),
             Self::Timer => f.write_str("the plugin's timer"),
+            Self::Rested => f.write_str("it has come to rest"),
             Self::Resync => f.write_str("resync"),
         }
     }

@@ -250,12 +250,14 @@ impl Engine {
         let shared = &self.shared;
         let queue = shared.queue.lock();
         let (queued, delayed, running) = (queue.ready(), queue.delayed(), queue.running());
+        let slowed = queue.slowed();
         drop(queue);
         Metrics {
             plugins: shared.metrics.lock().clone(),
             queued,
             delayed,
             running,
+            slowed,
             trigger_keys: shared.triggers.lock().len(),
             remembered: shared.memories.lock().len(),
             change_log_overruns: *shared.overruns.lock(),

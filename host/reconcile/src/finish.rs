@@ -42,6 +42,7 @@ pub(crate) async fn finish(
     mut outcome: Outcome,
     began: Began,
 ) -> (Next, PassReport) {
+    say_slowed(shared, cx, actor, memory, began.why.slowed).await;
     if let Some(health) = outcome.finding.health.clone()
         && let Err(finding) = write_status(cx, actor, memory, &outcome, &health).await
     {
@@ -104,6 +105,7 @@ pub(crate) fn wanted_status(
         health,
         generation: cx.row.generation(),
         now: &cx.now,
+        slowed: memory.slowed,
     }
     .build(&cx.object, &manager);
     let nothing = built.as_object().is_none_or(serde_json::Map::is_empty)
@@ -156,6 +158,41 @@ async fn write_status(
     }
 }
 
+/// Says when a CR begins and ends to be slowed down; the condition follows with the status.
+async fn say_slowed(
+    shared: &Shared,
+    cx: &Context,
+    actor: &Actor<'_>,
+    memory: &mut Memory,
+    slowed: bool,
+) {
+    if memory.slowed == slowed {
+        return;
+    }
+    memory.slowed = slowed;
+    let event = if slowed {
+        tracing::warn!(cr = %cx.key, "something changes with every pass: they are slowed down");
+        actor.metrics.lock().slowed += 1;
+        event(cx, EventType::Warning, status::SLOWED, status::SLOWED_WHY)
+    } else {
+        let note = "it has come to rest";
+        event(cx, EventType::Normal, "NoLongerSlowedDown", note)
+    };
+    shared.deps.apply.event(event).await;
+}
+
+fn event(cx: &Context, severity: EventType, reason: &str, note: &str) -> EventRequest {
+    EventRequest {
+        plugin: cx.key.plugin.clone(),
+        regarding: cx.owner.object(),
+        uid: cx.owner.uid.clone(),
+        severity,
+        reason: reason.to_owned(),
+        action: "Reconcile",
+        note: note.to_owned(),
+    }
+}
+
 /// Records a warning when its cause is new, and the plugin's Events when they are.
 async fn record_events(
     shared: &Shared,
@@ -164,15 +201,7 @@ async fn record_events(
     memory: &mut Memory,
     outcome: &Outcome,
 ) {
-    let event = |severity, reason: &str, note: &str| EventRequest {
-        plugin: cx.key.plugin.clone(),
-        regarding: cx.owner.object(),
-        uid: cx.owner.uid.clone(),
-        severity,
-        reason: reason.to_owned(),
-        action: "Reconcile",
-        note: note.to_owned(),
-    };
+    let event = |severity, reason: &str, note: &str| event(cx, severity, reason, note);
     match &outcome.finding.health {
         Some(health)
             if health.kind == HealthKind::Stalled

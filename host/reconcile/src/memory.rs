@@ -191,6 +191,8 @@ pub(crate) struct Memory {
     pub(crate) events: Option<Vec<u128>>,
     /// Reason and message of the last warning.
     pub(crate) warned: Option<(String, String)>,
+    /// Whether the CR was slowed down at the last pass.
+    pub(crate) slowed: bool,
     /// Failed passes in a row.
     pub(crate) failures: u32,
     /// Waiting passes in a row.

@@ -14,6 +14,8 @@ pub struct Metrics {
     pub delayed: usize,
     /// Passes under way.
     pub running: usize,
+    /// CRs that are slowed down because something changes with every pass.
+    pub slowed: usize,
     /// Keys held by the trigger index.
     pub trigger_keys: usize,
     /// CRs whose last pass is remembered.
@@ -41,6 +43,8 @@ pub struct PluginMetrics {
     pub refused: u64,
     /// Children applied because of drift.
     pub drifted: u64,
+    /// How often a CR began to be slowed down because something changes with every pass.
+    pub slowed: u64,
     /// Writes accepted, by verb.
     pub writes: BTreeMap<&'static str, u64>,
     /// Writes refused, by verb.

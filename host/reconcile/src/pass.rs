@@ -218,6 +218,7 @@ pub(crate) async fn run(
     };
     let skip = !forced
         && !why.timer
+        && why.slowed == memory.slowed
         && sensing::unchanged(&now, memory, &cx.snapshot, active, &cx.owner, &cx.object);
     if skip {
         let mut outcome = Outcome::of(Finding::quiet(Ending::Unchanged));

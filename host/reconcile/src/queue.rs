@@ -63,6 +63,8 @@ pub(crate) struct Why {
     pub(crate) timer: bool,
     /// What it does to a hold.
     pub(crate) on_hold: OnHold,
+    /// Whether the key's breaker is open; the queue says it.
+    pub(crate) slowed: bool,
     /// What it is.
     pub(crate) causes: Causes,
 }
@@ -73,6 +75,7 @@ impl Why {
         Self {
             timer: matches!(by, StartedBy::Timer),
             on_hold,
+            slowed: false,
             causes: Causes::of(by),
         }
     }
@@ -339,6 +342,19 @@ impl<K: Keyed> Queue<K> {
         }
     }
 
+    /// The pass of `key` that is under way wrote something.
+    pub(crate) fn worked(&mut self, key: &K) {
+        if let Some(entry) = self.entries.get_mut(key) {
+            entry.bucket.worked();
+        }
+    }
+
+    /// Keys whose breaker is open.
+    pub(crate) fn slowed(&self) -> usize {
+        let open = |entry: &&Entry| entry.bucket.is_open();
+        self.entries.values().filter(open).count()
+    }
+
     /// The first key of the most urgent priority whose gate is open, over all plugins with room.
     fn first(&self) -> Option<((Priority, u64), Arc<str>)> {
         let open = Priority::ALL
@@ -422,6 +438,7 @@ impl<K: Keyed> Queue<K> {
                 started: place.0,
                 again: None,
             };
+            why.slowed = entry.bucket.is_open();
             return Some((key, why));
         }
         None
@@ -437,6 +454,7 @@ impl<K: Keyed> Queue<K> {
         };
         entry.state = State::Idle;
         let mut why = std::mem::take(&mut entry.why);
+        let closes = entry.bucket.closes_at(now);
         self.running = self.running.saturating_sub(1);
         let closed = match self.lanes.get_mut(key.plugin()) {
             Some(lane) => {
@@ -460,9 +478,14 @@ impl<K: Keyed> Queue<K> {
             _ => again,
         };
         match next {
-            Next::After(after, priority, why) => {
-                self.delay(key, now + after, Later::new(priority, why, false));
-            }
+            Next::After(after, priority, why) => match closes {
+                // That it is no longer slowed down has to be said.
+                Some(closes) if closes < now + after => {
+                    let why = Why::of(StartedBy::Rested, OnHold::Waits);
+                    self.delay(key, closes, Later::new(Priority::Retry, why, false));
+                }
+                _ => self.delay(key, now + after, Later::new(priority, why, false)),
+            },
             Next::Hold(after, priority, why) => {
                 self.delay(key, now + after, Later::new(priority, why, true));
             }

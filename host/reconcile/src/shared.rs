@@ -286,9 +286,14 @@ impl Shared {
         let (next, report) = finish::finish(self, &cx, &actor, &mut memory, outcome, began).await;
         tracing::debug!(cr = %key, ending = ?report.ending, writes = report.writes.len(), "pass ended");
         self.count(key, &report, &actor.metrics.lock());
+        let mut queue = self.queue.lock();
         if let Some(after) = *actor.throttled.lock() {
-            self.queue.lock().throttle(key, after, Instant::now());
+            queue.throttle(key, after, Instant::now());
         }
+        if !report.writes.is_empty() {
+            queue.worked(key);
+        }
+        drop(queue);
         self.reports.lock().insert(key.clone(), report);
         self.memories.lock().insert(key.clone(), memory);
         next
@@ -308,6 +313,7 @@ impl Shared {
         sum.decides += pass.decides;
         sum.refused += pass.refused;
         sum.drifted += pass.drifted;
+        sum.slowed += pass.slowed;
         sum.pass_time += report.took;
         for (verb, count) in &pass.writes {
             *sum.writes.entry(verb).or_default() += count;

@@ -14,6 +14,11 @@ use serde_json::{Map, Value, json};
 /// Conditions that are the host's.
 const HOST: [&str; 3] = ["Ready", "Reconciling", "Stalled"];
 
+/// Reason of the condition and the Event while a CR is slowed down.
+pub(crate) const SLOWED: &str = "SlowedDown";
+/// What to do then.
+pub(crate) const SLOWED_WHY: &str = "something changes with every pass, so passes are slowed down to one a second: the plugin decides something else each time, or another program takes back what it writes";
+
 /// How a CR is, as the host sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Health {
@@ -71,6 +76,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) generation: Option<i64>,
     /// RFC 3339.
     pub(crate) now: &'a str,
+    /// Whether the CR is slowed down.
+    pub(crate) slowed: bool,
 }
 
 impl Wanted<'_> {
@@ -127,6 +134,13 @@ impl Wanted<'_> {
             if trust || !HOST.contains(&kind(&condition)) {
                 list.push(condition);
             }
+        }
+        let stalled = |c: &Value| kind(c) == "Stalled" && c.get("status") == Some(&json!("True"));
+        if self.slowed && !list.iter().any(stalled) {
+            list.retain(|condition| kind(condition) != "Stalled");
+            list.push(json!({
+                "type": "Stalled", "status": "True", "reason": SLOWED, "message": SLOWED_WHY,
+            }));
         }
         for condition in &mut list {
             self.complete(condition, live);
@@ -253,6 +267,7 @@ mod tests {
             health,
             generation: Some(3),
             now,
+            slowed: false,
         }
         .build(live, "kybern/x/status")
     }
@@ -346,6 +361,7 @@ mod tests {
             health: &health,
             generation: Some(1),
             now: "t",
+            slowed: false,
         };
         assert_eq!(wanted.build(&json!({}), "m"), plugin);
     }

@@ -8,6 +8,7 @@
 )]
 
 mod api;
+mod breaker;
 mod deletion;
 mod ending;
 mod failures;
