@@ -448,6 +448,13 @@ impl Sources {
         put(
             encoder,
             counter,
+            "kybern_passes_spared",
+            "Passes not started because only what a pass wrote itself had changed",
+            one(number(metrics.spared)),
+        )?;
+        put(
+            encoder,
+            counter,
             "kybern_change_log_overruns",
             "How often everything was looked at again because the change log was too short",
             one(number(metrics.change_log_overruns)),

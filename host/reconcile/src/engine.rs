@@ -258,6 +258,7 @@ impl Engine {
             delayed,
             running,
             slowed,
+            spared: *shared.spared.lock(),
             trigger_keys: shared.triggers.lock().len(),
             remembered: shared.memories.lock().len(),
             change_log_overruns: *shared.overruns.lock(),

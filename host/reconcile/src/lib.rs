@@ -40,6 +40,7 @@ mod ready;
 mod registry;
 mod release;
 mod report;
+mod seen;
 mod sensing;
 mod shared;
 mod status;

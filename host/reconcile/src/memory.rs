@@ -3,6 +3,7 @@
 use crate::fields::{self, FieldSet};
 use crate::intent::{Intent, fingerprint, named};
 use crate::ready::{self, Readiness};
+use crate::seen::Seen;
 use kybern_interface::{ApplyMode, names};
 use kybern_table::Row;
 use serde_json::Value;
@@ -174,6 +175,23 @@ pub(crate) struct Settled {
     pub(crate) answers: Vec<(String, u128)>,
     /// Uids that are in the inventory though the plan does not name them.
     pub(crate) extras: BTreeSet<String>,
+}
+
+impl Memory {
+    /// Whether the last pass succeeded and left every child in the state that was seen: another one
+    /// would find nothing that it does not know.
+    pub(crate) fn knows(&self, seen: &Seen) -> bool {
+        let (Some(settled), Seen::Children(children)) = (&self.settled, seen) else {
+            return false;
+        };
+        children.iter().all(
+            |(uid, version)| match (self.children.get(&**uid), version) {
+                (Some(child), Some(version)) => *version != 0 && child.resource_version == *version,
+                (None, None) => !settled.extras.contains(&**uid),
+                _ => false,
+            },
+        )
+    }
 }
 
 /// What the engine remembers of a CR.

@@ -16,6 +16,8 @@ pub struct Metrics {
     pub running: usize,
     /// CRs that are slowed down because something changes with every pass.
     pub slowed: usize,
+    /// Passes that were not started because nothing had changed but what a pass had written itself.
+    pub spared: u64,
     /// Keys held by the trigger index.
     pub trigger_keys: usize,
     /// CRs whose last pass is remembered.

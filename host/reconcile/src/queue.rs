@@ -17,6 +17,7 @@
 
 use crate::bucket::Bucket;
 use crate::cause::{Causes, StartedBy};
+use crate::seen::Seen;
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 use std::sync::Arc;
@@ -67,6 +68,8 @@ pub(crate) struct Why {
     pub(crate) slowed: bool,
     /// What it is.
     pub(crate) causes: Causes,
+    /// Whether it is of children alone.
+    pub(crate) seen: Seen,
 }
 
 impl Why {
@@ -77,6 +80,7 @@ impl Why {
             on_hold,
             slowed: false,
             causes: Causes::of(by),
+            seen: Seen::More,
         }
     }
 
@@ -84,6 +88,7 @@ impl Why {
         self.timer |= later.timer;
         self.on_hold = self.on_hold.max(later.on_hold);
         self.causes.merge(later.causes);
+        self.seen.merge(later.seen);
     }
 }
 
@@ -346,6 +351,22 @@ impl<K: Keyed> Queue<K> {
     pub(crate) fn worked(&mut self, key: &K) {
         if let Some(entry) = self.entries.get_mut(key) {
             entry.bucket.worked();
+        }
+    }
+
+    /// Takes back what was added while the pass of `key` ran if the pass knows it already. Says
+    /// whether there was anything.
+    pub(crate) fn spare(&mut self, key: &K, known: impl FnOnce(&Seen) -> bool) -> bool {
+        let Some(entry) = self.entries.get_mut(key) else {
+            return false;
+        };
+        match &mut entry.state {
+            State::Running { again, .. } if again.is_some() && known(&entry.why.seen) => {
+                *again = None;
+                entry.why = Why::default();
+                true
+            }
+            _ => false,
         }
     }
 

@@ -42,6 +42,8 @@ pub(crate) struct Shared {
     /// CRs that wait for a table to be readable.
     pub(crate) awaited: Mutex<HashMap<KindKey, BTreeSet<CrKey>>>,
     pub(crate) overruns: Mutex<u64>,
+    /// Passes that were not started because a pass knew already what had changed.
+    pub(crate) spared: Mutex<u64>,
     /// Something may be due.
     pub(crate) wake: Notify,
     /// A pass has ended.
@@ -61,6 +63,7 @@ impl Shared {
             metrics: Mutex::default(),
             awaited: Mutex::default(),
             overruns: Mutex::default(),
+            spared: Mutex::default(),
             wake: Notify::new(),
             ended: Notify::new(),
         }
@@ -191,15 +194,32 @@ impl Shared {
                 && snapshot
                     .table(&change.table)
                     .is_some_and(|view| !matches!(view.state(), TableState::Ready { .. }));
-            for (key, Concern { on_hold, by }) in due {
-                if first {
-                    self.add(&key, Priority::StartUp, StartedBy::StartUp, on_hold);
-                } else {
-                    self.add(&key, Priority::Live, by, on_hold);
-                }
+            for (key, concern) in due {
+                self.add_concern(&key, concern, first);
             }
         }
         self.look_at_awaited(&snapshot);
+    }
+
+    /// Makes a CR due that a change concerns, unless its last pass knows the change already.
+    fn add_concern(&self, key: &CrKey, concern: Concern, first: bool) {
+        let Concern { on_hold, by, seen } = concern;
+        let memories = self.memories.lock();
+        let known = memories.get(key).is_some_and(|memory| memory.knows(&seen));
+        drop(memories);
+        if known {
+            *self.spared.lock() += 1;
+            return;
+        }
+        let (priority, by) = if first {
+            (Priority::StartUp, StartedBy::StartUp)
+        } else {
+            (Priority::Live, by)
+        };
+        let mut why = Why::of(by, on_hold);
+        why.seen = seen;
+        self.queue.lock().add(key, priority, why);
+        self.wake.notify_one();
     }
 
     /// A change of a row that may be a CR.
@@ -218,7 +238,7 @@ impl Shared {
         }
         if let Some(on_hold) = own_change(delta) {
             let by = StartedBy::Resource;
-            due.insert(key, Concern { on_hold, by });
+            due.insert(key, Concern::new(on_hold, by));
         }
     }
 
@@ -292,6 +312,9 @@ impl Shared {
         }
         if !report.writes.is_empty() {
             queue.worked(key);
+        }
+        if queue.spare(key, |seen| memory.knows(seen)) {
+            *self.spared.lock() += 1;
         }
         drop(queue);
         self.reports.lock().insert(key.clone(), report);

@@ -9,6 +9,7 @@ use crate::delta::Delta;
 use crate::key::CrKey;
 use crate::queue::OnHold;
 use crate::reads::{self, Reads};
+use crate::seen::Seen;
 use kybern_interface::names;
 use kybern_table::{Reader, Row, RowChange, ScanRead, Sequence};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -36,17 +37,31 @@ struct Known {
 pub(crate) struct Concern {
     pub(crate) on_hold: OnHold,
     pub(crate) by: StartedBy,
+    /// What of it a pass may know already.
+    pub(crate) seen: Seen,
+}
+
+impl Concern {
+    /// One that no pass knows already.
+    pub(crate) fn new(on_hold: OnHold, by: StartedBy) -> Self {
+        let seen = Seen::More;
+        Self { on_hold, by, seen }
+    }
 }
 
 /// The CRs that a change concerns.
 pub(crate) type Concerned = BTreeMap<CrKey, Concern>;
 
 /// Notes that a change concerns a CR: the first reason, and what any of them does to a hold.
-fn concern(out: &mut Concerned, key: &CrKey, on_hold: OnHold, by: impl FnOnce() -> StartedBy) {
+fn concern(out: &mut Concerned, key: &CrKey, make: impl FnOnce() -> Concern) {
     match out.get_mut(key) {
-        Some(concern) => concern.on_hold = concern.on_hold.max(on_hold),
+        Some(before) => {
+            let Concern { on_hold, seen, .. } = make();
+            before.on_hold = before.on_hold.max(on_hold);
+            before.seen.merge(seen);
+        }
         None => {
-            out.insert(key.clone(), Concern { on_hold, by: by() });
+            out.insert(key.clone(), make());
         }
     }
 }
@@ -138,29 +153,36 @@ impl Triggers {
 
     /// The CRs that a change concerns, their own changes apart.
     pub(crate) fn concerned(&self, delta: &Delta<'_>, out: &mut Concerned) {
-        let child = || StartedBy::Child(delta.name());
-        for row in delta.change.old.iter().chain(&delta.change.new) {
+        let change = delta.change;
+        let version = change.new.as_ref().map(Row::resource_version);
+        let child = || Concern {
+            on_hold: OnHold::Waits,
+            by: StartedBy::Child(delta.name()),
+            seen: Seen::child(&change.uid, version),
+        };
+        for row in change.old.iter().chain(&change.new) {
             let owners = row
                 .owner_uid()
                 .and_then(|uid| self.by_uid.get(uid.as_ref()));
             for key in owners.into_iter().flatten() {
-                concern(out, key, OnHold::Waits, child);
+                concern(out, key, child);
             }
             if !self.by_part_of.is_empty()
                 && let Some(key) = row
                     .label(names::PART_OF)
                     .and_then(|label| self.by_part_of.get(&label))
             {
-                concern(out, key, OnHold::Waits, child);
+                concern(out, key, child);
             }
         }
         self.answers.concerned(delta, |key, matched| {
             let by = || StartedBy::Answer(delta.name(), Arc::clone(matched));
-            concern(out, key, OnHold::Waits, by);
+            concern(out, key, || Concern::new(OnHold::Waits, by()));
         });
         // A name that changes hands may be all that a CR failed at.
         self.names.concerned(delta, |key, _| {
-            concern(out, key, OnHold::Ends, || StartedBy::Name(delta.name()));
+            let by = || StartedBy::Name(delta.name());
+            concern(out, key, || Concern::new(OnHold::Ends, by()));
         });
     }
 
@@ -181,10 +203,7 @@ pub(crate) fn missed_since(
         Ok(changes) => changes
             .iter()
             .find_map(|change| missed(reads, slot, change)),
-        Err(_) => Some(Concern {
-            on_hold: OnHold::Waits,
-            by: StartedBy::LogLost,
-        }),
+        Err(_) => Some(Concern::new(OnHold::Waits, StartedBy::LogLost)),
     }
 }
 
@@ -192,14 +211,11 @@ fn missed(reads: &[ScanRead], slot: Slot, change: &RowChange) -> Option<Concern>
     let delta = Delta::of(change);
     let matched = reads.iter().find_map(|read| reads::matched(read, &delta))?;
     Some(match slot {
-        Slot::Answers => Concern {
-            on_hold: OnHold::Waits,
-            by: StartedBy::Answer(delta.name(), Arc::new(matched)),
-        },
-        Slot::Names => Concern {
-            on_hold: OnHold::Ends,
-            by: StartedBy::Name(delta.name()),
-        },
+        Slot::Answers => {
+            let by = StartedBy::Answer(delta.name(), Arc::new(matched));
+            Concern::new(OnHold::Waits, by)
+        }
+        Slot::Names => Concern::new(OnHold::Ends, StartedBy::Name(delta.name())),
     })
 }
 

@@ -17,5 +17,6 @@ mod flat;
 mod holding;
 mod level;
 mod lifecycle;
+mod own_writes;
 mod ownership;
 mod world;
