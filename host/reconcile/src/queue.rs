@@ -2,8 +2,9 @@
 //!
 //! # Contract
 //! One entry per key. A key that is added while its pass runs runs again afterwards. Lower
-//! [`Priority`] first, first in first out inside one; a plugin never has more passes under way
-//! than its limit. Nothing here knows time or tasks: the engine hands `now` in.
+//! [`Priority`] first, first in first out inside one; every eighth start is that of the key that
+//! waits longest, so that no flood of live changes keeps the others waiting for ever. A plugin
+//! never has more passes under way than its limit. Nothing here knows time or tasks: the engine hands `now` in.
 //!
 //! # States
 //! A key is *ready*, *delayed*, *running*, or not there. A running key may be marked to run again.
@@ -23,6 +24,9 @@ use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
+
+/// Every so many starts, what waits longest is first.
+const OLDEST: u64 = 8;
 
 /// How urgent a pass is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -180,6 +184,8 @@ pub(crate) struct Queue<K> {
     fading: BTreeMap<(Instant, u64), K>,
     /// Until when passes of a priority do not start.
     gates: [Option<Instant>; 4],
+    /// Passes that have started.
+    starts: u64,
     stamp: u64,
     running: usize,
     limit: usize,
@@ -194,6 +200,7 @@ impl<K: Keyed> Queue<K> {
             delayed: BTreeMap::new(),
             fading: BTreeMap::new(),
             gates: [None; 4],
+            starts: 0,
             stamp: 0,
             running: 0,
             limit,
@@ -237,6 +244,7 @@ impl<K: Keyed> Queue<K> {
             entry.fades = None;
             if let State::Running { again, .. } = &mut entry.state {
                 *again = None;
+                entry.why = Why::default();
                 true
             } else {
                 false
@@ -376,27 +384,28 @@ impl<K: Keyed> Queue<K> {
         self.entries.values().filter(open).count()
     }
 
-    /// The first key of the most urgent priority whose gate is open, over all plugins with room.
+    /// The key that starts next: the first of the most urgent priority, or, every eighth time, the
+    /// one that waits longest. Only where gates are open and plugins have room.
     fn first(&self) -> Option<((Priority, u64), Arc<str>)> {
         let open = Priority::ALL
             .into_iter()
             .zip(self.gates)
             .filter(|(_, gate)| gate.is_none());
-        for (priority, _) in open {
-            let first = self
-                .lanes
-                .iter()
+        let mut firsts = open.filter_map(|(priority, _)| {
+            let lanes = self.lanes.iter();
+            lanes
                 .filter(|(_, lane)| lane.running < lane.limit)
                 .filter_map(|(plugin, lane)| {
                     let mut of = lane.ready.range((priority, 0)..=(priority, u64::MAX));
                     Some((*of.next()?.0, Arc::clone(plugin)))
                 })
-                .min();
-            if first.is_some() {
-                return first;
-            }
+                .min()
+        });
+        if self.starts % OLDEST == OLDEST - 1 {
+            firsts.min_by_key(|((_, stamp), _)| *stamp)
+        } else {
+            firsts.next()
         }
-        None
     }
 
     /// Keeps a key's bucket until it is full: a key that goes and comes back at once is as fast
@@ -459,6 +468,7 @@ impl<K: Keyed> Queue<K> {
                 started: place.0,
                 again: None,
             };
+            self.starts = self.starts.wrapping_add(1);
             why.slowed = entry.bucket.is_open();
             return Some((key, why));
         }

@@ -1,8 +1,9 @@
-//! The queue's contract against a plain model, under random operations.
+//! The queue's contract, case by case; under random operations in `queue_model.rs`.
 
 use super::*;
-use proptest::prelude::*;
-use std::collections::BTreeSet;
+
+#[path = "queue_model.rs"]
+mod model;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 struct K(Arc<str>, u8);
@@ -25,144 +26,25 @@ fn queue(limit: usize, each: usize) -> Queue<K> {
     queue
 }
 
-#[derive(Debug, Clone)]
-enum Op {
-    Add(u8, u8, Priority),
-    Pop,
-    Done(usize, Next),
-    Pass(u64),
-}
-
-fn op() -> impl Strategy<Value = Op> {
-    let priority = prop_oneof![
-        Just(Priority::Live),
-        Just(Priority::Retry),
-        Just(Priority::Resync),
-        Just(Priority::StartUp)
-    ];
-    let next = prop_oneof![
-        Just(Next::Rest),
-        Just(Next::Again),
-        (1u64..50).prop_map(|s| Next::After(
-            Duration::from_secs(s),
-            Priority::Retry,
-            Why::default()
-        )),
-    ];
-    prop_oneof![
-        4 => (0u8..2, 0u8..4, priority).prop_map(|(p, n, pr)| Op::Add(p, n, pr)),
-        4 => Just(Op::Pop),
-        3 => (0usize..4, next).prop_map(|(n, next)| Op::Done(n, next)),
-        1 => (0u64..20).prop_map(Op::Pass),
-    ]
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
-
-    /// Nothing added is lost, nothing runs twice at once, no limit is passed,
-    /// and what starts is the first of the most urgent.
-    #[test]
-    fn keeps_its_contract(ops in prop::collection::vec(op(), 1..200)) {
-        let mut now = Instant::now();
-        let mut queue = queue(3, 2);
-        let mut running: Vec<K> = Vec::new();
-        // Keys that were added and have not started since.
-        let mut owed: BTreeSet<K> = BTreeSet::new();
-        let mut ready: Vec<(Priority, u64, K)> = Vec::new();
-        let mut timers: BTreeMap<K, (Instant, Priority)> = BTreeMap::new();
-        let mut stamp = 0u64;
-        let insert = |ready: &mut Vec<(Priority, u64, K)>, k: &K, p: Priority, stamp: &mut u64| {
-            *stamp += 1;
-            match ready.iter_mut().find(|(_, _, have)| have == k) {
-                Some(slot) if p < slot.0 => *slot = (p, *stamp, k.clone()),
-                Some(_) => {}
-                None => ready.push((p, *stamp, k.clone())),
-            }
-        };
-        let mut again: BTreeMap<K, Priority> = BTreeMap::new();
-        for op in ops {
-            match op {
-                Op::Add(p, n, priority) => {
-                    let k = key(p, n);
-                    queue.add(&k, priority, Why::default());
-                    owed.insert(k.clone());
-                    if running.contains(&k) {
-                        let slot = again.entry(k).or_insert(priority);
-                        *slot = (*slot).min(priority);
-                    } else {
-                        insert(&mut ready, &k, priority, &mut stamp);
-                    }
-                }
-                Op::Pass(seconds) => now += Duration::from_secs(seconds),
-                Op::Pop => {
-                    let mut due: Vec<_> = timers.iter().filter(|(_, (at, _))| *at <= now)
-                        .map(|(k, (at, p))| (*at, k.clone(), *p)).collect();
-                    due.sort();
-                    for (_, k, p) in due {
-                        timers.remove(&k);
-                        if running.contains(&k) {
-                            let slot = again.entry(k).or_insert(p);
-                            *slot = (*slot).min(p);
-                        } else {
-                            insert(&mut ready, &k, p, &mut stamp);
-                        }
-                    }
-                    let of = |k: &K, running: &[K]| running.iter().filter(|r| r.0 == k.0).count();
-                    ready.sort();
-                    let want = if running.len() < 3 {
-                        ready.iter().find(|(_, _, k)| of(k, &running) < 2).map(|(p, _, k)| (*p, k.clone()))
-                    } else {
-                        None
-                    };
-                    let got = queue.pop(now).map(|(k, _)| k);
-                    match (&want, &got) {
-                        (None, None) => {}
-                        (Some((p, k)), Some(g)) => {
-                            // Two timers due at one instant may come in either order.
-                            let place = ready.iter().find(|(_, _, have)| have == g).cloned();
-                            prop_assert_eq!(place.clone().map(|(p, ..)| p), Some(*p), "{:?} before {:?}", g, k);
-                            prop_assert!(g == k || place.is_some());
-                            prop_assert!(!running.contains(g), "ran twice at once");
-                            ready.retain(|(_, _, have)| have != g);
-                            timers.remove(g);
-                            owed.remove(g);
-                            running.push(g.clone());
-                        }
-                        other => prop_assert!(false, "model and queue differ: {other:?}"),
-                    }
-                }
-                Op::Done(n, next) => {
-                    if running.is_empty() { continue; }
-                    let k = running.remove(n % running.len());
-                    queue.done(&k, next.clone(), now);
-                    let mut wanted = again.remove(&k);
-                    if next == Next::Again {
-                        wanted = Some(wanted.map_or(Priority::Retry, |p| p.min(Priority::Retry)));
-                    }
-                    if let Some(p) = wanted {
-                        owed.insert(k.clone());
-                        insert(&mut ready, &k, p, &mut stamp);
-                    }
-                    if let Next::After(after, p, _) = next {
-                        timers.insert(k, (now + after, p));
-                    }
-                }
-            }
-            prop_assert_eq!(queue.running(), running.len());
-        }
-        // Everything owed still comes out once there is room.
-        let later = now + Duration::from_secs(100_000);
-        for k in running.drain(..) {
-            queue.done(&k, Next::Rest, later);
-        }
-        let mut seen = BTreeSet::new();
-        while let Some((k, _)) = queue.pop(later) {
-            prop_assert!(seen.insert(k.clone()), "{k:?} came twice");
-            queue.done(&k, Next::Rest, later);
-        }
-        prop_assert!(owed.is_subset(&seen), "lost {:?}", owed.difference(&seen).collect::<Vec<_>>());
+#[test]
+fn what_waits_longest_is_not_kept_waiting_by_a_flood() {
+    let now = Instant::now();
+    let mut queue = queue(1, 1);
+    for n in 0..4 {
+        queue.add(&key(0, n), Priority::StartUp, Why::default());
     }
+    let mut waited = Vec::new();
+    for start in 0..40u8 {
+        // Every start is followed by two more live changes.
+        queue.add(&key(1, start), Priority::Live, Why::default());
+        queue.add(&key(1, start + 100), Priority::Live, Why::default());
+        let (k, _) = queue.pop(now).unwrap();
+        if k.0 == key(0, 0).0 {
+            waited.push((start, k.1));
+        }
+        queue.done(&k, Next::Rest, now);
+    }
+    assert_eq!(waited, [(7, 0), (15, 1), (23, 2), (31, 3)]);
 }
 
 #[test]
