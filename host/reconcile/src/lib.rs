@@ -46,6 +46,7 @@ mod shared;
 mod status;
 mod traits;
 mod trigger;
+mod why;
 
 pub use active::{Active, KindFacts, MaxPrune, PassLimits, Primary, kind_of, table_of};
 pub use cause::{Matched, RowName, Started, StartedBy};

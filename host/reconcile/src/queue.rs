@@ -17,8 +17,9 @@
 //! a second), also one that is deleted and made again.
 
 use crate::bucket::Bucket;
-use crate::cause::{Causes, StartedBy};
+use crate::cause::StartedBy;
 use crate::seen::Seen;
+use crate::why::{OnHold, Priority, Why};
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 use std::sync::Arc;
@@ -27,74 +28,6 @@ use tokio::time::Instant;
 
 /// Every so many starts, what waits longest is first.
 const OLDEST: u64 = 8;
-
-/// How urgent a pass is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum Priority {
-    Live,
-    Retry,
-    Resync,
-    StartUp,
-}
-
-impl Priority {
-    pub(crate) const ALL: [Self; 4] = [Self::Live, Self::Retry, Self::Resync, Self::StartUp];
-
-    /// How long passes of this priority are held back at most because the API server asks for less.
-    fn longest_gate(self) -> Duration {
-        match self {
-            Self::Live => Duration::from_secs(1),
-            Self::Retry | Self::Resync | Self::StartUp => Duration::from_secs(30),
-        }
-    }
-}
-
-/// What a trigger does to a delay that holds its key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub(crate) enum OnHold {
-    /// It waits with the key.
-    #[default]
-    Waits,
-    /// What the key failed at may be over: it runs at once.
-    Ends,
-    /// The CR, its plugin or its settings are others: it runs at once, and failures count anew.
-    Forgets,
-}
-
-/// Why a pass is due, as far as it changes when it starts and what it may skip.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Why {
-    /// The plugin's own timer is due: decide must be called.
-    pub(crate) timer: bool,
-    /// What it does to a hold.
-    pub(crate) on_hold: OnHold,
-    /// Whether the key's breaker is open; the queue says it.
-    pub(crate) slowed: bool,
-    /// What it is.
-    pub(crate) causes: Causes,
-    /// Whether it is of children alone.
-    pub(crate) seen: Seen,
-}
-
-impl Why {
-    /// One trigger.
-    pub(crate) fn of(by: StartedBy, on_hold: OnHold) -> Self {
-        Self {
-            timer: matches!(by, StartedBy::Timer),
-            on_hold,
-            slowed: false,
-            causes: Causes::of(by),
-            seen: Seen::More,
-        }
-    }
-
-    fn merge(&mut self, later: Self) {
-        self.timer |= later.timer;
-        self.on_hold = self.on_hold.max(later.on_hold);
-        self.causes.merge(later.causes);
-        self.seen.merge(later.seen);
-    }
-}
 
 /// What the queue asks of its keys.
 pub(crate) trait Keyed: Clone + Eq + Hash + Ord {

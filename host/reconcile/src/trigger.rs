@@ -7,9 +7,9 @@
 use crate::cause::StartedBy;
 use crate::delta::Delta;
 use crate::key::CrKey;
-use crate::queue::OnHold;
 use crate::reads::{self, Reads};
 use crate::seen::Seen;
+use crate::why::OnHold;
 use kybern_interface::names;
 use kybern_table::{Reader, Row, RowChange, ScanRead, Sequence};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
