@@ -247,6 +247,7 @@ fn every_crate_of_the_host_and_its_guests_has_a_rule() {
         "kybern-bench",
         "kybern-chart-tests",
         "kybern-evil",
+        "kybern-faults",
         "kybern-node-tests",
         "kybern-quantity-tests",
         "kybern-sdk-macros",
