@@ -61,11 +61,7 @@ impl Proxy {
 
     /// Makes the kubeconfig of a scene's host lead here; its path.
     pub(crate) fn lead(&self, scene: &Scene) -> Result<PathBuf> {
-        let file = scene.plane.kubeconfig(&scene.user)?;
-        let text = std::fs::read_to_string(&file)?;
-        ensure!(text.contains(&self.far), "{text}");
-        std::fs::write(&file, text.replace(&self.far, &self.near))?;
-        Ok(file)
+        lead(scene, &self.near)
     }
 
     /// Closes all connections.
@@ -90,6 +86,15 @@ impl Proxy {
         std::thread::spawn(move || copy(far, to_near, answered));
         Ok(())
     }
+}
+
+/// Makes the kubeconfig of a scene's host lead to this URL; its path.
+pub(crate) fn lead(scene: &Scene, url: &str) -> Result<PathBuf> {
+    let file = scene.plane.kubeconfig(&scene.user)?;
+    let text = std::fs::read_to_string(&file)?;
+    ensure!(text.contains(&scene.plane.url()), "{text}");
+    std::fs::write(&file, text.replace(&scene.plane.url(), url))?;
+    Ok(file)
 }
 
 /// Copies until one side ends, which the other side is told unless all is lost between them.

@@ -1,0 +1,213 @@
+//! Watches that tell late, twice, in another order, not at all, or of an earlier time.
+
+use super::oracle::Outcome;
+use super::steps::{STEPS, Step};
+use super::world::{KINDS, World};
+use super::writes::undisturbed;
+use crate::scene::SOON;
+use anyhow::{Result, ensure};
+use kybern_faults::{Entry, EventPattern, Fault, Flow, Flowing, Injected, Mark, Pattern, When};
+use kybern_testcluster::{Progress, until};
+
+/// Group and plural.
+type Kind = (&'static str, &'static str);
+
+fn kinds() -> [Kind; 3] {
+    KINDS.map(|(_, _, group, plural)| (group, plural))
+}
+
+const APPS: Kind = ("app.example.com", "appservices");
+const CHILDREN: [Kind; 2] = [("apps", "deployments"), ("", "services")];
+
+fn wait_hits(what: &str, at_least: usize, hits: impl Fn() -> usize) -> Result<()> {
+    until(what, SOON, || {
+        Ok(match hits() {
+            seen if seen >= at_least => Progress::Done(()),
+            seen => Progress::Waiting(format!("{seen} times")),
+        })
+    })
+}
+
+fn compare(world: &World, name: &str, base: &Outcome) -> Result<()> {
+    let worse = world.outcome(name)?.worse_than(base);
+    ensure!(worse.is_empty(), "{name}: {}", worse.join("\n"));
+    Ok(())
+}
+
+fn disturb(world: &World, (group, plural): Kind, name: &str, flow: Flow) -> Flowing {
+    let events = EventPattern::of(group, plural).name(name);
+    world.proxy.disturb(events, flow)
+}
+
+/// Takes a CR through all steps, each inside of `around`, and compares it in the end.
+fn run(
+    world: &World,
+    name: &str,
+    base: &Outcome,
+    around: impl Fn(Step, &dyn Fn() -> Result<()>) -> Result<()>,
+) -> Result<()> {
+    for step in STEPS {
+        around(step, &|| step.make(&world.scene, name))?;
+        world.settle(&[name.to_owned()])?;
+    }
+    compare(world, name, base)
+}
+
+/// The next time that this watch is resumed the API server has forgotten what came since.
+fn expire(world: &World, (group, plural): Kind) -> Result<Injected> {
+    let resumed = Pattern::resumed_watches().resource(group, plural);
+    let expired = world
+        .proxy
+        .inject(Fault::refuse(resumed, When::First(1), 410));
+    let cut = world.proxy.cut(&Pattern::any().resource(group, plural));
+    ensure!(cut > 0, "nobody watches {plural}");
+    Ok(expired)
+}
+
+/// Waits until the host has got so many lists of this kind.
+fn wait_lists(world: &World, (group, plural): Kind, since: Mark, at_least: usize) -> Result<()> {
+    let lists = Pattern::streamed_lists().resource(group, plural);
+    wait_hits(&format!("lists of {plural}"), at_least, || {
+        let asked = world.proxy.journal().since(since);
+        let got = |entry: &&Entry| entry.code == Some(200) && lists.matches(&entry.ask);
+        asked.iter().filter(got).count()
+    })
+}
+
+#[test]
+fn watches_that_tell_late_twice_or_in_another_order_leave_no_trace() -> Result<()> {
+    let world = World::start("faultevents")?;
+    let base = undisturbed(&world)?;
+    for kind in kinds() {
+        let name = format!("late-{}-x", kind.1);
+        run(&world, &name, &base, |step, make| {
+            let held = disturb(&world, kind, &name, Flow::Hold);
+            make()?;
+            if step.changes(kind.1) {
+                wait_hits("an event to be held", 1, || held.hits())?;
+            }
+            world.rest()
+        })?;
+    }
+    // What the host wrote last, the CR's status, is told before what it wrote first.
+    let name = "reordered-x";
+    run(&world, name, &base, |step, make| {
+        let held = CHILDREN.map(|kind| disturb(&world, kind, name, Flow::Hold));
+        let apps = disturb(&world, APPS, name, Flow::Pass);
+        make()?;
+        if step.changes(APPS.1) {
+            // The change and the status.
+            wait_hits("the CR's events to pass", 2, || apps.hits())?;
+        }
+        wait_hits("children's events to be held", 1, || {
+            held.iter().map(Flowing::hits).sum()
+        })?;
+        world.rest()
+    })?;
+    let name = "twice-x";
+    let twice = kinds().map(|kind| disturb(&world, kind, name, Flow::Repeat));
+    run(&world, name, &base, |_, make| make())?;
+    ensure!(twice.iter().all(|kind| kind.hits() >= 4), "{twice:?}");
+    world.quiet()
+}
+
+#[test]
+fn events_that_are_lost_come_with_the_next_list() -> Result<()> {
+    let world = World::start("faultlost")?;
+    let base = undisturbed(&world)?;
+    for kind in kinds() {
+        let name = format!("dropped-{}-x", kind.1);
+        run(&world, &name, &base, |step, make| {
+            if !step.changes(kind.1) {
+                return make();
+            }
+            let lost = disturb(&world, kind, &name, Flow::Drop);
+            make()?;
+            wait_hits("an event to be lost", 1, || lost.hits())?;
+            world.rest()?;
+            drop(lost);
+            let mark = world.proxy.journal().mark();
+            let expired = expire(&world, kind)?;
+            wait_hits("a resumed watch to be refused", 1, || expired.hits())?;
+            wait_lists(&world, kind, mark, 1)
+        })?;
+    }
+    world.quiet()
+}
+
+#[test]
+fn a_list_of_an_earlier_time_leaves_no_trace() -> Result<()> {
+    let world = World::start("faultolder")?;
+    let base = undisturbed(&world)?;
+    for kind in kinds() {
+        // One is a server that is behind. Two in a row are an etcd that was restored: the third is
+        // believed.
+        for times in [1, 3] {
+            let name = format!("older-{}-{times}-x", kind.1);
+            run(&world, &name, &base, |step, make| {
+                let before = world.scene.plane.store().revision()?.to_string();
+                make()?;
+                if !step.changes(kind.1) {
+                    return Ok(());
+                }
+                world.settle(std::slice::from_ref(&name))?;
+                let lists = Pattern::streamed_lists().resource(kind.0, kind.1);
+                let older = Fault::older_list(lists, When::First(times), &before);
+                let older = world.proxy.inject(older);
+                let mark = world.proxy.journal().mark();
+                let _expired = expire(&world, kind)?;
+                wait_lists(&world, kind, mark, if times == 1 { 2 } else { 3 })?;
+                ensure!(older.hits() == usize::try_from(times)?, "{older:?}");
+                Ok(())
+            })?;
+        }
+    }
+    world.quiet()
+}
+
+/// A CR is replaced by one of the same name, and then somebody collects the old one's children,
+/// while events of this kind are held.
+fn replace(world: &World, name: &str, held: Option<Kind>) -> Result<()> {
+    let names = [name.to_owned()];
+    world.step(Step::Create, &names)?;
+    let hold = held.map(|kind| disturb(world, kind, name, Flow::Hold));
+    let (app, deployment, service) = world.scene.app_objects(name);
+    let client = world.scene.client();
+    client.delete(&app)?;
+    Step::Create.make(&world.scene, name)?;
+    let is_app = held == Some(APPS);
+    let hits = || hold.as_ref().map_or(1, Flowing::hits);
+    if is_app {
+        wait_hits("the CR's events to be held", 1, hits)?;
+    }
+    world.rest()?;
+    let hold = if is_app {
+        drop(hold);
+        None
+    } else {
+        hold
+    };
+    world.rest()?;
+    client.delete(&deployment)?;
+    client.delete(&service)?;
+    if let Some(hold) = &hold {
+        wait_hits("a child's events to be held", 1, || hold.hits())?;
+    }
+    world.rest()?;
+    drop(hold);
+    world.settle(&names)
+}
+
+#[test]
+fn the_same_name_with_a_new_uid_leaves_no_trace() -> Result<()> {
+    let world = World::start("faultuid")?;
+    replace(&world, "plain-x", None)?;
+    let base = world.outcome("plain-x")?;
+    ensure!(base.children["deployments"].uids == 2, "{base:#?}");
+    for kind in kinds() {
+        let name = format!("replaced-{}-x", kind.1);
+        replace(&world, &name, Some(kind))?;
+        compare(&world, &name, &base)?;
+    }
+    world.quiet()
+}

@@ -1,0 +1,200 @@
+//! A host behind a proxy for faults, and what is known of its objects.
+
+use super::oracle::{Child, Outcome, normal};
+use super::steps::Step;
+use crate::proxy::lead;
+use crate::scene::{APP, SOON, Scene, pass_time};
+use anyhow::{Context, Result, ensure};
+use kybern_faults::{FaultProxy, Life, Observer, Upstream};
+use kybern_testcluster::{Host, Progress, until};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// Without a write for so long the host waits for something to happen.
+const REST: Duration = Duration::from_millis(500);
+
+/// Group and version, kind, group, plural.
+pub(crate) const KINDS: [(&str, &str, &str, &str); 3] = [
+    (APP, "AppService", "app.example.com", "appservices"),
+    ("apps/v1", "Deployment", "apps", "deployments"),
+    ("v1", "Service", "", "services"),
+];
+
+/// All objects of the namespace, by plural and name.
+pub(crate) type Objects = BTreeMap<(String, String), Value>;
+
+/// A host behind a proxy for faults.
+pub(crate) struct World {
+    pub(crate) scene: Scene,
+    pub(crate) proxy: FaultProxy,
+    observer: Observer,
+    /// Shared with hooks that kill it.
+    pub(crate) host: Arc<Mutex<Option<Host>>>,
+}
+
+impl World {
+    /// Starts the host with AppService registered.
+    pub(crate) fn start(name: &str) -> Result<Self> {
+        let scene = Scene::new(name)?;
+        let proxy = FaultProxy::start(upstream(&scene)?)?;
+        lead(&scene, &proxy.url())?;
+        let registration = scene.appservice()?;
+        scene.grant(std::slice::from_ref(&registration))?;
+        let host = Arc::new(Mutex::new(Some(ready(&scene)?)));
+        scene.register(&registration)?;
+        let namespace = &scene.namespace;
+        let paths = KINDS.map(|(version, _, group, plural)| {
+            let base = if group.is_empty() { "api" } else { "apis" };
+            format!("/{base}/{version}/namespaces/{namespace}/{plural}")
+        });
+        let token = scene.plane.user("admin")?.token().to_owned();
+        let observer = Observer::start(upstream(&scene)?, &token, &paths)?;
+        Ok(Self {
+            scene,
+            proxy,
+            observer,
+            host,
+        })
+    }
+
+    /// Starts the host again if it was killed; whether it was.
+    fn restart(&self) -> Result<bool> {
+        let mut host = self.host.lock().unwrap();
+        let killed = host.is_none();
+        if killed {
+            *host = Some(ready(&self.scene)?);
+        }
+        Ok(killed)
+    }
+
+    /// Takes these CRs through one step, and waits until it is done.
+    pub(crate) fn step(&self, step: Step, names: &[String]) -> Result<()> {
+        for name in names {
+            step.make(&self.scene, name)?;
+        }
+        self.settle(names)
+    }
+
+    /// Waits until these CRs are as they should be and the host rests. A host that was killed on
+    /// the way is started again.
+    pub(crate) fn settle(&self, names: &[String]) -> Result<()> {
+        loop {
+            self.wanted(names)?;
+            self.rest()?;
+            if !self.restart()? {
+                return Ok(());
+            }
+        }
+    }
+
+    fn wanted(&self, names: &[String]) -> Result<()> {
+        until("all to be as wanted", SOON, || {
+            self.restart()?;
+            let objects = self.objects()?;
+            let open = |name: &&String| super::steps::missing(&objects, name).is_some();
+            Ok(match names.iter().find(open) {
+                None => Progress::Done(()),
+                Some(name) => Progress::Waiting(format!(
+                    "{name}: {}",
+                    super::steps::missing(&objects, name).unwrap_or_default()
+                )),
+            })
+        })
+    }
+
+    /// Waits until the host has asked for no write for a while.
+    pub(crate) fn rest(&self) -> Result<()> {
+        let journal = self.proxy.journal();
+        until("the host to rest", SOON, || {
+            let mark = journal.mark();
+            pass_time(REST)?;
+            let asked = journal.since(mark);
+            let write = asked.iter().find(|entry| entry.ask.writes());
+            Ok(match write {
+                None => Progress::Done(()),
+                Some(entry) => Progress::Waiting(format!("{entry:?}")),
+            })
+        })
+    }
+
+    /// Nothing is written any more, by the API server's own audit log.
+    pub(crate) fn quiet(&self) -> Result<()> {
+        self.rest()?;
+        let writes = self.scene.writes_within(Duration::from_secs(4))?;
+        ensure!(writes.is_empty(), "not quiet: {writes:#?}");
+        ensure!(self.proxy.journal().lost() == 0, "the journal is too short");
+        Ok(())
+    }
+
+    /// What is there.
+    pub(crate) fn objects(&self) -> Result<Objects> {
+        let mut objects = Objects::new();
+        for (version, kind, _, plural) in KINDS {
+            let namespace = Some(self.scene.namespace.as_str());
+            for object in self.scene.client().list(version, kind, namespace)? {
+                let name = object["metadata"]["name"].as_str().context("a name")?;
+                objects.insert((plural.to_owned(), name.to_owned()), object.clone());
+            }
+        }
+        Ok(objects)
+    }
+
+    /// What became of a CR and its children.
+    pub(crate) fn outcome(&self, name: &str) -> Result<Outcome> {
+        let objects = self.objects()?;
+        let of = |plural: &str| objects.get(&(plural.to_owned(), name.to_owned()));
+        let end = KINDS.map(|(.., plural)| of(plural).map_or(json!(null), |o| normal(o, name)));
+        let tallies = self.proxy.journal().tallies(name);
+        let mut children = BTreeMap::new();
+        for (_, _, group, plural) in &KINDS[1..] {
+            let life = self.life(plural, name, of(plural))?;
+            let key = ((*group).to_owned(), (*plural).to_owned());
+            let tally = tallies.get(&key).cloned().unwrap_or_default();
+            let child = Child {
+                creates: tally.creates,
+                deletes: tally.deletes,
+                uids: life.uids.len(),
+                changes: life.changes,
+            };
+            children.insert((*plural).to_owned(), child);
+        }
+        let writes = tallies.values().map(|tally| tally.writes).sum();
+        let end = Value::from(end.to_vec());
+        Ok(Outcome {
+            end,
+            children,
+            writes,
+        })
+    }
+
+    /// What the observer saw, once it has seen the object as it is.
+    fn life(&self, plural: &str, name: &str, now: Option<&Value>) -> Result<Life> {
+        until("the observer", SOON, || {
+            ensure!(
+                self.observer.broken().is_none(),
+                "{:?}",
+                self.observer.broken()
+            );
+            let life = self.observer.life(plural, name);
+            let seen = match now {
+                Some(now) => now["metadata"]["resourceVersion"] == life.version.as_str(),
+                None => u64::try_from(life.uids.len())? == life.deletes,
+            };
+            Ok(seen.then_some(life).into())
+        })
+    }
+}
+
+fn ready(scene: &Scene) -> Result<Host> {
+    let mut host = scene.launch(&[])?;
+    host.wait_ready()?;
+    Ok(host)
+}
+
+fn upstream(scene: &Scene) -> Result<Upstream> {
+    let file = scene.plane.folder().join("certificates/apiserver.crt");
+    let pem = std::fs::read(&file).with_context(|| file.display().to_string())?;
+    Ok(Upstream::new(&scene.plane.url(), Some(&pem))?)
+}
