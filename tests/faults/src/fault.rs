@@ -1,6 +1,6 @@
 //! What can be done to a request.
 
-use crate::ask::Ask;
+use crate::ask::{Ask, Verb};
 use crate::pattern::Pattern;
 use std::fmt;
 use std::sync::Arc;
@@ -44,7 +44,7 @@ pub(crate) enum Deed {
     Refuse { code: u16, retry_after: Option<u32> },
     /// Never answered; the API server never hears of it.
     Silence,
-    /// The list is that of an earlier resourceVersion.
+    /// The list, or where a watch goes on, is that of an earlier resourceVersion.
     Older { version: String },
     /// The API server's answer is lost, and its connection with it.
     LoseAnswer,
@@ -114,7 +114,17 @@ impl Fault {
     #[must_use]
     pub fn older_list(pattern: Pattern, when: When, resource_version: &str) -> Self {
         let version = resource_version.to_owned();
-        Self::new(pattern, when, Deed::Older { version })
+        let lists = |ask: &Ask| ask.verb == Verb::List || ask.initial_events;
+        Self::new(pattern.and(lists), when, Deed::Older { version })
+    }
+
+    /// Resumed watches that go on from `resource_version`, whatever they asked for: what came since
+    /// comes once more, as it was then.
+    #[must_use]
+    pub fn replay(pattern: Pattern, when: When, resource_version: &str) -> Self {
+        let version = resource_version.to_owned();
+        let resumed = |ask: &Ask| ask.verb == Verb::Watch && !ask.initial_events;
+        Self::new(pattern.and(resumed), when, Deed::Older { version })
     }
 
     fn new(pattern: Pattern, when: When, deed: Deed) -> Self {

@@ -88,35 +88,40 @@ impl Way {
     }
 
     async fn read(&self, question: &Question) -> Answer {
-        let ask = &question.ask;
         let answer = self.ask(question, &question.parts.uri).await?;
+        Ok(self.passed(&question.ask, Vec::new(), answer))
+    }
+
+    /// An answer that is streamed, behind lines of our own if it is a watch.
+    fn passed(&self, ask: &Ask, first: Vec<Bytes>, answer: Response<Incoming>) -> Response<Body> {
         let (parts, body) = answer.into_parts();
         self.note(ask, Fate::Answered, Some(parts.status.as_u16()), &[]);
         let body = if ask.verb == Verb::Watch && parts.status.is_success() {
-            self.relay(ask, Vec::new(), body)
+            self.relay(ask, first, body)
         } else {
             body.map_err(|_| Cut).boxed_unsync()
         };
-        Ok(Response::from_parts(onward(parts), body))
+        Response::from_parts(onward(parts), body)
     }
 
+    /// A list as it was at `version`, and what follows from there; or only that.
     async fn older(&self, question: &Question, version: &str) -> Answer {
         let ask = &question.ask;
         let uri = &question.parts.uri;
-        let list = older::list_uri(uri, version).ok_or(Cut)?;
-        let (parts, body) = self.ask(question, &list).await?.into_parts();
-        let body = whole(body).await.map_err(|Cut| self.unreachable(ask))?;
-        self.note(ask, Fate::Answered, Some(parts.status.as_u16()), &[]);
-        if ask.verb != Verb::Watch || !parts.status.is_success() {
-            return Ok(Response::from_parts(onward(parts), full(body)));
+        let mut first = Vec::new();
+        if ask.verb == Verb::List || ask.initial_events {
+            let list = older::list_uri(uri, version).ok_or(Cut)?;
+            let (parts, body) = self.ask(question, &list).await?.into_parts();
+            let body = whole(body).await.map_err(|Cut| self.unreachable(ask))?;
+            if ask.verb == Verb::List || !parts.status.is_success() {
+                self.note(ask, Fate::Answered, Some(parts.status.as_u16()), &[]);
+                return Ok(Response::from_parts(onward(parts), full(body)));
+            }
+            first = older::lines(&body).ok_or(Cut)?;
         }
-        let first = older::lines(&body).ok_or(Cut)?;
         let follows = older::watch_uri(uri, version).ok_or(Cut)?;
-        let (parts, body) = self.ask(question, &follows).await?.into_parts();
-        Ok(Response::from_parts(
-            onward(parts),
-            self.relay(ask, first, body),
-        ))
+        let answer = self.ask(question, &follows).await?;
+        Ok(self.passed(ask, first, answer))
     }
 
     fn relay(&self, ask: &Ask, first: Vec<Bytes>, body: Incoming) -> Body {

@@ -142,6 +142,22 @@ fn an_older_list_is_that_of_the_time_and_goes_on_from_there() {
 }
 
 #[test]
+fn a_resumed_watch_goes_on_from_an_earlier_time() {
+    let server = Server::start();
+    let proxy = server.proxy();
+    let replay = proxy.inject(Fault::replay(Pattern::any(), When::Each, "7"));
+    let list = watch(&proxy.url(), SERVICES, "&sendInitialEvents=true");
+    let lines = watch(&proxy.url(), DEPLOYMENTS, "&resourceVersion=9");
+    server.say(DEPLOYMENTS, "MODIFIED", &named("one"));
+    assert_eq!(next(&lines), "MODIFIED one");
+    assert_eq!(replay.hits(), 1, "a list is not resumed");
+    let asked = server.asked();
+    assert!(asked[0].ends_with("services?watch=true&sendInitialEvents=true"));
+    assert!(asked[1].ends_with("deployments?watch=true&resourceVersion=7"));
+    drop(list);
+}
+
+#[test]
 fn an_observer_counts_what_becomes_of_an_object() {
     let server = Server::start();
     let paths = [SERVICES.to_owned()];

@@ -2,7 +2,7 @@
 
 use crate::scene::{Scene, pass_time};
 use anyhow::Result;
-use kybern_testcluster::{Object, guest};
+use kybern_testcluster::{Host, Object, guest};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -75,15 +75,7 @@ impl Scene {
 
     /// The sum of a metric's samples whose labels contain `label`.
     pub(crate) fn metric(&self, name: &str, label: &str) -> Result<f64> {
-        let text = self.host().metrics()?;
-        Ok(text
-            .lines()
-            .filter(|line| {
-                let rest = line.strip_prefix(name);
-                rest.is_some_and(|rest| rest.starts_with(['{', ' '])) && line.contains(label)
-            })
-            .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
-            .sum())
+        metric(self.host(), name, label)
     }
 
     /// Gives the host further rights, or, by `keep`, takes some away.
@@ -98,6 +90,19 @@ impl Scene {
         rules.extend(more.iter().cloned());
         self.plane.grant(&self.user, &Value::from(rules))
     }
+}
+
+/// The sum of a metric's samples whose labels contain `label`.
+pub(crate) fn metric(host: &Host, name: &str, label: &str) -> Result<f64> {
+    Ok(host
+        .metrics()?
+        .lines()
+        .filter(|line| {
+            let rest = line.strip_prefix(name);
+            rest.is_some_and(|rest| rest.starts_with(['{', ' '])) && line.contains(label)
+        })
+        .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+        .sum())
 }
 
 /// A corner where the hostile plugin is registered once for each mode, so that calls are counted

@@ -112,6 +112,31 @@ fn watches_that_tell_late_twice_or_in_another_order_leave_no_trace() -> Result<(
 }
 
 #[test]
+fn watches_that_tell_everything_once_more_leave_no_trace() -> Result<()> {
+    let world = World::start("faultreplay")?;
+    let base = undisturbed(&world)?;
+    for kind in kinds() {
+        let name = format!("replayed-{}-x", kind.1);
+        let start = world.scene.plane.store().revision()?.to_string();
+        run(&world, &name, &base, |step, make| {
+            make()?;
+            if !step.changes(kind.1) {
+                return Ok(());
+            }
+            world.settle(std::slice::from_ref(&name))?;
+            let watches = Pattern::any().resource(kind.0, kind.1);
+            let replay = Fault::replay(watches.clone(), When::First(1), &start);
+            let replay = world.proxy.inject(replay);
+            let events = disturb(&world, kind, &name, Flow::Pass);
+            ensure!(world.proxy.cut(&watches) > 0, "nobody watches {}", kind.1);
+            wait_hits("a watch to be replayed", 1, || replay.hits())?;
+            wait_hits("its events", 1, || events.hits())
+        })?;
+    }
+    world.quiet()
+}
+
+#[test]
 fn events_that_are_lost_come_with_the_next_list() -> Result<()> {
     let world = World::start("faultlost")?;
     let base = undisturbed(&world)?;
@@ -144,6 +169,7 @@ fn a_list_of_an_earlier_time_leaves_no_trace() -> Result<()> {
         // believed.
         for times in [1, 3] {
             let name = format!("older-{}-{times}-x", kind.1);
+            let epochs = world.epochs()?;
             run(&world, &name, &base, |step, make| {
                 let before = world.scene.plane.store().revision()?.to_string();
                 make()?;
@@ -160,6 +186,8 @@ fn a_list_of_an_earlier_time_leaves_no_trace() -> Result<()> {
                 ensure!(older.hits() == usize::try_from(times)?, "{older:?}");
                 Ok(())
             })?;
+            let believed = world.epochs()? > epochs;
+            ensure!(believed == (times > 1), "{name}: {epochs} epochs before");
         }
     }
     world.quiet()

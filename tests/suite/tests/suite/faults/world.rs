@@ -3,6 +3,7 @@
 use super::oracle::{Child, Outcome, normal};
 use super::steps::Step;
 use crate::proxy::lead;
+use crate::sandbox::metric;
 use crate::scene::{APP, SOON, Scene, pass_time};
 use anyhow::{Context, Result, ensure};
 use kybern_faults::{FaultProxy, Life, Observer, Upstream};
@@ -126,6 +127,16 @@ impl World {
         ensure!(writes.is_empty(), "not quiet: {writes:#?}");
         ensure!(self.proxy.journal().lost() == 0, "the journal is too short");
         Ok(())
+    }
+
+    /// How often the host took the API server's store for another one.
+    pub(crate) fn epochs(&self) -> Result<f64> {
+        let host = self.host.lock().unwrap();
+        metric(
+            host.as_ref().context("it runs")?,
+            "kybern_watch_epochs_total",
+            "",
+        )
     }
 
     /// What is there.
