@@ -39,6 +39,16 @@ fn disturb(world: &World, (group, plural): Kind, name: &str, flow: Flow) -> Flow
     world.proxy.disturb(events, flow)
 }
 
+/// Does it for each kind at once, with a CR of its own: more happens to each than its own fault.
+fn for_each_kind(each: impl Fn(Kind) -> Result<()> + Sync) -> Result<()> {
+    std::thread::scope(|threads| {
+        let each = &each;
+        let running = kinds().map(|kind| threads.spawn(move || each(kind)));
+        let ended = running.map(|thread| thread.join().expect("the thread ends"));
+        ended.into_iter().collect()
+    })
+}
+
 /// Takes a CR through all steps, each inside of `around`, and compares it in the end.
 fn run(
     world: &World,
@@ -78,7 +88,7 @@ fn wait_lists(world: &World, (group, plural): Kind, since: Mark, at_least: usize
 fn watches_that_tell_late_twice_or_in_another_order_leave_no_trace() -> Result<()> {
     let world = World::start("faultevents")?;
     let base = undisturbed(&world)?;
-    for kind in kinds() {
+    for_each_kind(|kind| {
         let name = format!("late-{}-x", kind.1);
         run(&world, &name, &base, |step, make| {
             let held = disturb(&world, kind, &name, Flow::Hold);
@@ -86,9 +96,9 @@ fn watches_that_tell_late_twice_or_in_another_order_leave_no_trace() -> Result<(
             if step.changes(kind.1) {
                 wait_hits("an event to be held", 1, || held.hits())?;
             }
-            world.rest()
-        })?;
-    }
+            world.rest(std::slice::from_ref(&name))
+        })
+    })?;
     // What the host wrote last, the CR's status, is told before what it wrote first.
     let name = "reordered-x";
     run(&world, name, &base, |step, make| {
@@ -102,7 +112,7 @@ fn watches_that_tell_late_twice_or_in_another_order_leave_no_trace() -> Result<(
         wait_hits("children's events to be held", 1, || {
             held.iter().map(Flowing::hits).sum()
         })?;
-        world.rest()
+        world.rest(&[name.to_owned()])
     })?;
     let name = "twice-x";
     let twice = kinds().map(|kind| disturb(&world, kind, name, Flow::Repeat));
@@ -115,7 +125,7 @@ fn watches_that_tell_late_twice_or_in_another_order_leave_no_trace() -> Result<(
 fn watches_that_tell_everything_once_more_leave_no_trace() -> Result<()> {
     let world = World::start("faultreplay")?;
     let base = undisturbed(&world)?;
-    for kind in kinds() {
+    for_each_kind(|kind| {
         let name = format!("replayed-{}-x", kind.1);
         let start = world.scene.plane.store().revision()?.to_string();
         run(&world, &name, &base, |step, make| {
@@ -131,8 +141,8 @@ fn watches_that_tell_everything_once_more_leave_no_trace() -> Result<()> {
             ensure!(world.proxy.cut(&watches) > 0, "nobody watches {}", kind.1);
             wait_hits("a watch to be replayed", 1, || replay.hits())?;
             wait_hits("its events", 1, || events.hits())
-        })?;
-    }
+        })
+    })?;
     world.quiet()
 }
 
@@ -140,7 +150,7 @@ fn watches_that_tell_everything_once_more_leave_no_trace() -> Result<()> {
 fn events_that_are_lost_come_with_the_next_list() -> Result<()> {
     let world = World::start("faultlost")?;
     let base = undisturbed(&world)?;
-    for kind in kinds() {
+    for_each_kind(|kind| {
         let name = format!("dropped-{}-x", kind.1);
         run(&world, &name, &base, |step, make| {
             if !step.changes(kind.1) {
@@ -149,14 +159,14 @@ fn events_that_are_lost_come_with_the_next_list() -> Result<()> {
             let lost = disturb(&world, kind, &name, Flow::Drop);
             make()?;
             wait_hits("an event to be lost", 1, || lost.hits())?;
-            world.rest()?;
+            world.rest(std::slice::from_ref(&name))?;
             drop(lost);
             let mark = world.proxy.journal().mark();
             let expired = expire(&world, kind)?;
             wait_hits("a resumed watch to be refused", 1, || expired.hits())?;
             wait_lists(&world, kind, mark, 1)
-        })?;
-    }
+        })
+    })?;
     world.quiet()
 }
 
@@ -164,12 +174,12 @@ fn events_that_are_lost_come_with_the_next_list() -> Result<()> {
 fn a_list_of_an_earlier_time_leaves_no_trace() -> Result<()> {
     let world = World::start("faultolder")?;
     let base = undisturbed(&world)?;
-    for kind in kinds() {
+    for_each_kind(|kind| {
         // One is a server that is behind. Two in a row are an etcd that was restored: the third is
         // believed.
         for times in [1, 3] {
             let name = format!("older-{}-{times}-x", kind.1);
-            let epochs = world.epochs()?;
+            let epochs = world.epochs(kind.1)?;
             run(&world, &name, &base, |step, make| {
                 let before = world.scene.plane.store().revision()?.to_string();
                 make()?;
@@ -186,10 +196,11 @@ fn a_list_of_an_earlier_time_leaves_no_trace() -> Result<()> {
                 ensure!(older.hits() == usize::try_from(times)?, "{older:?}");
                 Ok(())
             })?;
-            let believed = world.epochs()? > epochs;
+            let believed = world.epochs(kind.1)? > epochs;
             ensure!(believed == (times > 1), "{name}: {epochs} epochs before");
         }
-    }
+        Ok(())
+    })?;
     world.quiet()
 }
 
@@ -208,20 +219,20 @@ fn replace(world: &World, name: &str, held: Option<Kind>) -> Result<()> {
     if is_app {
         wait_hits("the CR's events to be held", 1, hits)?;
     }
-    world.rest()?;
+    world.rest(&names)?;
     let hold = if is_app {
         drop(hold);
         None
     } else {
         hold
     };
-    world.rest()?;
+    world.rest(&names)?;
     client.delete(&deployment)?;
     client.delete(&service)?;
     if let Some(hold) = &hold {
         wait_hits("a child's events to be held", 1, || hold.hits())?;
     }
-    world.rest()?;
+    world.rest(&names)?;
     drop(hold);
     world.settle(&names)
 }
@@ -232,10 +243,10 @@ fn the_same_name_with_a_new_uid_leaves_no_trace() -> Result<()> {
     replace(&world, "plain-x", None)?;
     let base = world.outcome("plain-x")?;
     ensure!(base.children["deployments"].uids == 2, "{base:#?}");
-    for kind in kinds() {
+    for_each_kind(|kind| {
         let name = format!("replaced-{}-x", kind.1);
         replace(&world, &name, Some(kind))?;
-        compare(&world, &name, &base)?;
-    }
+        compare(&world, &name, &base)
+    })?;
     world.quiet()
 }

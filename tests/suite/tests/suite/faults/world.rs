@@ -6,7 +6,7 @@ use crate::proxy::lead;
 use crate::sandbox::metric;
 use crate::scene::{APP, SOON, Scene, pass_time};
 use anyhow::{Context, Result, ensure};
-use kybern_faults::{FaultProxy, Life, Observer, Upstream};
+use kybern_faults::{Entry, FaultProxy, Life, Observer, Upstream};
 use kybern_testcluster::{Host, Progress, until};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -83,7 +83,7 @@ impl World {
     pub(crate) fn settle(&self, names: &[String]) -> Result<()> {
         loop {
             self.wanted(names)?;
-            self.rest()?;
+            self.rest(names)?;
             if !self.restart()? {
                 return Ok(());
             }
@@ -105,14 +105,17 @@ impl World {
         })
     }
 
-    /// Waits until the host has asked for no write for a while.
-    pub(crate) fn rest(&self) -> Result<()> {
+    /// Waits until the host has asked for no write of these CRs and their children for a while.
+    pub(crate) fn rest(&self, names: &[String]) -> Result<()> {
         let journal = self.proxy.journal();
+        let theirs = |entry: &Entry| {
+            let name = entry.ask.name.as_ref();
+            entry.ask.writes() && name.is_some_and(|name| names.contains(name))
+        };
         until("the host to rest", SOON, || {
             let mark = journal.mark();
             pass_time(REST)?;
-            let asked = journal.since(mark);
-            let write = asked.iter().find(|entry| entry.ask.writes());
+            let write = journal.since(mark).into_iter().find(theirs);
             Ok(match write {
                 None => Progress::Done(()),
                 Some(entry) => Progress::Waiting(format!("{entry:?}")),
@@ -122,21 +125,19 @@ impl World {
 
     /// Nothing is written any more, by the API server's own audit log.
     pub(crate) fn quiet(&self) -> Result<()> {
-        self.rest()?;
         let writes = self.scene.writes_within(Duration::from_secs(4))?;
         ensure!(writes.is_empty(), "not quiet: {writes:#?}");
         ensure!(self.proxy.journal().lost() == 0, "the journal is too short");
         Ok(())
     }
 
-    /// How often the host took the API server's store for another one.
-    pub(crate) fn epochs(&self) -> Result<f64> {
+    /// How often the host took the API server's store for another one, by what it saw of this plural.
+    pub(crate) fn epochs(&self, plural: &str) -> Result<f64> {
+        let kind = KINDS.iter().find(|kind| kind.3 == plural);
+        let label = format!("/{}\"", kind.context("a kind")?.1);
         let host = self.host.lock().unwrap();
-        metric(
-            host.as_ref().context("it runs")?,
-            "kybern_watch_epochs_total",
-            "",
-        )
+        let host = host.as_ref().context("it runs")?;
+        metric(host, "kybern_watch_epochs_total", &label)
     }
 
     /// What is there.
