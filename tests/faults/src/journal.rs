@@ -10,7 +10,7 @@ const CAPACITY: usize = 65_536;
 /// What became of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
-    /// The API server's answer was passed on.
+    /// The API server's answer was passed on, if who asked was still there.
     Answered,
     /// Answered by a fault; the API server never heard of it.
     Refused,

@@ -46,7 +46,7 @@ struct Question {
 
 impl Way {
     /// Answers one request, or breaks its connection.
-    pub(crate) async fn serve(&self, request: Request<Incoming>) -> Answer {
+    pub(crate) async fn serve(self: Arc<Self>, request: Request<Incoming>) -> Answer {
         let (parts, body) = request.into_parts();
         let body = whole(body).await?;
         let ask = Ask::of(&parts, &body);
@@ -61,13 +61,18 @@ impl Way {
                 std::future::pending().await
             }
             Some(Deed::Older { version }) => self.older(&question, &version).await,
-            _ if question.ask.verb.writes() => self.write(&question).await,
+            _ if question.ask.verb.writes() => {
+                // Who asks may be killed meanwhile: the write is made and noted all the same.
+                let writing = Handle::current().spawn(self.write(question));
+                writing.await.map_err(|_| Cut)?
+            }
             _ => self.read(&question).await,
         }
     }
 
-    async fn write(&self, question: &Question) -> Answer {
-        let (parts, body) = self.ask(question, &question.parts.uri).await?.into_parts();
+    async fn write(self: Arc<Self>, question: Question) -> Answer {
+        let answer = self.ask(&question, &question.parts.uri).await?;
+        let (parts, body) = answer.into_parts();
         let code = parts.status.as_u16();
         let Ok(body) = whole(body).await else {
             return Err(self.unreachable(&question.ask));

@@ -1,7 +1,7 @@
 //! Faults of requests.
 
-use crate::client::{DEPLOYMENTS, SERVICES, create, create_within};
-use crate::server::Server;
+use crate::client::{DEPLOYMENTS, SERVICES, create, create_within, until};
+use crate::server::{SLOW, Server};
 use kybern_faults::{Fate, Fault, Pattern, Verb, When};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -96,6 +96,18 @@ fn a_silenced_request_is_never_answered_and_nobody_hears_of_it() {
     assert_eq!(fault.hits(), 1);
     assert!(server.asked().is_empty());
     assert!(create(&proxy.url(), SERVICES, "web").is_some());
+}
+
+#[test]
+fn a_write_is_made_and_noted_though_who_asked_is_gone() {
+    let server = Server::start();
+    let proxy = server.proxy();
+    let limit = Duration::from_millis(300);
+    assert!(create_within(limit, &proxy.url(), SERVICES, SLOW).is_none());
+    assert!(proxy.journal().all().is_empty());
+    server.answer_slow();
+    until("it is noted", || proxy.journal().tallies(SLOW).len() == 1);
+    assert!(proxy.journal().all()[0].took_effect());
 }
 
 #[test]

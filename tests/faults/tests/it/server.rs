@@ -17,9 +17,13 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
+use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 type Body = UnsyncBoxBody<Bytes, Infallible>;
+
+/// What is created so is answered when the test says so.
+pub(crate) const SLOW: &str = "slow";
 
 /// The body of a watch.
 struct Said(UnboundedReceiver<Bytes>);
@@ -43,6 +47,8 @@ struct State {
     /// Method, path and query of all requests.
     asked: Vec<String>,
     watches: Vec<(String, UnboundedSender<Bytes>)>,
+    /// What requests for [`SLOW`] wait for.
+    gate: Arc<Notify>,
 }
 
 pub(crate) struct Server {
@@ -81,6 +87,11 @@ impl Server {
         self.state.lock().unwrap().asked.clone()
     }
 
+    /// Lets one request for [`SLOW`] go on.
+    pub(crate) fn answer_slow(&self) {
+        self.state.lock().unwrap().gate.notify_one();
+    }
+
     /// Says something on the watches of this path.
     pub(crate) fn say(&self, path: &str, kind: &str, object: &Value) {
         let line = Bytes::from(format!("{}\n", json!({ "type": kind, "object": object })));
@@ -112,6 +123,10 @@ async fn answer(
         parts.uri.path().to_owned(),
         parts.uri.query().unwrap_or_default(),
     );
+    if body.windows(SLOW.len()).any(|part| part == SLOW.as_bytes()) {
+        let gate = Arc::clone(&state.lock().unwrap().gate);
+        gate.notified().await;
+    }
     let mut state = state.lock().unwrap();
     state.asked.push(format!("{} {}", parts.method, parts.uri));
     let object = match parts.method {

@@ -29,6 +29,7 @@ fn a_crash_after_any_write_leaves_no_trace() -> Result<()> {
             world.step(step, std::slice::from_ref(&name))?;
         }
         ensure!(crash.hits() == 1, "{name}: {:?}", crash.happened());
+        ensure!(world.restarts() == number, "{name}: the host lives");
         let worse = world.outcome(&name)?.worse_than(&base);
         wrong.extend(worse.iter().map(|what| format!("{name}: {what}")));
     }

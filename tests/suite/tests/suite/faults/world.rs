@@ -33,6 +33,7 @@ pub(crate) struct World {
     observer: Observer,
     /// Shared with hooks that kill it.
     pub(crate) host: Arc<Mutex<Option<Host>>>,
+    restarts: Mutex<u64>,
 }
 
 impl World {
@@ -57,6 +58,7 @@ impl World {
             proxy,
             observer,
             host,
+            restarts: Mutex::default(),
         })
     }
 
@@ -66,8 +68,14 @@ impl World {
         let killed = host.is_none();
         if killed {
             *host = Some(ready(&self.scene)?);
+            *self.restarts.lock().unwrap() += 1;
         }
         Ok(killed)
+    }
+
+    /// How often it was.
+    pub(crate) fn restarts(&self) -> u64 {
+        *self.restarts.lock().unwrap()
     }
 
     /// Takes these CRs through one step, and waits until it is done.
@@ -173,6 +181,10 @@ impl World {
             children.insert((*plural).to_owned(), child);
         }
         let writes = tallies.values().map(|tally| tally.writes).sum();
+        eprintln!(
+            tallies.values().map(|tally| tally.asked).sum::<u64>(),
+            writes
+        );
         let end = Value::from(end.to_vec());
         Ok(Outcome {
             end,

@@ -3,8 +3,10 @@
 use super::oracle::Outcome;
 use super::steps::STEPS;
 use super::world::World;
+use crate::scene::SOON;
 use anyhow::{Result, ensure};
-use kybern_faults::{Fault, Injected, Pattern, When};
+use kybern_faults::{EventPattern, Fault, Flow, Flowing, Injected, Pattern, When};
+use kybern_testcluster::until;
 
 /// What happens to one write.
 #[derive(Debug, Clone, Copy)]
@@ -43,6 +45,44 @@ impl Kind {
     }
 }
 
+/// CRs with one fault each.
+struct Cases(Vec<(String, Injected)>);
+
+impl Cases {
+    /// One for each kind and write.
+    fn inject(world: &World, kinds: &[Kind], writes: u64) -> Self {
+        let mut cases = Vec::new();
+        for kind in kinds {
+            for number in 1..=writes {
+                let name = format!("{}-{number}-x", kind.name());
+                let fault = world.proxy.inject(kind.at(number, &name));
+                cases.push((name, fault));
+            }
+        }
+        Self(cases)
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.0.iter().map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Each fault happened, and left no trace.
+    fn compare(&self, world: &World, base: &Outcome) -> Result<()> {
+        world.quiet()?;
+        let mut wrong = Vec::new();
+        for (name, fault) in &self.0 {
+            if fault.hits() != 1 {
+                wrong.push(format!("{name}: it happened {} times", fault.hits()));
+            }
+            let worse = world.outcome(name)?.worse_than(base);
+            wrong.extend(worse.iter().map(|what| format!("{name}: {what}")));
+        }
+        println!("{} faults", self.0.len());
+        ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+        Ok(())
+    }
+}
+
 /// What becomes of CRs that nothing happens to: of all the same.
 pub(crate) fn undisturbed(world: &World) -> Result<Outcome> {
     let names: Vec<String> = (0..3).map(|number| format!("base-{number}")).collect();
@@ -63,28 +103,35 @@ pub(crate) fn undisturbed(world: &World) -> Result<Outcome> {
 fn a_write_that_fails_once_in_whatever_way_leaves_no_trace() -> Result<()> {
     let world = World::start("faultwrites")?;
     let base = undisturbed(&world)?;
-    let mut cases: Vec<(String, Injected)> = Vec::new();
-    for kind in MATRIX {
-        for number in 1..=base.writes {
-            let name = format!("{}-{number}-x", kind.name());
-            let fault = world.proxy.inject(kind.at(number, &name));
-            cases.push((name, fault));
-        }
-    }
-    let names: Vec<String> = cases.iter().map(|(name, _)| name.clone()).collect();
+    let cases = Cases::inject(&world, &MATRIX, base.writes);
     for step in STEPS {
-        world.step(step, &names)?;
+        world.step(step, &cases.names())?;
     }
-    world.quiet()?;
-    let mut wrong = Vec::new();
-    for (name, fault) in &cases {
-        if fault.hits() != 1 {
-            wrong.push(format!("{name}: it happened {} times", fault.hits()));
+    cases.compare(&world, &base)
+}
+
+#[test]
+fn an_answer_that_is_lost_while_watches_are_late_leaves_no_trace() -> Result<()> {
+    let world = World::start("faultunseen")?;
+    let base = undisturbed(&world)?;
+    let cases = Cases::inject(&world, &[Kind::AnswerLost], base.writes);
+    let names = cases.names();
+    for step in STEPS {
+        let children = [("apps", "deployments"), ("", "services")].map(|(group, plural)| {
+            let events = EventPattern::of(group, plural);
+            world.proxy.disturb(events, Flow::Hold)
+        });
+        for name in &names {
+            step.make(&world.scene, name)?;
         }
-        let worse = world.outcome(name)?.worse_than(&base);
-        wrong.extend(worse.iter().map(|what| format!("{name}: {what}")));
+        until("children's events to be held", SOON, || {
+            let held: usize = children.iter().map(Flowing::hits).sum();
+            Ok((held > 0).then_some(()).into())
+        })?;
+        // Until it cannot do more with what it knows.
+        world.rest(&names)?;
+        drop(children);
+        world.settle(&names)?;
     }
-    println!("{} faults", cases.len());
-    ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
-    Ok(())
+    cases.compare(&world, &base)
 }
