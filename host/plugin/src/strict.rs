@@ -1,6 +1,6 @@
 //! Compares two documents that should be the same, in canonical JSON (RFC 8785).
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// Characters of a value that are shown.
 const SHOWN: usize = 120;
@@ -21,13 +21,34 @@ pub(crate) fn difference(first: &str, second: &str) -> Option<String> {
         (Some(one), Some(other)) if one == other => None,
         _ => {
             let mut path = String::new();
-            Some(describe(&mut path, &first, &second))
+            Some(describe(&mut path, &first, &second, Shown::Yes))
         }
     }
 }
 
+/// Whether values may be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shown {
+    Yes,
+    /// They are of a Secret, or go into one.
+    No,
+}
+
+impl Shown {
+    /// Below this key of an object.
+    fn below(self, object: &Map<String, Value>, key: &str) -> Self {
+        let is = |field: &str, text: &str| object.get(field).and_then(Value::as_str) == Some(text);
+        let secret = match key {
+            "data" | "stringData" => is("kind", "Secret"),
+            "state" => is("type", "setState"),
+            _ => false,
+        };
+        if secret { Self::No } else { self }
+    }
+}
+
 /// Goes down to the first difference. Documents are not deep: they were checked.
-fn describe(path: &mut String, first: &Value, second: &Value) -> String {
+fn describe(path: &mut String, first: &Value, second: &Value, shown: Shown) -> String {
     match (first, second) {
         (Value::Object(one), Value::Object(other)) => {
             for (key, value) in one {
@@ -35,7 +56,7 @@ fn describe(path: &mut String, first: &Value, second: &Value) -> String {
                     Some(second) if second == value => {}
                     Some(second) => {
                         path.push_str(&format!(".{key}"));
-                        return describe(path, value, second);
+                        return describe(path, value, second, shown.below(one, key));
                     }
                     None => return text(path, &format!("has `{key}`"), "has not"),
                 }
@@ -52,7 +73,7 @@ fn describe(path: &mut String, first: &Value, second: &Value) -> String {
             for (index, (value, second)) in pair {
                 if value != second {
                     path.push_str(&format!("[{index}]"));
-                    return describe(path, value, second);
+                    return describe(path, value, second, shown);
                 }
             }
             text(
@@ -61,6 +82,7 @@ fn describe(path: &mut String, first: &Value, second: &Value) -> String {
                 &format!("{} items", other.len()),
             )
         }
+        _ if shown == Shown::No => text(path, "a value that is not shown", "another"),
         (one, other) => text(path, &one.to_string(), &other.to_string()),
     }
 }
@@ -109,6 +131,24 @@ mod tests {
             (r#""x""#, "null", "the document: \"x\", then null"),
         ] {
             assert_eq!(difference(first, second).as_deref(), Some(expected));
+        }
+    }
+
+    #[test]
+    fn values_of_secrets_and_states_are_not_told() {
+        for (what, place) in [
+            (r#"{"kind":"Secret","data":{"a":"X"}}"#, "data.a"),
+            (
+                r#"{"kind":"Secret","stringData":{"a":"X"}}"#,
+                "stringData.a",
+            ),
+            (r#"{"type":"setState","state":{"a":["X"]}}"#, "state.a[0]"),
+        ] {
+            let [first, second] = ["hidden-1", "hidden-2"].map(|text| what.replace('X', text));
+            assert_eq!(
+                difference(&first, &second),
+                Some(format!("{place}: a value that is not shown, then another"))
+            );
         }
     }
 
