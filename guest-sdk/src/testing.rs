@@ -300,6 +300,11 @@ fn asked_for(manifest: &Manifest, action: &Action) -> Result<(), HookError> {
                 Err(refusal(format!("the manifest names no effect `{name}`")))
             };
         }
+        Action::SetState(_) if !manifest.state => {
+            return Err(refusal(
+                "the plan sets a state, which the manifest does not ask for: add `state`",
+            ));
+        }
         _ => return Ok(()),
     };
     let asked = manifest.writes.iter().any(|ask| {

@@ -48,6 +48,9 @@ pub struct Manifest {
     /// Rules inside Roles that it creates; the host must hold them to hand them on.
     #[serde(default)]
     pub delegates: Vec<Delegation>,
+    /// Whether its plans keep state with `setState`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub state: bool,
 }
 
 /// A kind that a plugin can be in charge of.

@@ -23,6 +23,12 @@ pub const PRUNE: &str = "kybern.dev/prune";
 pub const INTENT: &str = "kybern.dev/intent";
 /// On a child: the inventory that it belongs to.
 pub const PART_OF: &str = "applyset.kubernetes.io/part-of";
+/// On a record: whose it is, for people.
+pub const RECORD_OF: &str = "kybern.dev/record-of";
+/// How the names of records, the Secrets in which the host remembers, begin; no plan may name them.
+pub const RECORD_PREFIX: &str = "kybern-record-";
+/// Their type.
+pub const RECORD_TYPE: &str = "kybern.dev/record";
 /// On a `Plugin`: held until CRs and children are released.
 pub const PLUGIN_FINALIZER: &str = "kybern.dev/release";
 

@@ -260,6 +260,9 @@ pub struct Grants {
     /// Secrets that its act hook may use by reference.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub secrets: Vec<SecretGrant>,
+    /// Whether it may keep state: the host then has a Secret of its own beside each CR.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub state: bool,
 }
 
 /// Kinds whose rows may be read.

@@ -21,6 +21,8 @@ pub(crate) struct Arguments {
     pub(crate) capabilities: Vec<CapabilityArgument>,
     pub(crate) delegates: Vec<DelegateArgument>,
     pub(crate) settings: Option<LitStr>,
+    /// Whether its plans keep state.
+    pub(crate) state: bool,
 }
 
 /// A definition whose schema comes from the types.
@@ -194,9 +196,13 @@ impl Arguments {
                 });
                 Ok(())
             }
+            "state" => {
+                self.state = true;
+                Ok(())
+            }
             _ => Err(meta.error(
                 "unknown argument; there are: name, version, crd, resource, query, mirror, reads, \
-                 read, writes, write, effect, capability, delegate, settings",
+                 read, writes, write, effect, capability, delegate, settings, state",
             )),
         }
     }

@@ -28,6 +28,7 @@ use proc_macro::TokenStream;
 /// | `effect(name = "backup", description = "...")` | An effect that its plans may name. |
 /// | `capability(name = "http", reason = "...")` | What its act hook needs: `http` or `secrets`. |
 /// | `delegate(api_groups = [""], resources = ["pods"], verbs = ["get"])` | A rule inside a Role that it creates. |
+/// | `state` | Its plans keep state: `Plan::set_state`, `Situation::state`. |
 /// | `settings = "settings.yaml"` | JSON Schema of its settings, YAML or JSON, relative to the crate. |
 /// | `name = "..."`, `version = "..."` | Otherwise those of the crate. |
 ///

@@ -107,6 +107,7 @@ pub(crate) fn build(arguments: &Arguments, krate: &Crate) -> Result<Built> {
                 verbs: rule.verbs.iter().map(LitStr::value).collect(),
             })
             .collect(),
+        state: arguments.state,
     };
     if manifest.resources.is_empty() {
         return Err(Error::new(

@@ -108,16 +108,35 @@ impl<'a> Actor<'a> {
         }
     }
 
-    /// One write.
+    /// One write of the plugin's.
     pub(crate) async fn write(
         &self,
         target: &ObjectRef,
         body: WriteBody,
     ) -> Result<Written, WriteError> {
+        let account = self.active.registration.spec.service_account_name.clone();
+        self.send(target, body, account).await
+    }
+
+    /// One write of the host's own, in its own name.
+    pub(crate) async fn write_as_host(
+        &self,
+        target: &ObjectRef,
+        body: WriteBody,
+    ) -> Result<Written, WriteError> {
+        self.send(target, body, None).await
+    }
+
+    async fn send(
+        &self,
+        target: &ObjectRef,
+        body: WriteBody,
+        service_account: Option<String>,
+    ) -> Result<Written, WriteError> {
         let verb = body.verb();
         let write = Write {
             plugin: self.active.name().into(),
-            service_account: self.active.registration.spec.service_account_name.clone(),
+            service_account,
             target: target.clone(),
             body,
         };

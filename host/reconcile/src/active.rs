@@ -140,6 +140,11 @@ impl Active {
         kybern_interface::names::status_manager(&self.manager())
     }
 
+    /// Whether the host may keep records for it.
+    pub fn keeps_state(&self) -> bool {
+        self.registration.spec.grants.state
+    }
+
     /// The finalizer that it puts on its CRs.
     pub fn finalizer(&self) -> String {
         kybern_interface::names::cleanup_finalizer(self.name())

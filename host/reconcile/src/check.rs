@@ -7,6 +7,7 @@ use crate::config::PlanLimits;
 use crate::grant;
 use crate::intent::{Intent, PRUNE_DISABLED};
 use crate::owner::Owner;
+use crate::record::is_record;
 use crate::traits::{Kinds, ObjectRef};
 use kybern_interface::{
     Action, Adoption, ApplyObject, Children, DeleteObject, EventType, GrantVerb, Gvk, Plan, names,
@@ -55,6 +56,8 @@ pub(crate) struct Checked {
     pub(crate) deletes: Vec<(ObjectRef, DeleteObject)>,
     pub(crate) status: Option<Value>,
     pub(crate) events: Vec<(EventType, String, String)>,
+    /// What the plugin wants to remember; none leaves it as it is.
+    pub(crate) state: Option<Value>,
 }
 
 struct Checker<'a> {
@@ -149,7 +152,13 @@ impl Checker<'_> {
                 Action::Patch(_) => self.unsupported(at, "patch"),
                 Action::Effect(_) => self.unsupported(at, "effect"),
                 Action::Sql(_) => self.unsupported(at, "sql"),
-                Action::SetState(_) => self.unsupported(at, "setState"),
+                Action::SetState(set) => {
+                    if checked.state.is_some() {
+                        self.invalid(format!("action {at}: a plan has one state"));
+                    }
+                    self.state(at, &set.state);
+                    checked.state = Some(set.state.clone());
+                }
                 Action::CreateSubresource(_) => self.unsupported(at, "createSubresource"),
             }
         }
@@ -182,6 +191,12 @@ impl Checker<'_> {
             target.namespace.clone(),
             target.name.clone(),
         );
+        if is_record(target) {
+            self.invalid(format!(
+                "action {at}: Secrets whose names begin with {} are the host's",
+                names::RECORD_PREFIX
+            ));
+        }
         if !self.seen.insert(name) {
             self.invalid(format!("action {at}: {target} is named twice"));
         }
@@ -398,6 +413,29 @@ impl Checker<'_> {
             self.invalid(format!(
                 "action {at}: the status is larger than {} bytes",
                 self.limits.status_bytes
+            ));
+        }
+    }
+
+    fn state(&mut self, at: usize, state: &Value) {
+        if !self.active.keeps_state() {
+            self.offend(
+                Fault::NotGranted,
+                format!("action {at}: setState: no grant allows to keep state (grants.state)"),
+            );
+        }
+        if depth_over(state, self.limits.depth) {
+            self.invalid(format!(
+                "action {at}: the state nests deeper than {}",
+                self.limits.depth
+            ));
+            return;
+        }
+        let bytes = state.to_string().len();
+        if bytes > self.limits.state_bytes {
+            self.invalid(format!(
+                "action {at}: the state has {bytes} bytes; at most {} are taken",
+                self.limits.state_bytes
             ));
         }
     }

@@ -14,6 +14,7 @@ impl Kinds for Served {
         let (plural, namespaced) = match gvk.kind.as_str() {
             "Deployment" => ("deployments", true),
             "ConfigMap" => ("configmaps", true),
+            "Secret" => ("secrets", true),
             "Namespace" => ("namespaces", false),
             "ClusterRole" => ("clusterroles", false),
             "App" => ("apps", true),
@@ -36,7 +37,8 @@ fn active() -> Active {
             { "group": "", "kinds": ["Namespace"], "verbs": ["apply"], "scope": "Cluster" },
             { "group": "rbac.authorization.k8s.io", "kinds": ["ClusterRole"], "verbs": ["apply"], "scope": "Cluster" },
             { "group": "app.example.com", "kinds": ["App"], "verbs": ["apply"] },
-        ] } },
+            { "group": "", "kinds": ["Secret"], "verbs": ["apply"] },
+        ], "state": true } },
     }))
     .unwrap();
     let manifest: Manifest =
@@ -69,6 +71,7 @@ fn ask_in(namespace: &str, actions: Value) -> Result<Checked, Vec<Offence>> {
     let limits = PlanLimits {
         actions: 4,
         object_bytes: 1_000,
+        state_bytes: 100,
         ..PlanLimits::default()
     };
     check(&plan, &active(), &owner(namespace), &Served, &limits)
@@ -231,7 +234,6 @@ fn what_is_not_served_granted_or_supported_is_said_so() {
         json!({ "type": "patch", "target": { "version": "v1", "kind": "ConfigMap", "name": "x" }, "patch": {} }),
         json!({ "type": "effect", "name": "e", "key": "k" }),
         json!({ "type": "sql", "statement": "DELETE" }),
-        json!({ "type": "setState", "state": 1 }),
         json!({ "type": "createSubresource", "target": { "version": "v1", "kind": "Pod", "name": "x" }, "subresource": "eviction" }),
     ] {
         refused(action, Fault::NotSupportedYet, "yet");
@@ -317,4 +319,37 @@ fn an_unknown_action_is_no_plan() {
         crate::parse_plan(r#"{"children":"complete","actions":[{"type":"launch"}]}"#).unwrap_err();
     assert!(error.to_string().contains("launch"), "{error}");
     assert!(crate::parse_plan(r#"{"children":"complete","actions":[],"later":1}"#).is_ok());
+}
+
+#[test]
+fn a_plan_has_one_state_of_bounded_size() {
+    let set = |state: Value| json!({ "type": "setState", "state": state });
+    let kept = ask(json!([set(json!({ "n": 3 }))])).unwrap();
+    assert_eq!(kept.state, Some(json!({ "n": 3 })));
+    // Null forgets; no action leaves it.
+    assert_eq!(
+        ask(json!([set(Value::Null)])).unwrap().state,
+        Some(Value::Null)
+    );
+    assert_eq!(ask(json!([])).unwrap().state, None);
+    let twice = ask(json!([set(json!(1)), set(json!(2))])).unwrap_err();
+    assert!(twice[0].message.contains("one state"), "{twice:?}");
+    refused(
+        set(json!("x".repeat(200))),
+        Fault::Invalid,
+        "the state has 202 bytes; at most 100 are taken",
+    );
+    let deep = (0..80).fold(Value::Null, |inner, _| json!([inner]));
+    refused(set(deep), Fault::Invalid, "nests deeper");
+}
+
+#[test]
+fn no_plan_names_a_record() {
+    let name = format!("{}x", names::RECORD_PREFIX);
+    refused(
+        apply(json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": name } })),
+        Fault::Invalid,
+        "are the host's",
+    );
+    assert!(ask(json!([apply(map(&name))])).is_ok(), "a ConfigMap may");
 }

@@ -44,6 +44,8 @@ pub struct PlanLimits {
     pub object_bytes: usize,
     /// Bytes of a status as JSON.
     pub status_bytes: usize,
+    /// Bytes of a state as JSON; a record takes 512 KiB.
+    pub state_bytes: usize,
     /// Depth of one object.
     pub depth: usize,
     /// Characters of a message of an Event.
@@ -56,6 +58,7 @@ impl Default for PlanLimits {
             actions: 1_000,
             object_bytes: 1_048_576,
             status_bytes: 262_144,
+            state_bytes: 262_144,
             depth: 64,
             message_chars: 1_024,
         }

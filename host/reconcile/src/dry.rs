@@ -6,6 +6,7 @@ use crate::finish::wanted_status;
 use crate::key::CrKey;
 use crate::pass::{self, Located};
 use crate::planning::{self, Unplanned};
+use crate::remember;
 use crate::report::{DryPass, Ending, Verdict};
 use crate::sensing;
 use crate::shared::Shared;
@@ -18,7 +19,7 @@ pub(crate) async fn run(shared: &Shared, key: &CrKey) -> Result<DryPass, EngineE
         Located::Gone => return Err(EngineError::NoSuchObject(key.to_string())),
         Located::NotReady(message, _) => return Err(EngineError::NotReady(message)),
     };
-    let memory = shared
+    let mut memory = shared
         .memory(key)
         .filter(|memory| memory.uid == cx.owner.uid)
         .unwrap_or_default();
@@ -30,6 +31,7 @@ pub(crate) async fn run(shared: &Shared, key: &CrKey) -> Result<DryPass, EngineE
         steps: Vec::new(),
         ending: Ending::Succeeded,
         status_changes: false,
+        state_changes: false,
     };
     if !cx.row.deleting()
         && let Some(why) = sensing::pinned_elsewhere(&cx.row, cx.active())
@@ -44,7 +46,14 @@ pub(crate) async fn run(shared: &Shared, key: &CrKey) -> Result<DryPass, EngineE
             return Ok(dry);
         }
     };
-    let plan = match pass::ask_plan(shared, &cx, &dry.answers).await {
+    let record = match remember::recall(&shared.deps, &cx, &mut memory).await {
+        Ok(record) => record,
+        Err(finding) => {
+            dry.ending = finding.ending;
+            return Ok(dry);
+        }
+    };
+    let plan = match pass::ask_plan(shared, &cx, &dry.answers, &record).await {
         Ok(plan) => plan,
         Err(finding) => {
             dry.ending = finding.ending;
@@ -64,6 +73,8 @@ pub(crate) async fn run(shared: &Shared, key: &CrKey) -> Result<DryPass, EngineE
     match planned {
         Ok(planned) => {
             dry.steps = planned.steps();
+            let state = planned.checked.state.as_ref();
+            dry.state_changes = state.is_some_and(|state| !record.says(state));
             let quiet = dry
                 .steps
                 .iter()

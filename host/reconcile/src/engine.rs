@@ -43,6 +43,8 @@ pub struct Deps {
     pub entropy: Arc<dyn Entropy>,
     /// Bounds and intervals.
     pub config: EngineConfig,
+    /// The host's namespace: where the records of CRs are that have no namespace.
+    pub home: String,
 }
 
 /// What [`Engine::release`] did.

@@ -5,7 +5,8 @@
 use kybern_interface::names;
 use serde_json::{Value, json};
 
-fn guarded(object: &Value, mut operations: Vec<Value>) -> Value {
+/// The patch with these operations, for this state of the object.
+pub(crate) fn guarded(object: &Value, mut operations: Vec<Value>) -> Value {
     let version = object
         .pointer("/metadata/resourceVersion")
         .cloned()

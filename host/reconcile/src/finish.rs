@@ -10,6 +10,7 @@ use crate::intent::fingerprint;
 use crate::memory::{Memory, StatusBaseline};
 use crate::pass::{Context, Outcome};
 use crate::queue::{Next, backoff};
+use crate::remember::Restated;
 use crate::report::{Ending, PassReport};
 use crate::shared::Shared;
 use crate::status::{self, Health, HealthKind, StatusWrite, Wanted};
@@ -265,6 +266,17 @@ fn schedule(
         return Next::Again;
     }
     memory.conflicts = 0;
+    match outcome.restated {
+        // The next plan may be another, whatever this pass waits for.
+        Restated::Yes => {
+            memory.restates = memory.restates.saturating_add(1);
+            if retry == Retry::OnChange {
+                return Next::Again;
+            }
+        }
+        Restated::No if outcome.decided => memory.restates = 0,
+        Restated::No => {}
+    }
     let delay = delay(config, memory, retry, unit);
     match outcome.finding.ending {
         Ending::Gone if delay.is_none() => return Next::Rest,

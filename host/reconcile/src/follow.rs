@@ -9,19 +9,26 @@ use crate::owner::{inventory, provably_ours};
 use crate::pass::{Context, Outcome};
 use crate::planning::{self, Planned, Unplanned};
 use crate::prune;
+use crate::record::Record;
+use crate::remember::{self, Restated};
 use crate::report::{ApplyReason, Ending, Verdict};
 use crate::shared::Shared;
 use crate::trigger::Slot;
 use kybern_interface::{Children, Deletion, Plan, names};
 use kybern_table::{Columns, Index, Keys, KindKey, ScanRead};
 
+/// Passes in a row that may change the state at once; after that they come more and more slowly.
+const MAX_RESTATES: u32 = 16;
+
 /// Does what the plan says.
+#[expect(clippy::too_many_arguments, reason = "the whole of a pass's facts")]
 pub(crate) async fn follow(
     shared: &Shared,
     cx: &Context,
     actor: &Actor<'_>,
     memory: &mut Memory,
     plan: &Plan,
+    record: &Record,
     forced: bool,
     now: Settled,
 ) -> Outcome {
@@ -74,6 +81,16 @@ pub(crate) async fn follow(
         return outcome;
     }
 
+    if let Some(state) = &planned.checked.state {
+        match remember::remember(cx, actor, memory, record, state).await {
+            Ok(restated) => outcome.restated = restated,
+            Err(finding) => {
+                outcome.finding = finding;
+                return outcome;
+            }
+        }
+    }
+
     let acted = actor.run(&planned.tasks, &planned.checked.deletes).await;
     watch_names(shared, cx, &acted);
     let complete = acted.complete();
@@ -116,10 +133,23 @@ pub(crate) async fn follow(
         outcome.finding = finding;
         return outcome;
     }
-    if known {
+    if outcome.restated == Restated::Yes {
+        if memory.restates >= MAX_RESTATES {
+            outcome.finding = unsettled();
+        }
+    } else if known {
         settle(shared, cx, memory, now);
     }
     outcome
+}
+
+/// What a plan depends on should come to rest.
+fn unsettled() -> Finding {
+    Finding::waiting(
+        "StateUnsettled",
+        "each plan sets another state, so that there is always one more to make: setState has to come to the same state again",
+        Retry::Poll,
+    )
 }
 
 /// Prunes and orphans what the plan does not name.

@@ -3,6 +3,8 @@
 use crate::active::KindFacts;
 use crate::owner::{Owner, hex};
 use crate::traits::ObjectRef;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use kybern_interface::{
     Adoption, ApplyMode, ApplyObject, Gvk, ImmutablePolicy, PrunePolicy, names,
 };
@@ -204,30 +206,9 @@ fn encode_string_data(object: &mut Value) {
     if let Some(data) = member(top, "data") {
         for (key, value) in plain {
             let text = value.as_str().unwrap_or_default();
-            data.insert(key, Value::from(base64(text.as_bytes())));
+            data.insert(key, Value::from(STANDARD.encode(text)));
         }
     }
-}
-
-/// RFC 4648, with padding.
-fn base64(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let word = (0..3).fold(0u32, |word, at| {
-            (word << 8) | u32::from(chunk.get(at).copied().unwrap_or(0))
-        });
-        for at in 0..4usize {
-            let index = usize::try_from((word >> (18 - 6 * at)) & 63).unwrap_or(0);
-            let letter = ALPHABET.get(index).copied().unwrap_or(b'A');
-            out.push(if at <= chunk.len() {
-                char::from(letter)
-            } else {
-                '='
-            });
-        }
-    }
-    out
 }
 
 /// Takes the value at a path of field names out; what is empty after that stays.

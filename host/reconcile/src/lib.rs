@@ -38,7 +38,9 @@ mod queue;
 mod reads;
 mod ready;
 mod registry;
+mod record;
 mod release;
+mod remember;
 mod report;
 mod seen;
 mod sensing;
@@ -57,6 +59,7 @@ pub use kept::Kept;
 pub use metrics::{Metrics, PluginMetrics};
 pub use plan::parse_plan;
 pub use queue::backoff;
+pub use record::{is_record, record_name};
 pub use report::{AnswerSummary, ApplyReason, DryPass, Ending, PassReport, Step, Verdict};
 pub use traits::{
     Answer, Apply, Clock, Decide, Entropy, EventRequest, Kinds, ObjectRef, Sense, SenseRequest,

@@ -4,6 +4,7 @@ use crate::fields::{self, FieldSet};
 use crate::intent::{Intent, fingerprint, named};
 use crate::ready::{self, Readiness};
 use crate::seen::Seen;
+use crate::remember::Kept;
 use kybern_interface::{ApplyMode, names};
 use kybern_table::Row;
 use serde_json::Value;
@@ -205,6 +206,10 @@ pub(crate) struct Memory {
     pub(crate) children: HashMap<String, Baseline>,
     /// The status as last written.
     pub(crate) status: Option<StatusBaseline>,
+    /// The record as it was last read or written; none while that is not known.
+    pub(crate) record: Option<Kept>,
+    /// Passes in a row that changed the state.
+    pub(crate) restates: u32,
     /// Fingerprints of the last plan's Events; none before the first plan.
     pub(crate) events: Option<Vec<u128>>,
     /// Reason and message of the last warning.

@@ -12,6 +12,8 @@ use crate::intent::remove_path;
 use crate::key::CrKey;
 use crate::memory::{Memory, Settled};
 use crate::owner::{Owner, child_tables};
+use crate::record::Record;
+use crate::remember::{self, Restated};
 use crate::report::{AnswerSummary, Ending, Step};
 use crate::sensing;
 use crate::shared::Shared;
@@ -66,6 +68,8 @@ pub(crate) struct Outcome {
     pub(crate) events: Vec<(kybern_interface::EventType, String, String)>,
     /// Whether decide returned a plan that was accepted.
     pub(crate) decided: bool,
+    /// Whether the plan changed what the next one sees as its state.
+    pub(crate) restated: Restated,
 }
 
 impl Outcome {
@@ -78,6 +82,7 @@ impl Outcome {
             steps: Vec::new(),
             events: Vec::new(),
             decided: false,
+            restated: Restated::No,
         }
     }
 }
@@ -227,8 +232,10 @@ pub(crate) async fn run(
     }
     memory.settled = None;
 
-    let mut outcome = match decide(shared, cx, actor, &answers).await {
-        Ok(plan) => follow::follow(shared, cx, actor, memory, &plan, forced, now).await,
+    let mut outcome = match decide(shared, cx, actor, memory, &answers).await {
+        Ok((plan, record)) => {
+            follow::follow(shared, cx, actor, memory, &plan, &record, forced, now).await
+        }
         Err(finding) => Outcome::of(finding),
     };
     outcome.answers = summaries;
@@ -296,10 +303,13 @@ async fn decide(
     shared: &Shared,
     cx: &Context,
     actor: &Actor<'_>,
+    memory: &mut Memory,
     answers: &[Answer],
-) -> Result<Plan, Finding> {
+) -> Result<(Plan, Record), Finding> {
+    let record = remember::recall(&shared.deps, cx, memory).await?;
     actor.metrics.lock().decides += 1;
-    ask_plan(shared, cx, answers).await
+    let plan = ask_plan(shared, cx, answers, &record).await?;
+    Ok((plan, record))
 }
 
 /// The plugin's plan.
@@ -307,6 +317,7 @@ pub(crate) async fn ask_plan(
     shared: &Shared,
     cx: &Context,
     answers: &[Answer],
+    record: &Record,
 ) -> Result<Plan, Finding> {
     let active = cx.active();
     let situation = Situation {
@@ -314,7 +325,7 @@ pub(crate) async fn ask_plan(
         object: plain(&cx.object),
         queries: answers.iter().map(|answer| answer.name.clone()).collect(),
         outcomes: Vec::new(),
-        state: Value::Null,
+        state: record.state.clone(),
         settings: active.settings.clone(),
         now: cx.now.clone(),
     };

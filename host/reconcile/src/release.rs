@@ -1,13 +1,14 @@
 //! Letting go of everything that a registration holds, so that nothing stays Terminating without it.
 
-use crate::act::Actor;
+use crate::act::{Actor, uid_of};
 use crate::active::{Active, Primary};
 use crate::engine::{Deps, Released};
 use crate::finalizer;
 use crate::key::CrKey;
 use crate::owner::{Owner, child_ref, inventory, provably_ours};
 use crate::prune::is_precious;
-use kybern_interface::RemovalPolicy;
+use crate::record;
+use kybern_interface::{Propagation, RemovalPolicy};
 use kybern_table::{ChunkView, Row, TableState};
 
 /// What becomes of the CRs' finalizers.
@@ -62,8 +63,11 @@ pub(crate) async fn run(
             };
             let before = released.failures.len();
             let owner = cr.children(policy, &mut released).await;
-            if finalizers == Finalizers::Remove && released.failures.len() == before {
-                cr.finalizer(&owner, &mut released).await;
+            if finalizers == Finalizers::Remove {
+                cr.record(&owner, &mut released).await;
+                if released.failures.len() == before {
+                    cr.finalizer(&owner, &mut released).await;
+                }
             }
         }
     }
@@ -111,6 +115,27 @@ impl Cr<'_> {
             }
         }
         owner
+    }
+
+    /// What was remembered is of use to nobody else.
+    async fn record(&self, owner: &Owner, released: &mut Released) {
+        if !self.active.keeps_state() {
+            return;
+        }
+        let target = record::target(self.active.name(), owner, &self.deps.home);
+        let result = match self.deps.apply.read(&target).await {
+            Ok(None) => Ok(()),
+            Ok(Some(secret)) => {
+                let actor = Actor::new(self.deps, self.active, owner);
+                actor
+                    .delete(&target, uid_of(&secret), Propagation::Background)
+                    .await
+            }
+            Err(error) => Err(error),
+        };
+        if let Err(error) = result {
+            released.failures.push(format!("{target}: {error}"));
+        }
     }
 
     async fn finalizer(&self, owner: &Owner, released: &mut Released) {

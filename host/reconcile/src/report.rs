@@ -146,4 +146,6 @@ pub struct DryPass {
     pub ending: Ending,
     /// Whether the status would be written.
     pub status_changes: bool,
+    /// Whether what the plugin remembers would be written.
+    pub state_changes: bool,
 }

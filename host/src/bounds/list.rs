@@ -231,6 +231,7 @@ fn of_engine(config: &EngineConfig) -> Vec<Bound> {
         actions,
         object_bytes,
         status_bytes,
+        state_bytes,
         depth,
         message_chars,
     } = plan;
@@ -247,6 +248,7 @@ fn of_engine(config: &EngineConfig) -> Vec<Bound> {
         is("plan_actions", size(*actions), refused),
         is("plan_object_bytes", size(*object_bytes), refused),
         is("plan_status_bytes", size(*status_bytes), refused),
+        is("plan_state_bytes", size(*state_bytes), refused),
         is("plan_depth", size(*depth), refused),
         is("plan_message_chars", size(*message_chars), refused),
     ]

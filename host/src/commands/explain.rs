@@ -12,10 +12,12 @@ use crate::wiring::ingest::Ingest;
 use crate::wiring::sense::SqlSense;
 use crate::wiring::time::{Jitter, SystemClock};
 use anyhow::{Context, anyhow, bail};
-use kybern_interface::{Plan, Registration};
-use kybern_kube::{Resource, Target};
+use kybern_interface::{Gvk, Plan, Registration};
+use kybern_kube::{Cluster, RequestError, Resource, Target};
 use kybern_plugin::{Runtime, RuntimeConfig};
-use kybern_reconcile::{ApplyReason, Deps, DryPass, Ending, Engine, EngineConfig, Verdict};
+use kybern_reconcile::{
+    ApplyReason, Deps, DryPass, Ending, Engine, EngineConfig, ObjectRef, Verdict, record_name,
+};
 use kybern_sql::SqlLimits;
 use serde_json::Value;
 use std::process::ExitCode;
@@ -86,36 +88,73 @@ pub(crate) async fn run(args: ExplainArgs) -> anyhow::Result<ExitCode> {
         .map_err(problem)?;
     let guests = Guests::new(true);
     guests.insert(&args.plugin, plugin, prepared.limits.clone());
+    let active = prepared.active(&served).map_err(problem)?;
+    let primaries = active.primaries.clone();
+    let found = primaries.into_iter().find_map(|primary| {
+        reader
+            .read(|snapshot| crate::tables::row(snapshot, &primary.table(), namespace, name))
+            .map(|row| (primary, row))
+    });
+    let Some((primary, row)) = found else {
+        bail!(
+            "{} does not exist, or is of no kind that {} is in charge of",
+            args.object,
+            args.plugin
+        );
+    };
+    let home = cluster.default_namespace().to_owned();
+    let kept = if active.keeps_state() {
+        let beside = if namespace.is_empty() {
+            &home
+        } else {
+            namespace
+        };
+        record(&cluster, beside, &args.plugin, &row.uid()).await?
+    } else {
+        None
+    };
     let engine = Engine::new(Deps {
         reader: reader.clone(),
         sense,
         decide: Arc::new(guests),
         // A dry pass writes nothing; were it to, it would write into memory.
-        apply: Arc::new(MemoryApply::new(Vec::new(), ingest)),
+        apply: Arc::new(MemoryApply::new(Vec::from_iter(kept), ingest)),
         kinds: Arc::new(kinds.clone()),
         clock: Arc::new(SystemClock),
         entropy: Arc::new(Jitter),
         config: EngineConfig::default(),
+        home,
     });
-    let active = prepared.active(&served).map_err(problem)?;
-    let primaries = active.primaries.clone();
     engine.register(active);
-    for primary in primaries {
-        let found =
-            reader.read(|snapshot| crate::tables::row(snapshot, &primary.table(), namespace, name));
-        if found.is_some() {
-            let pass = engine
-                .dry_pass(&args.plugin, &primary.gvk, namespace, name)
-                .await?;
-            print(&pass)?;
-            return Ok(ExitCode::SUCCESS);
-        }
+    let pass = engine
+        .dry_pass(&args.plugin, &primary.gvk, namespace, name)
+        .await?;
+    print(&pass)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What the plugin remembers of the CR, as the cluster has it.
+async fn record(
+    cluster: &Cluster,
+    namespace: &str,
+    plugin: &str,
+    uid: &str,
+) -> anyhow::Result<Option<(ObjectRef, Value)>> {
+    let target = ObjectRef {
+        gvk: Gvk::new("", "v1", "Secret"),
+        plural: "secrets".to_owned(),
+        namespace: namespace.to_owned(),
+        name: record_name(plugin, uid),
+    };
+    let resource = Resource::new("", "v1", "Secret", "secrets", true);
+    let at = Target::new(&resource, Some(namespace), &target.name);
+    match cluster.get(&at).await {
+        Ok(raw) => Ok(Some((target, serde_json::from_slice(&raw)?))),
+        Err(RequestError::Api(refused)) if refused.is_not_found() => Ok(None),
+        Err(error) => Err(error).with_context(|| {
+            format!("{target}, what the plugin remembers of the object, cannot be read")
+        }),
     }
-    bail!(
-        "{} does not exist, or is of no kind that {} is in charge of",
-        args.object,
-        args.plugin
-    )
 }
 
 /// The pass, for people.
@@ -168,6 +207,9 @@ fn print(pass: &DryPass) -> anyhow::Result<()> {
     if pass.status_changes {
         say!("  status: would be written");
     }
+    if pass.state_changes {
+        say!("  state: would be written");
+    }
     match &pass.ending {
         Ending::Failed { reason, message } | Ending::Waiting { reason, message } => {
             say!("  {reason}: {message}");
@@ -177,15 +219,17 @@ fn print(pass: &DryPass) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The plan without the values of Secrets.
+/// The plan without the values of Secrets; what is remembered goes into one.
 fn redacted(plan: &Plan) -> anyhow::Result<Value> {
     let mut plan = serde_json::to_value(plan)?;
     let actions = plan.get_mut("actions").and_then(Value::as_array_mut);
-    for object in actions
-        .into_iter()
-        .flatten()
-        .filter_map(|a| a.get_mut("object"))
-    {
+    for action in actions.into_iter().flatten() {
+        if let Some(state) = action.get_mut("state") {
+            *state = Value::from("<redacted>");
+        }
+        let Some(object) = action.get_mut("object") else {
+            continue;
+        };
         if object.get("kind") != Some(&Value::from("Secret")) {
             continue;
         }
@@ -236,6 +280,7 @@ mod tests {
             "actions": [
                 { "type": "apply", "object": { "kind": "Secret", "data": { "a": "aGlkZGVu" }, "stringData": { "b": "hidden" } } },
                 { "type": "apply", "object": { "kind": "ConfigMap", "data": { "c": "shown" } } },
+                { "type": "setState", "state": { "token": "hidden" } },
             ],
         }))
         .unwrap();

@@ -89,6 +89,11 @@ fn rules(registrations: &[Registration], served: &Served) -> Vec<Value> {
             need(&resource.group, format!("{plural}/status"), &["patch"]);
             need(&resource.group, format!("{plural}/finalizers"), &["update"]);
         }
+        if registration.spec.grants.state {
+            // The records of its CRs; their names are not known before.
+            let verbs = ["create", "delete", "get", "patch"];
+            need("", "secrets".to_owned(), &verbs);
+        }
         for grant in &registration.spec.grants.read {
             for kind in &grant.kinds {
                 let plural = plural(served.preferred(&grant.group, kind), kind);
@@ -141,6 +146,7 @@ mod tests {
                 "source": { "file": "x" },
                 "resources": [{ "group": "app.example.com", "version": "v1", "kind": "AppService" }],
                 "grants": {
+                    "state": true,
                     "read": [{ "group": "", "kinds": ["Pod"] }],
                     "write": [{ "group": "networking.k8s.io", "kinds": ["NetworkPolicy"], "verbs": ["apply"] }],
                 },
@@ -152,6 +158,7 @@ mod tests {
             Value::from(rules),
             json!([
                 { "apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"] },
+                { "apiGroups": [""], "resources": ["secrets"], "verbs": ["create", "delete", "get", "patch"] },
                 { "apiGroups": ["app.example.com"], "resources": ["appservices"], "verbs": ["get", "list", "patch", "watch"] },
                 { "apiGroups": ["app.example.com"], "resources": ["appservices/finalizers"], "verbs": ["update"] },
                 { "apiGroups": ["app.example.com"], "resources": ["appservices/status"], "verbs": ["patch"] },

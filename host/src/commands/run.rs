@@ -172,6 +172,7 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
             clock: Arc::new(SystemClock),
             entropy: Arc::new(Jitter),
             config: settings.engine.clone(),
+            home: namespace.clone(),
         })
     };
     let leading = lead(LeadParts {

@@ -24,6 +24,9 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+/// Where a host would be.
+const HOME: &str = "kybern";
+
 /// Reconciles to a fixed point, prints what was done and the objects that came of it.
 pub(crate) async fn run(args: SimulateArgs) -> anyhow::Result<ExitCode> {
     let runtime = Runtime::new(RuntimeConfig::default())?;
@@ -96,6 +99,7 @@ pub(crate) async fn run(args: SimulateArgs) -> anyhow::Result<ExitCode> {
         clock: Arc::new(SystemClock),
         entropy: Arc::new(Jitter),
         config: EngineConfig::default(),
+        home: HOME.to_owned(),
     });
     for plugin in plugins {
         let prepared = prepare(&plugin, &given)?;
@@ -233,7 +237,7 @@ fn generous(manifest: &Manifest) -> anyhow::Result<Registration> {
         "spec": {
             "resources": resources,
             "source": { "file": "simulated" },
-            "grants": { "read": read, "write": write },
+            "grants": { "read": read, "write": write, "state": manifest.state },
         },
     }))?)
 }

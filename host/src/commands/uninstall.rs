@@ -209,6 +209,7 @@ async fn release(
         clock: Arc::new(SystemClock),
         entropy: Arc::new(Jitter),
         config: EngineConfig::default(),
+        home: cluster.default_namespace().to_owned(),
     });
     for _ in 0..10 {
         match removal::release(&engine, &registration, &served, &reader).await {

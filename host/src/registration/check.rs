@@ -252,6 +252,9 @@ pub(crate) fn ungranted(spec: &PluginSpec, manifest: &Manifest) -> Vec<String> {
             }
         }
     }
+    if manifest.state && !spec.grants.state {
+        missing.push("keep state".to_owned());
+    }
     missing
 }
 

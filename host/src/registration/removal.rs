@@ -164,6 +164,7 @@ impl Step {
                 settings_schema: Value::Null,
                 status: StatusShape::default(),
                 delegates: Vec::new(),
+                state: false,
             }),
             registration: Arc::new(registration),
             digest: String::new(),

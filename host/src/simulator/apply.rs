@@ -4,7 +4,9 @@ use super::objects::{Changed, Objects};
 use crate::wiring::ingest::Ingest;
 use async_trait::async_trait;
 use bytes::Bytes;
-use kybern_reconcile::{Apply, EventRequest, ObjectRef, Write, WriteError, Written, table_of};
+use kybern_reconcile::{
+    Apply, EventRequest, ObjectRef, Write, WriteError, Written, is_record, table_of,
+};
 use kybern_table::{Change, Deleted, Origin};
 use parking_lot::Mutex;
 use serde_json::Value;
@@ -71,6 +73,11 @@ impl Apply for MemoryApply {
         let mut changes = Vec::with_capacity(changed.len());
         for change in changed {
             match change {
+                // As in a cluster: the engine remembers them itself.
+                Changed::Stored(target, object) if is_record(&target) => {
+                    written.object = Some(object).filter(|_| target == write.target);
+                }
+                Changed::Gone(target, _) if is_record(&target) => {}
                 Changed::Stored(target, object) => {
                     let raw =
                         serde_json::to_vec(&object).map_err(|e| WriteError::Lost(e.to_string()))?;

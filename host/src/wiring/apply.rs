@@ -10,7 +10,8 @@ use kybern_kube::{
     WriteOptions, Writes,
 };
 use kybern_reconcile::{
-    Apply, Cause, EventRequest, ObjectRef, Refusal, Write, WriteBody, WriteError, Written, table_of,
+    Apply, Cause, EventRequest, ObjectRef, Refusal, Write, WriteBody, WriteError, Written,
+    is_record, table_of,
 };
 use kybern_table::{Change, Deleted, Origin};
 use serde_json::Value;
@@ -34,6 +35,9 @@ impl ClusterApply {
 
     /// Takes an object that is gone out of the table, and keeps it out.
     async fn forget(&self, target: &ObjectRef, uid: String) -> Result<(), WriteError> {
+        if is_record(target) {
+            return Ok(());
+        }
         let gone = Change::Delete {
             table: table_of(&target.gvk),
             target: Deleted::Own {
@@ -49,10 +53,14 @@ impl ClusterApply {
             .ok_or_else(shutting_down)
     }
 
-    /// Puts an answer into the table and hands it on parsed.
+    /// Puts an answer into the table and hands it on parsed. Records stay out: the engine remembers
+    /// them itself, and Secrets may be watched in part or not at all.
     async fn take_in(&self, target: &ObjectRef, raw: Bytes) -> Result<Value, WriteError> {
         let value = serde_json::from_slice(&raw)
             .map_err(|error| WriteError::Lost(format!("the answer is no JSON: {error}")))?;
+        if is_record(target) {
+            return Ok(value);
+        }
         self.ingest
             .commit(vec![Change::Upsert {
                 table: table_of(&target.gvk),

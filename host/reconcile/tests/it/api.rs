@@ -43,6 +43,8 @@ struct State {
     uids: u64,
     /// Accepted writes of the host: `create ConfigMap ns/x`.
     writes: Vec<String>,
+    /// What the host read: `Secret ns/x`.
+    reads: Vec<String>,
     events: Vec<EventRequest>,
     fault: Option<Fault>,
     /// Watch events that have not been delivered.
@@ -221,6 +223,11 @@ impl Api {
     /// Accepted writes of the host since the last call.
     pub(crate) fn writes(&self) -> Vec<String> {
         std::mem::take(&mut self.state.lock().writes)
+    }
+
+    /// What the host read since the last call.
+    pub(crate) fn reads(&self) -> Vec<String> {
+        std::mem::take(&mut self.state.lock().reads)
     }
 
     pub(crate) fn events(&self) -> Vec<EventRequest> {
@@ -872,7 +879,10 @@ impl Apply for Api {
             target.namespace.clone(),
             target.name.clone(),
         );
-        let found = self.state.lock().objects.get(&name).cloned();
+        let mut state = self.state.lock();
+        state.reads.push(target.to_string());
+        let found = state.objects.get(&name).cloned();
+        drop(state);
         if let Some(object) = &found {
             self.commit(vec![Change::Upsert {
                 table: key(&target.gvk),

@@ -19,4 +19,5 @@ mod level;
 mod lifecycle;
 mod own_writes;
 mod ownership;
+mod record;
 mod world;

@@ -177,7 +177,7 @@ pub(crate) fn active(name: &str) -> Active {
             { "group": "", "kinds": ["ConfigMap", "PersistentVolumeClaim", "Secret"], "verbs": ["apply", "delete"], "scope": "Cluster", "adopt": true },
             { "group": "", "kinds": ["Namespace"], "verbs": ["apply"], "scope": "Cluster" },
             { "group": "apps", "kinds": ["Deployment"], "verbs": ["apply"] },
-        ] } },
+        ], "state": true } },
     }))
     .unwrap();
     let manifest: Manifest = serde_json::from_value(json!({
@@ -300,6 +300,7 @@ impl World {
             clock: Arc::new(Wall(tokio::time::Instant::now())),
             entropy: Arc::new(Half),
             config: EngineConfig::default(),
+            home: "kybern".into(),
         })
     }
 
