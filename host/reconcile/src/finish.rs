@@ -270,7 +270,7 @@ fn schedule(
         // The next plan may be another, whatever this pass waits for.
         Restated::Yes => {
             memory.restates = memory.restates.saturating_add(1);
-            if retry == Retry::OnChange {
+            if retry == Retry::OnChange && throttled.is_none() {
                 return Next::Again;
             }
         }

@@ -248,6 +248,7 @@ fn every_crate_of_the_host_and_its_guests_has_a_rule() {
         "kybern-chart-tests",
         "kybern-evil",
         "kybern-faults",
+        "kybern-keeper",
         "kybern-node-tests",
         "kybern-quantity-tests",
         "kybern-sdk-macros",

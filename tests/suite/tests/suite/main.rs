@@ -27,6 +27,7 @@ mod part;
 mod promises;
 mod proxy;
 mod quiet;
+mod record;
 mod registration;
 mod reload;
 mod revision;

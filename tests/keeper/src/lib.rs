@@ -1,0 +1,88 @@
+//! A plugin that remembers: idle, a Deployment has no replicas; awake again, as many as before.
+//!
+//! How many there were is nowhere else: `kubectl scale`, or an autoscaler, set it on the
+//! Deployment, which has 0 by then.
+
+use kybern_sdk::{Child, DeploymentStatus, HookError, Plan, Plugin, Schema, Situation, json};
+use serde::{Deserialize, Serialize};
+
+/// A Deployment that can be put to sleep.
+#[derive(Debug, Deserialize, Schema)]
+pub struct Spec {
+    /// Whether nothing is to run now.
+    #[serde(default)]
+    idle: bool,
+    /// Kept together with the count, and shown to nobody.
+    #[serde(default)]
+    secret: String,
+}
+
+/// What the plugin sees of its own Deployment.
+#[derive(Deserialize)]
+struct Live {
+    replicas: u32,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Former {
+    replicas: u32,
+    secret: String,
+}
+
+/// The plugin.
+pub struct Sleeper;
+
+type Cr = kybern_sdk::Cr<Spec, DeploymentStatus>;
+
+#[kybern_sdk::plugin(
+    name = "keeper",
+    crd(kind = "keeper.example.com/v1/Sleeper"),
+    query(
+        name = "live",
+        sql = "SELECT spec.replicas AS replicas FROM deployments WHERE namespace = $1 AND name = $2",
+        params = ["metadata.namespace", "metadata.name"],
+    ),
+    reads = ["apps/v1/Deployment"],
+    writes = ["apps/v1/Deployment"],
+    state,
+)]
+impl Plugin for Sleeper {
+    type Spec = Spec;
+    type Status = DeploymentStatus;
+
+    fn decide(cr: &Cr, situation: &Situation<'_>) -> Result<Plan, HookError> {
+        let live = situation.row::<Live>("live")?.map(|live| live.replicas);
+        let former: Option<Former> = situation.state()?;
+        let plan = Plan::new();
+        Ok(match (cr.spec.idle, live, former) {
+            (true, Some(replicas), _) if replicas > 0 => plan
+                .set_state(Former {
+                    replicas,
+                    secret: cr.spec.secret.clone(),
+                })
+                .apply(deployment(cr, 0)),
+            (true, ..) => plan.apply(deployment(cr, 0)),
+            // Forgotten only once it is seen to be so again: a host may end at any point.
+            (false, live, Some(former)) if live == Some(former.replicas) => {
+                plan.set_state(()).apply(deployment(cr, former.replicas))
+            }
+            (false, _, Some(former)) => plan.apply(deployment(cr, former.replicas)),
+            (false, live, None) => plan.apply(deployment(cr, live.unwrap_or(1))),
+        })
+    }
+}
+
+fn deployment(cr: &Cr, replicas: u32) -> Child {
+    let app = json!({ "app": cr.metadata.name });
+    cr.child("apps/v1/Deployment").spec(json!({
+        "replicas": replicas,
+        "selector": { "matchLabels": app },
+        "template": {
+            "metadata": { "labels": app },
+            "spec": { "containers": [{ "name": "app", "image": "nginx:1.27" }] },
+        },
+    }))
+}
+
+#[cfg(test)]
+mod tests;
