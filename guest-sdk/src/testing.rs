@@ -14,7 +14,8 @@ mod answers;
 mod arrow;
 
 use crate::{
-    Action, Effect, Gvk, HookError, Manifest, Outcome, Plugin, Sensing, Value, dispatch, json,
+    Action, Effect, Gvk, HookError, Manifest, Outcome, Plugin, Sensing, SubresourceKind, Value,
+    dispatch, json,
 };
 use answers::{Answer, Answers, Rows};
 use kybern_interface::{GrantVerb, Plan};
@@ -300,6 +301,7 @@ fn asked_for(manifest: &Manifest, action: &Action) -> Result<(), HookError> {
                 Err(refusal(format!("the manifest names no effect `{name}`")))
             };
         }
+        Action::CreateSubresource(action) => return subresource_asked_for(manifest, action),
         Action::SetState(_) if !manifest.state => {
             return Err(refusal(
                 "the plan sets a state, which the manifest does not ask for: add `state`",
@@ -315,6 +317,28 @@ fn asked_for(manifest: &Manifest, action: &Action) -> Result<(), HookError> {
     }
     Err(refusal(format!(
         "the plan would {verb:?} {kind}, which the manifest does not ask for: add it to `writes`"
+    )))
+}
+
+fn subresource_asked_for(
+    manifest: &Manifest,
+    action: &crate::Subresource,
+) -> Result<(), HookError> {
+    let name = match action.subresource {
+        SubresourceKind::Eviction => "eviction",
+        SubresourceKind::Scale => "scale",
+        SubresourceKind::Token => "token",
+    };
+    let kind = target(&action.target);
+    let asked = manifest.writes.iter().any(|ask| {
+        kind == Gvk::new(&*ask.group, &*ask.version, &*ask.kind)
+            && ask.subresources.iter().any(|asked| asked == name)
+    });
+    if asked {
+        return Ok(());
+    }
+    Err(refusal(format!(
+        "the plan would write {name} of {kind}, which the manifest does not ask for: add it with `write`"
     )))
 }
 

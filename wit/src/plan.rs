@@ -400,6 +400,26 @@ pub struct Subresource {
     pub body: Value,
 }
 
+impl Subresource {
+    /// Evicts a Pod, as disruption budgets allow; the target's uid is required.
+    pub fn eviction(target: Target) -> Self {
+        Self {
+            target,
+            subresource: SubresourceKind::Eviction,
+            body: Value::Null,
+        }
+    }
+
+    /// Gives an object that is not a child so many replicas.
+    pub fn scale(target: Target, replicas: u32) -> Self {
+        Self {
+            target,
+            subresource: SubresourceKind::Scale,
+            body: serde_json::json!({ "spec": { "replicas": replicas } }),
+        }
+    }
+}
+
 /// A subresource that a plan may create.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]

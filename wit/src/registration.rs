@@ -305,7 +305,7 @@ pub struct WriteGrant {
     pub group: String,
     /// Kinds of that group; no wildcard.
     pub kinds: Vec<String>,
-    /// What may be done to them.
+    /// What may be done to them; may be empty where subresources are named.
     pub verbs: VerbGrant,
     /// Subresources that may be written.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -51,7 +51,7 @@ pub(crate) struct ReadArgument {
 
 pub(crate) struct WriteArgument {
     pub(crate) kind: LitStr,
-    /// Empty = only `apply`.
+    /// Empty = only `apply`, or only the subresources.
     pub(crate) verbs: Vec<LitStr>,
     pub(crate) subresources: Vec<LitStr>,
 }

@@ -24,7 +24,7 @@ use proc_macro::TokenStream;
 /// | `reads = ["apps/v1/Deployment", "v1/Pod"]` | Kinds whose rows it reads. |
 /// | `read(kind = "example.com/v1/Kind", optional = true)` | The same; an empty table while the kind is not served. |
 /// | `writes = ["apps/v1/Deployment"]` | Kinds that it has children of. |
-/// | `write(kind = "v1/Pod", verbs = ["delete"], subresources = ["eviction"])` | Kinds that it writes in other ways: `apply`, `patch`, `delete`. |
+/// | `write(kind = "v1/Pod", verbs = ["delete"], subresources = ["eviction"])` | Kinds that it writes in other ways: `apply`, `patch`, `delete`, and on subresources: `eviction`, `scale`. |
 /// | `effect(name = "backup", description = "...")` | An effect that its plans may name. |
 /// | `capability(name = "http", reason = "...")` | What its act hook needs: `http` or `secrets`. |
 /// | `delegate(api_groups = [""], resources = ["pods"], verbs = ["get"])` | A rule inside a Role that it creates. |

@@ -199,7 +199,7 @@ fn write(ask: &WriteArgument) -> Result<WriteAsk> {
             _ => Err(Error::new(verb.span(), "there are: apply, patch, delete")),
         })
         .collect::<Result<Vec<_>>>()?;
-    if verbs.is_empty() {
+    if verbs.is_empty() && ask.subresources.is_empty() {
         verbs.push(GrantVerb::Apply);
     }
     Ok(WriteAsk {

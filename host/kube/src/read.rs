@@ -58,7 +58,15 @@ impl Cluster {
         target: &Target<'_>,
         impersonate: Option<&Impersonate>,
     ) -> Result<Bytes, RequestError> {
-        let mut call = Call::get(self, target.path(None));
+        self.get_path_as(&target.path(None), impersonate).await
+    }
+
+    pub(crate) async fn get_path_as(
+        &self,
+        path: &str,
+        impersonate: Option<&Impersonate>,
+    ) -> Result<Bytes, RequestError> {
+        let mut call = Call::get(self, path.to_owned());
         call.impersonate = impersonate;
         exchange(self, &call).await
     }

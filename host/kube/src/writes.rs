@@ -245,6 +245,36 @@ impl Writes {
         Ok(deletion(answer))
     }
 
+    /// Creates a subresource (POST), such as `eviction`; the answer is the subresource's.
+    ///
+    /// # Errors
+    /// [`RequestError`]; 429 when a disruption budget allows no eviction now.
+    pub async fn create_subresource(
+        &self,
+        target: &Target<'_>,
+        name: &str,
+        body: Bytes,
+    ) -> Result<Bytes, RequestError> {
+        let path = target.path(Some(name));
+        self.send(Method::POST, &path, &[], Some((JSON, body)))
+            .await
+    }
+
+    /// Reads a subresource, such as `scale`, as the same user; not fenced.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn get_subresource(
+        &self,
+        target: &Target<'_>,
+        name: &str,
+    ) -> Result<Bytes, RequestError> {
+        let path = target.path(Some(name));
+        self.cluster
+            .get_path_as(&path, self.impersonate.as_deref())
+            .await
+    }
+
     /// Reads one object, as the same user; not fenced.
     ///
     /// # Errors

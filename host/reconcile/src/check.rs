@@ -8,11 +8,13 @@ use crate::grant;
 use crate::intent::{Intent, PRUNE_DISABLED};
 use crate::owner::Owner;
 use crate::record::is_record;
+use crate::subresource::SubTask;
 use crate::traits::{Kinds, ObjectRef};
 use kybern_interface::{
-    Action, Adoption, ApplyObject, Children, DeleteObject, EventType, GrantVerb, Gvk, Plan, names,
+    Action, Adoption, ApplyObject, Children, DeleteObject, EventType, GrantVerb, Gvk, Plan,
+    Subresource, SubresourceKind, Target, names,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
 /// A kind of offence; the reason of the condition is the gravest one's.
@@ -58,6 +60,22 @@ pub(crate) struct Checked {
     pub(crate) events: Vec<(EventType, String, String)>,
     /// What the plugin wants to remember; none leaves it as it is.
     pub(crate) state: Option<Value>,
+    pub(crate) subresources: Vec<SubTask>,
+}
+
+/// What is to be done on a subresource.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sub {
+    /// The Pod is to go, as far as disruption budgets allow.
+    Evict {
+        /// Seconds until it is killed; none = as the Pod says.
+        grace_seconds: Option<u32>,
+    },
+    /// There shall be so many.
+    Scale {
+        /// How many.
+        replicas: u32,
+    },
 }
 
 struct Checker<'a> {
@@ -159,7 +177,9 @@ impl Checker<'_> {
                     self.state(at, &set.state);
                     checked.state = Some(set.state.clone());
                 }
-                Action::CreateSubresource(_) => self.unsupported(at, "createSubresource"),
+                Action::CreateSubresource(action) => {
+                    checked.subresources.extend(self.subresource(at, action));
+                }
             }
         }
         checked
@@ -347,15 +367,10 @@ impl Checker<'_> {
         }
     }
 
-    fn delete(&mut self, at: usize, action: &DeleteObject) -> Option<ObjectRef> {
-        let given = &action.target;
+    /// An object that is named, not given.
+    fn target(&mut self, at: usize, what: &str, given: &Target) -> Option<ObjectRef> {
         if given.cluster.is_some() {
-            self.unsupported(at, "delete in another cluster");
-        }
-        if given.uid.as_deref().unwrap_or_default().is_empty() {
-            self.invalid(format!(
-                "action {at}: a delete needs the uid of the object that is meant"
-            ));
+            self.unsupported(at, &format!("{what} in another cluster"));
         }
         if let Err(why) = subdomain(&given.name) {
             self.invalid(format!(
@@ -384,6 +399,29 @@ impl Checker<'_> {
             name: given.name.clone(),
         };
         self.once(at, &target);
+        Some(target)
+    }
+
+    fn granted(&mut self, at: usize, what: &str, target: &ObjectRef, answer: grant::Answer) {
+        if let grant::Answer::Refused(why) = answer {
+            self.offend(
+                Fault::NotGranted,
+                format!("action {at}: {what} of {target}: {why}"),
+            );
+        }
+    }
+
+    fn uid(&mut self, at: usize, what: &str, given: &Target) {
+        if given.uid.as_deref().unwrap_or_default().is_empty() {
+            self.invalid(format!(
+                "action {at}: {what} needs the uid of the object that is meant"
+            ));
+        }
+    }
+
+    fn delete(&mut self, at: usize, action: &DeleteObject) -> Option<ObjectRef> {
+        self.uid(at, "a delete", &action.target);
+        let target = self.target(at, "delete", &action.target)?;
         let answer = grant::check(
             &self.active.registration.spec.grants.write,
             GrantVerb::Delete,
@@ -392,13 +430,67 @@ impl Checker<'_> {
             None,
             self.owner,
         );
-        if let grant::Answer::Refused(why) = answer {
-            self.offend(
-                Fault::NotGranted,
-                format!("action {at}: delete of {target}: {why}"),
-            );
-        }
+        self.granted(at, "delete", &target, answer);
         Some(target)
+    }
+
+    fn subresource(&mut self, at: usize, action: &Subresource) -> Option<SubTask> {
+        let name = match action.subresource {
+            SubresourceKind::Eviction => "eviction",
+            SubresourceKind::Scale => "scale",
+            SubresourceKind::Token => {
+                self.unsupported(at, "createSubresource of a token in");
+                return None;
+            }
+        };
+        let what = self.sub(at, action);
+        let target = self.target(at, name, &action.target)?;
+        let answer = grant::check_subresource(
+            &self.active.registration.spec.grants.write,
+            name,
+            &target,
+            self.owner,
+        );
+        self.granted(at, name, &target, answer);
+        Some(SubTask {
+            target,
+            uid: action.target.uid.clone(),
+            what: what?,
+        })
+    }
+
+    /// What the body says; nothing in it may be passed over.
+    fn sub(&mut self, at: usize, action: &Subresource) -> Option<Sub> {
+        let body = &action.body;
+        let number = |pointer: &str| {
+            let value = body.pointer(pointer).and_then(Value::as_u64);
+            value.and_then(|n| u32::try_from(n).ok())
+        };
+        if action.subresource == SubresourceKind::Scale {
+            let replicas = number("/spec/replicas");
+            let whole = replicas.map(|n| json!({ "spec": { "replicas": n } }));
+            if whole.as_ref() != Some(body) {
+                self.invalid(format!(
+                    "action {at}: the body of a scale is {{\"spec\": {{\"replicas\": N}}}}"
+                ));
+            }
+            return replicas.map(|replicas| Sub::Scale { replicas });
+        }
+        let pod = &action.target;
+        if !pod.group.is_empty() || pod.kind != "Pod" {
+            self.invalid(format!("action {at}: only a Pod can be evicted"));
+        }
+        self.uid(at, "an eviction", pod);
+        let grace_seconds = number("/deleteOptions/gracePeriodSeconds");
+        let whole = grace_seconds
+            .map(|n| json!({ "deleteOptions": { "gracePeriodSeconds": n } }))
+            .unwrap_or_default();
+        if whole != *body {
+            self.invalid(format!(
+                "action {at}: the body of an eviction is null or {{\"deleteOptions\": {{\"gracePeriodSeconds\": N}}}}"
+            ));
+        }
+        Some(Sub::Evict { grace_seconds })
     }
 
     fn status(&mut self, at: usize, status: &Value) {

@@ -14,6 +14,7 @@ impl Kinds for Served {
         let (plural, namespaced) = match gvk.kind.as_str() {
             "Deployment" => ("deployments", true),
             "ConfigMap" => ("configmaps", true),
+            "Pod" => ("pods", true),
             "Secret" => ("secrets", true),
             "Namespace" => ("namespaces", false),
             "ClusterRole" => ("clusterroles", false),
@@ -38,6 +39,8 @@ fn active() -> Active {
             { "group": "rbac.authorization.k8s.io", "kinds": ["ClusterRole"], "verbs": ["apply"], "scope": "Cluster" },
             { "group": "app.example.com", "kinds": ["App"], "verbs": ["apply"] },
             { "group": "", "kinds": ["Secret"], "verbs": ["apply"] },
+            { "group": "", "kinds": ["Pod"], "verbs": [], "subresources": ["eviction"] },
+            { "group": "apps", "kinds": ["Deployment"], "verbs": [], "subresources": ["scale"] },
         ], "state": true } },
     }))
     .unwrap();
@@ -234,7 +237,7 @@ fn what_is_not_served_granted_or_supported_is_said_so() {
         json!({ "type": "patch", "target": { "version": "v1", "kind": "ConfigMap", "name": "x" }, "patch": {} }),
         json!({ "type": "effect", "name": "e", "key": "k" }),
         json!({ "type": "sql", "statement": "DELETE" }),
-        json!({ "type": "createSubresource", "target": { "version": "v1", "kind": "Pod", "name": "x" }, "subresource": "eviction" }),
+        json!({ "type": "createSubresource", "target": { "version": "v1", "kind": "ServiceAccount", "name": "x" }, "subresource": "token" }),
     ] {
         refused(action, Fault::NotSupportedYet, "yet");
     }
@@ -352,4 +355,63 @@ fn no_plan_names_a_record() {
         "are the host's",
     );
     assert!(ask(json!([apply(map(&name))])).is_ok(), "a ConfigMap may");
+}
+
+#[test]
+fn a_subresource_needs_its_grant_a_uid_where_it_deletes_and_a_body_that_is_understood() {
+    let evict = |namespace: &str, uid: Value, body: Value| {
+        json!({ "type": "createSubresource", "subresource": "eviction", "body": body,
+            "target": { "version": "v1", "kind": "Pod", "namespace": namespace, "name": "p", "uid": uid } })
+    };
+    let scale = |kind: &str, body: Value| {
+        json!({ "type": "createSubresource", "subresource": "scale", "body": body,
+            "target": { "group": "apps", "version": "v1", "kind": kind, "namespace": "ns", "name": "d" } })
+    };
+    let grace = json!({ "deleteOptions": { "gracePeriodSeconds": 5 } });
+    let three = json!({ "spec": { "replicas": 3 } });
+    let checked = ask(json!([
+        evict("ns", json!("u"), grace.clone()),
+        scale("Deployment", three.clone())
+    ]))
+    .unwrap();
+    let what: Vec<Sub> = checked.subresources.iter().map(|task| task.what).collect();
+    let grace_seconds = Some(5);
+    assert_eq!(
+        what,
+        [Sub::Evict { grace_seconds }, Sub::Scale { replicas: 3 }]
+    );
+    refused(evict("ns", Value::Null, Value::Null), Fault::Invalid, "uid");
+    refused(
+        evict("other", json!("u"), Value::Null),
+        Fault::NotGranted,
+        "does not reach",
+    );
+    for body in [
+        json!({ "deleteOptions": { "gracePeriodSeconds": 5, "dryRun": ["All"] } }),
+        json!({ "deleteOptions": { "gracePeriodSeconds": -1 } }),
+        json!("x"),
+    ] {
+        refused(evict("ns", json!("u"), body), Fault::Invalid, "eviction is");
+    }
+    for body in [
+        json!({ "spec": { "replicas": -1 } }),
+        json!({}),
+        three.clone(),
+    ] {
+        let action = match body == three {
+            true => evict("ns", json!("u"), body),
+            false => scale("Deployment", body),
+        };
+        refused(action, Fault::Invalid, "the body of");
+    }
+    let mut map_scale = scale("Deployment", three);
+    map_scale["target"]["group"] = json!("");
+    map_scale["target"]["kind"] = json!("ConfigMap");
+    refused(map_scale, Fault::NotGranted, "subresource scale");
+    let twice = ask(json!([
+        evict("ns", json!("u"), grace.clone()),
+        evict("ns", json!("u"), grace)
+    ]))
+    .unwrap_err();
+    assert!(twice[0].message.contains("named twice"), "{twice:?}");
 }

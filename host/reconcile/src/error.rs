@@ -93,6 +93,13 @@ impl WriteError {
         })
     }
 
+    /// An eviction that a PodDisruptionBudget does not allow now.
+    pub fn is_disruption_budget(&self) -> bool {
+        self.refusal().is_some_and(|r| {
+            r.code == 429 && r.causes.iter().any(|c| c.reason == "DisruptionBudget")
+        })
+    }
+
     /// A field cannot change after creation.
     pub fn is_immutable(&self) -> bool {
         const WORDS: [&str; 5] = [

@@ -13,6 +13,7 @@ use crate::record::Record;
 use crate::remember::{self, Restated};
 use crate::report::{ApplyReason, Ending, Verdict};
 use crate::shared::Shared;
+use crate::subresource;
 use crate::trigger::Slot;
 use kybern_interface::{Children, Deletion, Plan, names};
 use kybern_table::{Columns, Index, Keys, KindKey, ScanRead};
@@ -113,6 +114,10 @@ pub(crate) async fn follow(
         memory.children.extend(acted.children);
     }
     if !complete {
+        return outcome;
+    }
+    if let Err(finding) = subresource::run(actor, &planned.checked.subresources).await {
+        outcome.finding = finding;
         return outcome;
     }
     if let Err(finding) = clear(actor, &planned).await {

@@ -46,6 +46,7 @@ mod seen;
 mod sensing;
 mod shared;
 mod status;
+mod subresource;
 mod traits;
 mod trigger;
 mod why;

@@ -2,13 +2,14 @@
 
 use crate::act::Task;
 use crate::active::{Active, table_of};
-use crate::check::{self, Checked, Offence};
+use crate::check::{self, Checked, Offence, Sub};
 use crate::diff;
 use crate::engine::Deps;
 use crate::memory::Memory;
 use crate::owner::{Child, Owner, child_ref, find, inventory};
 use crate::prune;
 use crate::report::{Step, Verdict};
+use crate::subresource;
 use crate::traits::ObjectRef;
 use kybern_interface::{Children, Deletion, Plan, names};
 use kybern_table::{KindKey, Row, Snapshot, SnapshotTooOld, TableState};
@@ -45,6 +46,14 @@ impl Planned {
             target: target.clone(),
             wave: delete.wave,
             verdict: Verdict::Delete,
+        }));
+        steps.extend(self.checked.subresources.iter().map(|task| Step {
+            target: task.target.clone(),
+            wave: i32::MAX,
+            verdict: match task.what {
+                Sub::Evict { .. } => Verdict::Evict,
+                Sub::Scale { replicas } => Verdict::Scale(replicas),
+            },
         }));
         steps.extend(self.leftovers.iter().map(|(target, _, verdict)| Step {
             target: target.clone(),
@@ -102,6 +111,11 @@ pub(crate) fn plan(
         }
     }
     checked.deletes = deletes;
+    checked.subresources = if cr.deleting() {
+        Vec::new()
+    } else {
+        subresource::needed(&checked.subresources, snapshot)?
+    };
     let mut unwatched: Vec<KindKey> = checked
         .intents
         .iter()

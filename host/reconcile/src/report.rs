@@ -74,6 +74,10 @@ pub enum Verdict {
     Held,
     /// The plan deletes it explicitly.
     Delete,
+    /// The plan evicts it.
+    Evict,
+    /// It shall have this many replicas.
+    Scale(u32),
 }
 
 /// Why an existing object is applied again.

@@ -140,6 +140,22 @@ pub enum WriteBody {
         /// Field manager.
         manager: String,
     },
+    /// POST on `/eviction`, with the uid as a precondition.
+    Evict {
+        /// Only the Pod with this uid.
+        uid: String,
+        /// Seconds until it is killed; none = as the Pod says.
+        grace_seconds: Option<u32>,
+    },
+    /// PATCH on `/scale`.
+    Scale {
+        /// How many there shall be.
+        replicas: u32,
+        /// The resourceVersion that was read; for another it answers 409.
+        version: String,
+        /// Field manager.
+        manager: String,
+    },
     /// DELETE with preconditions.
     Delete {
         /// Only the object with this uid.
@@ -150,13 +166,15 @@ pub enum WriteBody {
 }
 
 impl WriteBody {
-    /// `create`, `apply`, `patch`, `status` or `delete`.
+    /// `create`, `apply`, `patch`, `status`, `evict`, `scale` or `delete`.
     pub fn verb(&self) -> &'static str {
         match self {
             Self::Create { .. } => "create",
             Self::Apply { .. } => "apply",
             Self::JsonPatch { .. } => "patch",
             Self::ApplyStatus { .. } => "status",
+            Self::Evict { .. } => "evict",
+            Self::Scale { .. } => "scale",
             Self::Delete { .. } => "delete",
         }
     }
@@ -165,7 +183,8 @@ impl WriteBody {
 /// What came back from a write that was accepted.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Written {
-    /// The object as the API server holds it now, `managedFields` included; none for a delete.
+    /// The object as the API server holds it now, `managedFields` included; none for a delete and
+    /// for a subresource.
     pub object: Option<Value>,
 }
 
@@ -198,6 +217,9 @@ pub trait Apply: Send + Sync {
     /// Reads one object from the API server, `managedFields` included; none if it does not exist.
     /// The answer is committed to the table as well if the table exists.
     async fn read(&self, target: &ObjectRef) -> Result<Option<Value>, WriteError>;
+
+    /// Reads `/scale` of one object; none if there is no such object.
+    async fn read_scale(&self, target: &ObjectRef) -> Result<Option<Value>, WriteError>;
 
     /// Records an Event; bounded and aggregated by the implementation, never fails a pass.
     async fn event(&self, event: EventRequest);

@@ -265,6 +265,8 @@ fn verdict(verdict: &Verdict) -> String {
         Verdict::Orphan => "would lose its owner and stay".into(),
         Verdict::Held => "would be deleted, but too many at once: held".into(),
         Verdict::Delete => "would be deleted: the plan says so".into(),
+        Verdict::Evict => "would be evicted".into(),
+        Verdict::Scale(replicas) => format!("shall have {replicas} replicas"),
     }
 }
 

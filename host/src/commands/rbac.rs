@@ -103,17 +103,17 @@ fn rules(registrations: &[Registration], served: &Served) -> Vec<Value> {
         for grant in &registration.spec.grants.write {
             for kind in &grant.kinds {
                 let plural = plural(served.preferred(&grant.group, kind), kind);
-                need(
-                    &grant.group,
-                    plural.clone(),
-                    &["get", "list", "watch", "create", "patch", "delete"],
-                );
+                need(&grant.group, plural.clone(), &["get", "list", "watch"]);
+                if !grant.verbs.is_empty() {
+                    need(&grant.group, plural.clone(), &["create", "patch", "delete"]);
+                }
                 for subresource in &grant.subresources {
-                    need(
-                        &grant.group,
-                        format!("{plural}/{subresource}"),
-                        &["create", "patch"],
-                    );
+                    let verbs: &[&str] = match subresource.as_str() {
+                        "eviction" | "token" => &["create"],
+                        "scale" => &["get", "patch"],
+                        _ => &["create", "patch"],
+                    };
+                    need(&grant.group, format!("{plural}/{subresource}"), verbs);
                 }
             }
         }
@@ -148,7 +148,9 @@ mod tests {
                 "grants": {
                     "state": true,
                     "read": [{ "group": "", "kinds": ["Pod"] }],
-                    "write": [{ "group": "networking.k8s.io", "kinds": ["NetworkPolicy"], "verbs": ["apply"] }],
+                    "write": [{ "group": "networking.k8s.io", "kinds": ["NetworkPolicy"], "verbs": ["apply"] },
+                        { "group": "", "kinds": ["Pod"], "verbs": [], "subresources": ["eviction", "scale"] },
+                    ],
                 },
             },
         }))
@@ -158,6 +160,8 @@ mod tests {
             Value::from(rules),
             json!([
                 { "apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"] },
+                { "apiGroups": [""], "resources": ["pods/eviction"], "verbs": ["create"] },
+                { "apiGroups": [""], "resources": ["pods/scale"], "verbs": ["get", "patch"] },
                 { "apiGroups": [""], "resources": ["secrets"], "verbs": ["create", "delete", "get", "patch"] },
                 { "apiGroups": ["app.example.com"], "resources": ["appservices"], "verbs": ["get", "list", "patch", "watch"] },
                 { "apiGroups": ["app.example.com"], "resources": ["appservices/finalizers"], "verbs": ["update"] },

@@ -126,6 +126,16 @@ fn supported(spec: &PluginSpec) -> Result<(), Problem> {
 /// Grants that are never given.
 fn grants(spec: &PluginSpec) -> Result<(), Problem> {
     for grant in &spec.grants.write {
+        if grant.verbs.is_empty() && grant.subresources.is_empty() {
+            return Err(Problem::new(
+                "InvalidGrant",
+                format!(
+                    "spec.grants.write: the grant for {} of group {:?} allows nothing: name verbs, subresources or both",
+                    grant.kinds.join(", "),
+                    grant.group
+                ),
+            ));
+        }
         for kind in &grant.kinds {
             if kind == "*" || grant.group == "*" {
                 return Err(Problem::new(
@@ -251,6 +261,17 @@ pub(crate) fn ungranted(spec: &PluginSpec, manifest: &Manifest) -> Vec<String> {
                 ));
             }
         }
+        for subresource in &ask.subresources {
+            let granted = spec.grants.write.iter().any(|g| {
+                g.group == ask.group
+                    && g.kinds.contains(&ask.kind)
+                    && g.subresources.contains(subresource)
+            });
+            if !granted {
+                let gvk = Gvk::new(&*ask.group, &*ask.version, &*ask.kind);
+                missing.push(format!("write {subresource} of {gvk}"));
+            }
+        }
     }
     if manifest.state && !spec.grants.state {
         missing.push("keep state".to_owned());
@@ -361,6 +382,19 @@ mod tests {
                 "{group} {kind}"
             );
         }
+    }
+
+    #[test]
+    fn a_grant_allows_something() {
+        let grant = |subresources: serde_json::Value| {
+            let write = json!([{ "kinds": ["Pod"], "verbs": [], "subresources": subresources }]);
+            json!({
+                "resources": [{ "group": "g", "version": "v1", "kind": "K" }],
+                "source": { "file": "/x.wasm" }, "grants": { "write": write },
+            })
+        };
+        assert_eq!(reason(grant(json!([]))), "InvalidGrant");
+        assert_eq!(spec(&parse(grant(json!(["eviction"]))), "kybern"), Ok(()));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use kybern_reconcile::{
 };
 use kybern_table::{Change, Deleted, Origin};
 use parking_lot::Mutex;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::sync::Arc;
 
 /// What happened, in order, for people.
@@ -115,6 +115,14 @@ impl Apply for MemoryApply {
 
     async fn read(&self, target: &ObjectRef) -> Result<Option<Value>, WriteError> {
         Ok(self.objects.lock().get(target))
+    }
+
+    async fn read_scale(&self, target: &ObjectRef) -> Result<Option<Value>, WriteError> {
+        // As the built-in kinds have it; where a CRD has it elsewhere is not known here.
+        Ok(self.objects.lock().get(target).map(|object| {
+            let part = |name: &str| object.get(name).cloned().unwrap_or_default();
+            json!({ "metadata": part("metadata"), "spec": part("spec") })
+        }))
     }
 
     async fn event(&self, event: EventRequest) {

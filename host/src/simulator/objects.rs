@@ -72,7 +72,10 @@ impl Objects {
                 self.apply(target, object, manager, Part::Status)
             }
             WriteBody::JsonPatch { patch, manager } => self.json_patch(target, patch, manager),
-            WriteBody::Delete { uid, .. } => self.delete(target, uid, now),
+            WriteBody::Delete { uid, .. } | WriteBody::Evict { uid, .. } => {
+                self.delete(target, uid, now)
+            }
+            WriteBody::Scale { replicas, .. } => self.scale(target, *replicas),
         }
     }
 
@@ -198,6 +201,15 @@ impl Objects {
         let mut changed = vec![self.store(target)];
         changed.extend(self.finish(target));
         Ok(changed)
+    }
+
+    fn scale(&mut self, target: &ObjectRef, replicas: u32) -> Result<Vec<Changed>, WriteError> {
+        let Some(held) = self.held.get_mut(target) else {
+            return Err(refused(404, "NotFound", format!("{target} does not exist")));
+        };
+        let path = ["spec".into(), "replicas".into()];
+        fields::set(&mut held.object, &path, json!(replicas));
+        Ok(vec![self.store(target)])
     }
 
     fn delete(

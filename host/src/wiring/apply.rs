@@ -14,7 +14,7 @@ use kybern_reconcile::{
     is_record, table_of,
 };
 use kybern_table::{Change, Deleted, Origin};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// Writes to the API server and into the table.
 pub(crate) struct ClusterApply {
@@ -53,6 +53,18 @@ impl ClusterApply {
             .ok_or_else(shutting_down)
     }
 
+    /// What a write on a subresource made of the object: its answer does not say. Should it not be
+    /// known, the watch brings it.
+    async fn look(&self, target: &ObjectRef, uid: Option<String>) {
+        let seen = match (self.read(target).await, uid) {
+            (Ok(None), Some(uid)) => self.forget(target, uid).await,
+            (seen, _) => seen.map(|_| ()),
+        };
+        if let Err(error) = seen {
+            tracing::debug!(%target, %error, "not read after a write on a subresource");
+        }
+    }
+
     /// Puts an answer into the table and hands it on parsed. Records stay out: the engine remembers
     /// them itself, and Secrets may be watched in part or not at all.
     async fn take_in(&self, target: &ObjectRef, raw: Bytes) -> Result<Value, WriteError> {
@@ -71,6 +83,20 @@ impl ClusterApply {
             .ok_or_else(shutting_down)?;
         Ok(value)
     }
+}
+
+/// What is posted to evict the Pod with this uid.
+fn eviction(target: &ObjectRef, uid: &str, grace_seconds: Option<u32>) -> Value {
+    let mut options = json!({ "preconditions": { "uid": uid } });
+    if let (Some(options), Some(seconds)) = (options.as_object_mut(), grace_seconds) {
+        options.insert("gracePeriodSeconds".to_owned(), json!(seconds));
+    }
+    json!({
+        "apiVersion": "policy/v1",
+        "kind": "Eviction",
+        "metadata": { "name": target.name, "namespace": target.namespace },
+        "deleteOptions": options,
+    })
 }
 
 fn shutting_down() -> WriteError {
@@ -166,6 +192,33 @@ impl Apply for ClusterApply {
                     .apply_status(&at, body(&object)?, &ApplyOptions::force(&manager))
                     .await
             }
+            WriteBody::Evict { uid, grace_seconds } => {
+                let eviction = eviction(&write.target, &uid, grace_seconds);
+                let made = self
+                    .writes
+                    .create_subresource(&at, "eviction", body(&eviction)?);
+                made.await.map_err(failure)?;
+                self.look(&write.target, Some(uid)).await;
+                return Ok(Written { object: None });
+            }
+            WriteBody::Scale {
+                replicas,
+                version,
+                manager,
+            } => {
+                let patch = json!({
+                    "metadata": { "resourceVersion": version },
+                    "spec": { "replicas": replicas },
+                });
+                let options = PatchOptions {
+                    write: WriteOptions::by(&manager),
+                    subresource: Some("scale".to_owned()),
+                };
+                let made = self.writes.merge_patch(&at, body(&patch)?, &options);
+                made.await.map_err(failure)?;
+                self.look(&write.target, None).await;
+                return Ok(Written { object: None });
+            }
             WriteBody::Delete { uid, propagation } => {
                 let mut options = DeleteOptions::of(&uid);
                 options.propagation = match propagation {
@@ -200,6 +253,18 @@ impl Apply for ClusterApply {
         let at = Target::new(&resource, namespace(target), &target.name);
         match self.writes.get(&at).await {
             Ok(raw) => Ok(Some(self.take_in(target, raw).await?)),
+            Err(RequestError::Api(refused)) if refused.is_not_found() => Ok(None),
+            Err(error) => Err(failure(error)),
+        }
+    }
+
+    async fn read_scale(&self, target: &ObjectRef) -> Result<Option<Value>, WriteError> {
+        let resource = resource(target);
+        let at = Target::new(&resource, namespace(target), &target.name);
+        match self.writes.get_subresource(&at, "scale").await {
+            Ok(raw) => serde_json::from_slice(&raw)
+                .map(Some)
+                .map_err(|error| WriteError::Lost(format!("the answer is no JSON: {error}"))),
             Err(RequestError::Api(refused)) if refused.is_not_found() => Ok(None),
             Err(error) => Err(failure(error)),
         }

@@ -3,7 +3,10 @@
 //! How many there were is nowhere else: `kubectl scale`, or an autoscaler, set it on the
 //! Deployment, which has 0 by then.
 
-use kybern_sdk::{Child, DeploymentStatus, HookError, Plan, Plugin, Schema, Situation, json};
+use kybern_sdk::{
+    Child, DeploymentStatus, Gvk, HookError, Plan, Plugin, Schema, Situation, Subresource, Target,
+    json,
+};
 use serde::{Deserialize, Serialize};
 
 /// A Deployment that can be put to sleep.
@@ -15,6 +18,18 @@ pub struct Spec {
     /// Kept together with the count, and shown to nobody.
     #[serde(default)]
     secret: String,
+    /// Whether every Pod of the namespace is to go.
+    #[serde(default)]
+    drain: bool,
+    /// How many replicas the Deployment `guest`, which is not a child, shall have.
+    guest: Option<u32>,
+}
+
+/// A Pod of the namespace.
+#[derive(Deserialize)]
+struct Pod {
+    name: String,
+    uid: String,
 }
 
 /// What the plugin sees of its own Deployment.
@@ -42,8 +57,14 @@ type Cr = kybern_sdk::Cr<Spec, DeploymentStatus>;
         sql = "SELECT spec.replicas AS replicas FROM deployments WHERE namespace = $1 AND name = $2",
         params = ["metadata.namespace", "metadata.name"],
     ),
-    reads = ["apps/v1/Deployment"],
-    writes = ["apps/v1/Deployment"],
+    query(
+        name = "pods",
+        sql = "SELECT name, uid FROM pods WHERE namespace = $1",
+        params = ["metadata.namespace"],
+    ),
+    reads = ["apps/v1/Deployment", "v1/Pod"],
+    write(kind = "apps/v1/Deployment", verbs = ["apply"], subresources = ["scale"]),
+    write(kind = "v1/Pod", subresources = ["eviction"]),
     state,
 )]
 impl Plugin for Sleeper {
@@ -53,7 +74,7 @@ impl Plugin for Sleeper {
     fn decide(cr: &Cr, situation: &Situation<'_>) -> Result<Plan, HookError> {
         let live = situation.row::<Live>("live")?.map(|live| live.replicas);
         let former: Option<Former> = situation.state()?;
-        let plan = Plan::new();
+        let plan = others(cr, situation)?;
         Ok(match (cr.spec.idle, live, former) {
             (true, Some(replicas), _) if replicas > 0 => plan
                 .set_state(Former {
@@ -70,6 +91,24 @@ impl Plugin for Sleeper {
             (false, live, None) => plan.apply(deployment(cr, live.unwrap_or(1))),
         })
     }
+}
+
+/// What is to become of objects that are not children.
+fn others(cr: &Cr, situation: &Situation<'_>) -> Result<Plan, HookError> {
+    let namespace = cr.metadata.namespace.as_str();
+    let mut plan = Plan::new();
+    if cr.spec.drain {
+        for pod in situation.rows::<Pod>("pods")? {
+            let target = Target::new(Gvk::new("", "v1", "Pod"), namespace, pod.name);
+            plan = plan.create_subresource(Subresource::eviction(target.with_uid(pod.uid)));
+        }
+    }
+    if let Some(replicas) = cr.spec.guest {
+        let deployment = Gvk::new("apps", "v1", "Deployment");
+        let target = Target::new(deployment, namespace, "guest");
+        plan = plan.create_subresource(Subresource::scale(target, replicas));
+    }
+    Ok(plan)
 }
 
 fn deployment(cr: &Cr, replicas: u32) -> Child {

@@ -66,7 +66,7 @@ fn spec_rules() -> Vec<(&'static str, Value)> {
         ),
         (
             "/properties/grants/properties/write/items/properties/verbs",
-            json!({ "minItems": 1, "maxItems": 8 }),
+            json!({ "maxItems": 8 }),
         ),
     ]
 }

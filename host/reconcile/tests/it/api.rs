@@ -21,9 +21,10 @@ pub(crate) type Name = (Gvk, String, String);
 type Fault = Box<dyn FnMut(&Write) -> Option<WriteError> + Send>;
 
 /// Kind, plural, namespaced.
-pub(crate) const KINDS: [(&str, &str, &str, &str, bool); 6] = [
+pub(crate) const KINDS: [(&str, &str, &str, &str, bool); 7] = [
     ("app.example.com", "v1", "App", "apps", true),
     ("", "v1", "ConfigMap", "configmaps", true),
+    ("", "v1", "Pod", "pods", true),
     ("", "v1", "Namespace", "namespaces", false),
     (
         "",
@@ -54,6 +55,8 @@ struct State {
     mutate: bool,
     /// A status field that the schema does not have.
     pruned: Option<String>,
+    /// Pods that a disruption budget protects.
+    protected: BTreeSet<String>,
     /// The write whose answer is lost, counted down.
     lose: Option<usize>,
 }
@@ -213,6 +216,11 @@ impl Api {
 
     pub(crate) fn prune_status(&self, field: &str) {
         self.state.lock().pruned = Some(field.to_owned());
+    }
+
+    /// A disruption budget that allows to evict all but these Pods.
+    pub(crate) fn protect(&self, names: &[&str]) {
+        self.state.lock().protected = names.iter().map(|name| (*name).to_owned()).collect();
     }
 
     /// The k-th accepted write happens, but its writer does not hear of it.
@@ -833,6 +841,39 @@ impl Apply for Api {
                     Some(update(&mut state, &live, wanted, manager, ""))
                 }
             }
+            WriteBody::Evict { uid, .. } => {
+                let live = live.ok_or_else(not_found)?;
+                if live["metadata"]["uid"] != *uid {
+                    return Err(refusal(409, "Conflict", "Precondition failed: UID"));
+                }
+                if state.protected.contains(&target.name) {
+                    return Err(WriteError::Refused(Refusal {
+                        code: 429,
+                        reason: "TooManyRequests".into(),
+                        message: "it would violate the budget".into(),
+                        causes: vec![Cause {
+                            reason: "DisruptionBudget".into(),
+                            ..Cause::default()
+                        }],
+                        retry_after: None,
+                    }));
+                }
+                follow = delete(&mut state, &name);
+                None
+            }
+            WriteBody::Scale {
+                replicas,
+                version,
+                manager,
+            } => {
+                let live = live.ok_or_else(not_found)?;
+                if live["metadata"]["resourceVersion"] != **version {
+                    return Err(refusal(409, "Conflict", "the object has been modified"));
+                }
+                let mut wanted = live.clone();
+                wanted["spec"]["replicas"] = json!(replicas);
+                Some(update(&mut state, &live, wanted, manager, ""))
+            }
             WriteBody::Delete { uid, .. } => {
                 let live = live.ok_or_else(not_found)?;
                 if live["metadata"]["uid"] != *uid {
@@ -891,6 +932,16 @@ impl Apply for Api {
             }]);
         }
         Ok(found)
+    }
+
+    async fn read_scale(&self, target: &ObjectRef) -> Result<Option<Value>, WriteError> {
+        let found = self.get(&target.gvk.kind, &target.namespace, &target.name);
+        Ok(found.map(|object| {
+            json!({
+                "metadata": object["metadata"],
+                "spec": { "replicas": object["spec"]["replicas"] },
+            })
+        }))
     }
 
     async fn event(&self, event: EventRequest) {

@@ -20,4 +20,5 @@ mod lifecycle;
 mod own_writes;
 mod ownership;
 mod record;
+mod subresource;
 mod world;

@@ -176,7 +176,8 @@ pub(crate) fn active(name: &str) -> Active {
         "spec": { "source": { "file": "x" }, "grants": { "write": [
             { "group": "", "kinds": ["ConfigMap", "PersistentVolumeClaim", "Secret"], "verbs": ["apply", "delete"], "scope": "Cluster", "adopt": true },
             { "group": "", "kinds": ["Namespace"], "verbs": ["apply"], "scope": "Cluster" },
-            { "group": "apps", "kinds": ["Deployment"], "verbs": ["apply"] },
+            { "group": "apps", "kinds": ["Deployment"], "verbs": ["apply"], "subresources": ["scale"] },
+            { "group": "", "kinds": ["Pod"], "verbs": [], "subresources": ["eviction"] },
         ], "state": true } },
     }))
     .unwrap();

@@ -1,4 +1,4 @@
-//! What a plugin keeps, on a real API server.
+//! What a plugin keeps, and what it does to objects that are not its children, on a real API server.
 
 use crate::scene::{SOON, Scene, kybern};
 use anyhow::{Context, Result};
@@ -20,8 +20,14 @@ fn with_keeper(name: &str) -> Result<(Scene, Object)> {
             "resources": [{ "group": "keeper.example.com", "version": "v1", "kind": "Sleeper" }],
             "source": { "file": guest("kybern-keeper")? },
             "grants": {
-                "read": [{ "group": "apps", "kinds": ["Deployment"] }],
-                "write": [{ "group": "apps", "kinds": ["Deployment"], "verbs": ["apply"] }],
+                "read": [
+                    { "group": "apps", "kinds": ["Deployment"] },
+                    { "group": "", "kinds": ["Pod"] },
+                ],
+                "write": [
+                    { "group": "apps", "kinds": ["Deployment"], "verbs": ["apply"], "subresources": ["scale"] },
+                    { "group": "", "kinds": ["Pod"], "verbs": [], "subresources": ["eviction"] },
+                ],
                 "state": true,
             },
         },
@@ -152,5 +158,78 @@ fn a_record_that_somebody_changed_is_told_and_deleted_with_the_registration() ->
     scene.client().wait_gone(&plugin, SOON)?;
     assert_eq!(records(&scene)?, Vec::<Value>::new());
     assert!(scene.client().find(&deployment)?.is_some(), "orphaned");
+    Ok(())
+}
+
+/// A running Pod, which no kubelet runs.
+fn pod(scene: &Scene, name: &str) -> Result<Object> {
+    let manifest = json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": { "name": name, "namespace": scene.namespace, "labels": { "app": name } },
+        "spec": {
+            "containers": [{ "name": "c", "image": "i" }],
+            "terminationGracePeriodSeconds": 0,
+        },
+    });
+    scene.client().create(&manifest)?;
+    let pod = Object::of(&manifest)?;
+    let status = json!({ "status": { "phase": "Running", "conditions": [{ "type": "Ready", "status": "True" }] } });
+    scene.client().merge_patch_status(&pod, &status)?;
+    Ok(pod)
+}
+
+#[test]
+fn pods_are_evicted_as_budgets_allow_and_others_scaled_once() -> Result<()> {
+    let (scene, _) = with_keeper("evict")?;
+    let client = scene.client();
+    let (sleeper, _) = sleeper(&scene)?;
+    // Pods are refused until the namespace's account is there; no controller makes it here.
+    client.create(&json!({
+        "apiVersion": "v1", "kind": "ServiceAccount",
+        "metadata": { "name": "default", "namespace": scene.namespace },
+    }))?;
+    let [held, free] = [pod(&scene, "held")?, pod(&scene, "free")?];
+    let labels = json!({ "matchLabels": { "app": "held" } });
+    let budget = json!({
+        "apiVersion": "policy/v1", "kind": "PodDisruptionBudget",
+        "metadata": { "name": "held", "namespace": scene.namespace },
+        "spec": { "minAvailable": 1, "selector": labels },
+    });
+    client.create(&budget)?;
+    let budget = Object::of(&budget)?;
+    // As its controller would say.
+    let allow = |number: u32| {
+        let status = json!({ "status": { "observedGeneration": 1, "disruptionsAllowed": number,
+            "currentHealthy": 1, "desiredHealthy": 1, "expectedPods": 1 } });
+        client.merge_patch_status(&budget, &status)
+    };
+    allow(0)?;
+    client.create(&json!({
+        "apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": { "name": "guest", "namespace": scene.namespace },
+        "spec": {
+            "replicas": 2, "selector": { "matchLabels": { "app": "guest" } },
+            "template": {
+                "metadata": { "labels": { "app": "guest" } },
+                "spec": { "containers": [{ "name": "c", "image": "i" }] },
+            },
+        },
+    }))?;
+    let guest = scene.object("apps/v1", "Deployment", "guest");
+    client.merge_patch(&sleeper, &json!({ "spec": { "drain": true, "guest": 5 } }))?;
+    client.wait_gone(&free, SOON)?;
+    let condition =
+        scene.ready_reason(&sleeper, "Sleeper", |c| c["reason"] == "EvictionBlocked")?;
+    let message = condition["message"].as_str().unwrap_or_default();
+    assert!(
+        message.contains("held") && !message.contains("free"),
+        "{message}"
+    );
+    scene.wait(&guest, |d| d["spec"]["replicas"] == 5)?;
+    assert!(client.find(&held)?.is_some());
+    allow(1)?;
+    client.wait_gone(&held, SOON)?;
+    scene.ready_reason(&sleeper, "Sleeper", |c| c["reason"] == "Progressing")?;
+    scene.converged()?;
     Ok(())
 }
