@@ -439,7 +439,7 @@ impl Checker<'_> {
             SubresourceKind::Eviction => "eviction",
             SubresourceKind::Scale => "scale",
             SubresourceKind::Token => {
-                self.unsupported(at, "createSubresource of a token in");
+                self.unsupported(at, "createSubresource (token)");
                 return None;
             }
         };

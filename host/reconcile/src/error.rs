@@ -71,6 +71,11 @@ impl WriteError {
         self.refusal().is_some_and(|r| r.code == 404)
     }
 
+    /// 403: a right is missing, or admission refuses.
+    pub fn is_forbidden(&self) -> bool {
+        self.refusal().is_some_and(|r| r.code == 403)
+    }
+
     /// A create of something that exists.
     pub fn is_already_exists(&self) -> bool {
         self.is(409, "AlreadyExists")

@@ -133,8 +133,11 @@ impl Cr<'_> {
             }
             Err(error) => Err(error),
         };
-        if let Err(error) = result {
-            released.failures.push(format!("{target}: {error}"));
+        match result {
+            Ok(()) => {}
+            // Not worth to hold the registration for: it goes with its CR.
+            Err(error) if error.is_forbidden() => tracing::warn!(%target, %error, "a record stays"),
+            Err(error) => released.failures.push(format!("{target}: {error}")),
         }
     }
 

@@ -55,6 +55,8 @@ struct State {
     mutate: bool,
     /// A status field that the schema does not have.
     pruned: Option<String>,
+    /// Whether the host may read nothing by name.
+    unreadable: bool,
     /// Pods that a disruption budget protects.
     protected: BTreeSet<String>,
     /// The write whose answer is lost, counted down.
@@ -236,6 +238,11 @@ impl Api {
     /// What the host read since the last call.
     pub(crate) fn reads(&self) -> Vec<String> {
         std::mem::take(&mut self.state.lock().reads)
+    }
+
+    /// The host may read nothing by name from now on.
+    pub(crate) fn forbid_reads(&self) {
+        self.state.lock().unreadable = true;
     }
 
     pub(crate) fn events(&self) -> Vec<EventRequest> {
@@ -922,6 +929,9 @@ impl Apply for Api {
         );
         let mut state = self.state.lock();
         state.reads.push(target.to_string());
+        if state.unreadable {
+            return Err(refusal(403, "Forbidden", &format!("{target} is forbidden")));
+        }
         let found = state.objects.get(&name).cloned();
         drop(state);
         if let Some(object) = &found {

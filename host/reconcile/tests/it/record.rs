@@ -401,6 +401,24 @@ async fn a_registration_that_goes_takes_its_records_along() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn without_the_right_to_read_records_nothing_is_planned_and_nothing_held() {
+    let mut world = World::new();
+    world.decide(keeper);
+    world.api.forbid_reads();
+    world.api.put("user", cr("a", json!({ "keep": 3 })));
+    world.settle().await;
+    let (_, reason, message) = world.condition("a", "Ready").unwrap();
+    assert_eq!(reason, "Forbidden");
+    assert!(message.contains(names::RECORD_PREFIX), "{message}");
+    assert_eq!((said(&world.api), world.decides()), (Value::Null, 0));
+    world.stop().await;
+    world.engine.unregister("reg").await;
+    let active = active("reg");
+    let released = world.engine.release(&active, RemovalPolicy::Orphan).await;
+    assert_eq!(released.failures, Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_kept_is_in_no_report() {
     let world = World::new();
     world.decide(|_| Ok(plan(json!([set(json!({ "password": "hidden" }))]))));
