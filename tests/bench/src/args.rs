@@ -49,6 +49,12 @@ pub(crate) struct Options {
     /// need it are left out.
     #[arg(long)]
     pub(crate) python: Option<PathBuf>,
+    /// The product's program, for `live`; without it that is left out.
+    #[arg(long)]
+    pub(crate) kybern: Option<PathBuf>,
+    /// The peer program k8sql, for `live`; without it that is left out.
+    #[arg(long)]
+    pub(crate) k8sql: Option<PathBuf>,
     /// Says on standard error how Kybern answers each query of `sql`.
     #[arg(long)]
     pub(crate) explain: bool,

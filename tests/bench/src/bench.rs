@@ -2,7 +2,7 @@
 
 use crate::args::Options;
 use crate::report::Report;
-use crate::{ingest, memory, sql, startup};
+use crate::{ingest, live, memory, sql, startup};
 use anyhow::{Result, bail};
 
 /// One benchmark.
@@ -26,6 +26,10 @@ pub(crate) const BENCHES: &[Bench] = &[
     Bench {
         name: sql::NAME,
         run: sql::run,
+    },
+    Bench {
+        name: live::NAME,
+        run: live::run,
     },
     Bench {
         name: startup::NAME,

@@ -15,6 +15,7 @@ mod child;
 mod clock;
 mod ingest;
 mod listing;
+mod live;
 mod memory;
 mod recording;
 mod report;

@@ -44,28 +44,9 @@ struct Cost {
 
 /// Measures and reports.
 pub(crate) fn run(options: &Options, report: &mut Report) -> Result<()> {
-    for component in [Component::Etcd, Component::KubeApiserver] {
-        if component.present()?.is_none() && !kybern_testcluster::go_is_there() {
-            let name = component.name();
-            report.note(&format!(
-                "{NAME}: left out, there is neither {name} nor Go to build it"
-            ));
-            return Ok(());
-        }
-    }
-    let objects = options
-        .objects
-        .unwrap_or(if options.quick { 1_000 } else { 20_000 });
-    let plane = ControlPlane::start(PlaneOptions::new())?;
-    let pods = Pods::new(crate::recording::SEED);
-    plane.store().put((0..objects).map(|number| {
-        let key = format!(
-            "/registry/pods/{}/{}",
-            pods.namespace(number),
-            pods.name(number)
-        );
-        (key, pods.pod(number, 0))
-    }))?;
+    let Some((plane, objects)) = filled(NAME, options, report)? else {
+        return Ok(());
+    };
     let mut samples: Vec<_> = Listing::ALL.map(|how| (how, Vec::new(), Vec::new())).into();
     for round in 1..=options.rounds() {
         for (how, client, server) in &mut samples {
@@ -89,6 +70,37 @@ pub(crate) fn run(options: &Options, report: &mut Report) -> Result<()> {
         report.median((NAME, &case), API_SERVER, system(), server);
     }
     Ok(())
+}
+
+/// A control plane with pods, and how many; none if there is nothing to make it of.
+pub(crate) fn filled(
+    bench: &str,
+    options: &Options,
+    report: &mut Report,
+) -> Result<Option<(ControlPlane, u64)>> {
+    for component in [Component::Etcd, Component::KubeApiserver] {
+        if component.present()?.is_none() && !kybern_testcluster::go_is_there() {
+            let name = component.name();
+            report.note(&format!(
+                "{bench}: left out, there is neither {name} nor Go to build it"
+            ));
+            return Ok(None);
+        }
+    }
+    let objects = options
+        .objects
+        .unwrap_or(if options.quick { 1_000 } else { 20_000 });
+    let plane = ControlPlane::start(PlaneOptions::new())?;
+    let pods = Pods::new(crate::recording::SEED);
+    plane.store().put((0..objects).map(|number| {
+        let key = format!(
+            "/registry/pods/{}/{}",
+            pods.namespace(number),
+            pods.name(number)
+        );
+        (key, pods.pod(number, 0))
+    }))?;
+    Ok(Some((plane, objects)))
 }
 
 fn measure(plane: &ControlPlane, how: Listing, objects: u64) -> Result<Cost> {
