@@ -3,8 +3,8 @@
 use crate::fields::{self, FieldSet};
 use crate::intent::{Intent, fingerprint, named};
 use crate::ready::{self, Readiness};
-use crate::seen::Seen;
 use crate::remember::Kept;
+use crate::seen::Seen;
 use kybern_interface::{ApplyMode, names};
 use kybern_table::Row;
 use serde_json::Value;
