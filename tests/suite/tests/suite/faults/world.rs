@@ -181,10 +181,6 @@ impl World {
             children.insert((*plural).to_owned(), child);
         }
         let writes = tallies.values().map(|tally| tally.writes).sum();
-        eprintln!(
-            tallies.values().map(|tally| tally.asked).sum::<u64>(),
-            writes
-        );
         let end = Value::from(end.to_vec());
         Ok(Outcome {
             end,
