@@ -315,18 +315,15 @@ impl<'a> Actor<'a> {
         let former = &self.active.registration.spec.former_field_managers;
         let mut live = live;
         if !has_managers(&live) {
-            live = self.read(&intent.target, Some(&uid_of(&live))).await?;
-            // The table may have been behind: somebody else may control it by now.
-            if let Ownership::Foreign { whose } = ownership(&live, self.owner) {
-                return Err(Problem::NotOurs(whose));
-            }
+            live = self.current(intent, &live).await?;
         }
         if let Some(patch) = diff::upgrade(&live, &manager, former) {
-            let written = self
-                .patch(&intent.target, patch)
-                .await
-                .map_err(Problem::Failed)?;
-            live = written.object.unwrap_or(live);
+            live = match self.patch(&intent.target, patch).await {
+                Ok(written) => written.object.unwrap_or(live),
+                // The table is behind, perhaps by this very patch, and may be for long.
+                Err(error) if error.is_conflict() => self.upgraded(intent, &live).await?,
+                Err(error) => return Err(Problem::Failed(error)),
+            };
         }
         let object = diff::request(intent, &live, &manager, former);
         let body = WriteBody::Apply { object, manager };
@@ -335,6 +332,28 @@ impl<'a> Actor<'a> {
             Err(error) if error.is_immutable() => self.immutable(intent, &live, error).await,
             Err(error) => Err(Problem::Failed(error)),
         }
+    }
+
+    /// The child as the API server has it, if it is still the one and ours.
+    async fn current(&self, intent: &Intent, live: &Value) -> Result<Value, Problem> {
+        let live = self.read(&intent.target, Some(&uid_of(live))).await?;
+        // The table may have been behind: somebody else may control it by now.
+        match ownership(&live, self.owner) {
+            Ownership::Foreign { whose } => Err(Problem::NotOurs(whose)),
+            _ => Ok(live),
+        }
+    }
+
+    /// The same, our Update entry made an Apply entry if it is not one by now.
+    async fn upgraded(&self, intent: &Intent, live: &Value) -> Result<Value, Problem> {
+        let live = self.current(intent, live).await?;
+        let former = &self.active.registration.spec.former_field_managers;
+        let Some(patch) = diff::upgrade(&live, &self.active.manager(), former) else {
+            return Ok(live);
+        };
+        let written = self.patch(&intent.target, patch).await;
+        let written = written.map_err(Problem::Failed)?;
+        Ok(written.object.unwrap_or(live))
     }
 
     async fn immutable(

@@ -914,7 +914,12 @@ impl Apply for Api {
         changes.append(&mut follow);
         let lost = state.lose == Some(0);
         state.lose = state.lose.and_then(|n| n.checked_sub(1));
-        self.commit(changes);
+        if lost && state.holding {
+            // Nobody but the watch tells of it.
+            state.held.extend(changes);
+        } else {
+            self.commit(changes);
+        }
         if lost {
             return Err(WriteError::Lost("connection reset".into()));
         }

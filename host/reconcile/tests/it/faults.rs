@@ -2,7 +2,7 @@
 
 use crate::api::Api;
 use crate::world::{World, cr};
-use kybern_reconcile::{Refusal, WriteError};
+use kybern_reconcile::{Refusal, WriteBody, WriteError};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -141,4 +141,36 @@ async fn a_write_whose_answer_is_lost_is_not_made_twice() {
         // x, y, Deployment, b-x, z, and b-x again.
         assert_eq!(creates, 6, "answer {k} lost");
     }
+}
+
+/// The first apply of a child begins with a patch for its managedFields. The host does not hear that
+/// the patch was made, and its watch does not tell either.
+#[tokio::test(start_paused = true)]
+async fn a_lost_patch_is_found_out_without_the_watch() {
+    let world = World::new();
+    let api = &world.api;
+    api.put("user", cr("a", json!({ "maps": { "x": "1" } })));
+    world.settle().await;
+    let patches = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&patches);
+    api.fail_with(move |write| {
+        if matches!(write.body, WriteBody::JsonPatch { .. }) {
+            counted.fetch_add(1, Ordering::SeqCst);
+        }
+        None
+    });
+    api.edit("user", "App", "ns", "a", |a| {
+        a["spec"]["maps"] = json!({ "x": "7" })
+    });
+    api.hold();
+    api.lose_answer(0);
+    world.settle().await;
+    let child = api.get("ConfigMap", "ns", "a-x").unwrap();
+    assert_eq!(
+        child["data"],
+        json!({ "v": "7" }),
+        "while the watch is late"
+    );
+    let patches = patches.load(Ordering::SeqCst);
+    assert!(patches <= 3, "{patches} patches");
 }
