@@ -131,7 +131,13 @@ fn phases(text: &[u8]) -> Result<BTreeSet<String>> {
     let Some(Value::Array(rows)) = first.transpose()? else {
         bail!("its answer is no JSON list");
     };
-    let row = |row: &Value| format!("{} {}", row["phase"], row["n"]);
+    // k8sql writes numbers as text.
+    let plain = |value: &Value| {
+        value
+            .as_str()
+            .map_or_else(|| value.to_string(), str::to_owned)
+    };
+    let row = |row: &Value| format!("{} {}", plain(&row["phase"]), plain(&row["n"]));
     Ok(rows.iter().map(row).collect())
 }
 
