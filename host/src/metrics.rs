@@ -2,10 +2,12 @@
 //!
 //! Labels are bounded: registrations, tables, verbs and results, never names of objects.
 
+mod engine;
+
 use crate::wiring::decide::Guests;
 use crate::wiring::watches::Watches;
 use kybern_kube::Interruption;
-use kybern_reconcile::Engine;
+use kybern_reconcile::{Counters, Engine, Histogram};
 use kybern_table::Reader;
 use parking_lot::RwLock;
 use prometheus_client::collector::Collector;
@@ -23,6 +25,8 @@ pub(crate) struct Sources {
     pub(crate) watches: Watches,
     /// The plugins' calls.
     pub(crate) guests: Guests,
+    /// What is counted of passes, whoever leads now.
+    pub(crate) counters: Counters,
     /// The engine, while this replica leads.
     pub(crate) engine: Arc<RwLock<Option<Engine>>>,
 }
@@ -38,8 +42,11 @@ pub(crate) fn register(registry: &mut Registry, sources: Sources) {
     registry.register_collector(Box::new(sources));
 }
 
+/// One label.
+pub(crate) type Label = (&'static str, String);
+
 /// One sample: labels and value.
-pub(crate) type Sample = (Vec<(&'static str, String)>, f64);
+pub(crate) type Sample = (Vec<Label>, f64);
 
 /// Writes one metric with all its samples; nothing if there are none.
 pub(crate) fn put(
@@ -73,6 +80,31 @@ fn one(metric: &mut MetricEncoder<'_>, kind: MetricType, value: f64) -> fmt::Res
     }
 }
 
+/// Writes one histogram for each set of labels; nothing of those that are empty.
+fn put_histograms(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    samples: Vec<(Vec<Label>, Histogram)>,
+) -> fmt::Result {
+    let mut samples = samples
+        .into_iter()
+        .filter(|(_, histogram)| histogram.count() > 0)
+        .peekable();
+    if samples.peek().is_none() {
+        return Ok(());
+    }
+    let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
+    for (labels, histogram) in samples {
+        let buckets: Vec<(f64, u64)> = histogram.buckets().collect();
+        let (sum, count) = (histogram.sum().as_secs_f64(), histogram.count());
+        metric
+            .encode_family(&labels)?
+            .encode_histogram::<[Label; 0]>(sum, count, &buckets, None)?;
+    }
+    Ok(())
+}
+
 /// A count as a sample's value; exact up to 2^53.
 #[expect(
     clippy::as_conversions,
@@ -104,7 +136,8 @@ impl Collector for Sources {
         self.tables(encoder)?;
         self.watches(encoder)?;
         self.calls(encoder)?;
-        self.engine(encoder)
+        let engine = self.engine.read().clone();
+        engine::put_all(encoder, &self.counters, engine.as_ref())
     }
 }
 
@@ -300,164 +333,6 @@ impl Sources {
             "kybern_plugin_peak_memory_bytes",
             "Largest memory of one call",
             of(&|t| size(t.peak_memory)),
-        )
-    }
-
-    fn engine(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let engine = self.engine.read().clone();
-        let leading = if engine.is_some() { 1.0 } else { 0.0 };
-        put(
-            encoder,
-            MetricType::Gauge,
-            "kybern_leading",
-            "1 while this replica leads",
-            vec![(Vec::new(), leading)],
-        )?;
-        let Some(metrics) = engine.map(|engine| engine.metrics()) else {
-            return Ok(());
-        };
-        let mut passes = Vec::new();
-        let mut seconds = Vec::new();
-        let mut drifted = Vec::new();
-        let mut refused = Vec::new();
-        let mut slowed = Vec::new();
-        let mut writes = Vec::new();
-        for (plugin, m) in &metrics.plugins {
-            let results = [
-                ("unchanged", m.unchanged),
-                ("succeeded", m.succeeded),
-                ("waiting", m.waiting),
-                ("failed", m.failed),
-            ];
-            for (result, count) in results {
-                passes.push((
-                    vec![("plugin", plugin.clone()), ("result", result.into())],
-                    number(count),
-                ));
-            }
-            let label = || vec![("plugin", plugin.clone())];
-            seconds.push((label(), m.pass_time.as_secs_f64()));
-            drifted.push((label(), number(m.drifted)));
-            refused.push((label(), number(m.refused)));
-            slowed.push((label(), number(m.slowed)));
-            for (result, by_verb) in [("accepted", &m.writes), ("refused", &m.write_errors)] {
-                for (verb, count) in by_verb {
-                    writes.push((
-                        vec![
-                            ("plugin", plugin.clone()),
-                            ("verb", (*verb).into()),
-                            ("result", result.into()),
-                        ],
-                        number(*count),
-                    ));
-                }
-            }
-        }
-        let counter = MetricType::Counter;
-        put(
-            encoder,
-            counter,
-            "kybern_passes",
-            "Passes that ended",
-            passes,
-        )?;
-        put(
-            encoder,
-            counter,
-            "kybern_pass_seconds",
-            "Time of all passes together",
-            seconds,
-        )?;
-        put(
-            encoder,
-            counter,
-            "kybern_drift",
-            "Children applied again because others changed them",
-            drifted,
-        )?;
-        put(
-            encoder,
-            counter,
-            "kybern_plans_refused",
-            "Plans refused whole",
-            refused,
-        )?;
-        put(
-            encoder,
-            counter,
-            "kybern_slow_downs",
-            "How often a custom resource began to be slowed down, since something changed with every pass",
-            slowed,
-        )?;
-        put(
-            encoder,
-            counter,
-            "kybern_writes",
-            "Writes to the API server",
-            writes,
-        )?;
-        let queued = ["live", "retry", "resync", "startup"]
-            .into_iter()
-            .zip(metrics.queued)
-            .map(|(priority, count)| (vec![("priority", priority.to_owned())], size(count)))
-            .collect();
-        let one = |value: f64| vec![(Vec::new(), value)];
-        let gauge = MetricType::Gauge;
-        put(
-            encoder,
-            gauge,
-            "kybern_queue_depth",
-            "Custom resources that are due",
-            queued,
-        )?;
-        put(
-            encoder,
-            gauge,
-            "kybern_queue_delayed",
-            "Custom resources that are due later",
-            one(size(metrics.delayed)),
-        )?;
-        put(
-            encoder,
-            gauge,
-            "kybern_passes_running",
-            "Passes under way",
-            one(size(metrics.running)),
-        )?;
-        put(
-            encoder,
-            gauge,
-            "kybern_slowed_down",
-            "Custom resources that are slowed down, since something changes with every pass",
-            one(size(metrics.slowed)),
-        )?;
-        put(
-            encoder,
-            gauge,
-            "kybern_trigger_keys",
-            "Keys of the trigger index",
-            one(size(metrics.trigger_keys)),
-        )?;
-        put(
-            encoder,
-            gauge,
-            "kybern_remembered",
-            "Custom resources whose last pass is remembered",
-            one(size(metrics.remembered)),
-        )?;
-        put(
-            encoder,
-            counter,
-            "kybern_passes_spared",
-            "Passes not started because only what a pass wrote itself had changed",
-            one(number(metrics.spared)),
-        )?;
-        put(
-            encoder,
-            counter,
-            "kybern_change_log_overruns",
-            "How often everything was looked at again because the change log was too short",
-            one(number(metrics.change_log_overruns)),
         )
     }
 }

@@ -4,12 +4,12 @@
 //! so that a name that somebody else has taken is never written to, also in a race.
 
 use crate::active::Active;
+use crate::counters::OfPlugin;
 use crate::diff::{self, Difference};
 use crate::engine::Deps;
 use crate::error::WriteError;
 use crate::intent::Intent;
 use crate::memory::Baseline;
-use crate::metrics::PluginMetrics;
 use crate::owner::{Child, Owner, Ownership, ownership};
 use crate::prune::is_precious;
 use crate::ready::Readiness;
@@ -81,7 +81,8 @@ pub(crate) struct Actor<'a> {
     pub(crate) owner: &'a Owner,
     /// `create Deployment ns/web`
     pub(crate) written: Mutex<Vec<String>>,
-    pub(crate) metrics: Mutex<PluginMetrics>,
+    /// The registration's counters.
+    pub(crate) metrics: OfPlugin,
     /// The longest time that the API server asked to wait.
     pub(crate) throttled: Mutex<Option<Duration>>,
 }
@@ -103,7 +104,7 @@ impl<'a> Actor<'a> {
             active,
             owner,
             written: Mutex::new(Vec::new()),
-            metrics: Mutex::new(PluginMetrics::default()),
+            metrics: deps.counters.of(active.name()),
             throttled: Mutex::default(),
         }
     }
@@ -141,23 +142,25 @@ impl<'a> Actor<'a> {
             body,
         };
         let result = self.deps.apply.write(write).await;
-        let mut metrics = self.metrics.lock();
-        let counter = match &result {
+        let class = match &result {
             Ok(_) => {
                 self.written.lock().push(format!("{verb} {target}"));
-                metrics.writes.entry(verb)
+                "2xx"
             }
             Err(error) => {
                 tracing::debug!(%target, verb, %error, "write refused");
                 self.heed(error);
-                metrics.write_errors.entry(verb)
+                error.class()
             }
         };
-        *counter.or_default() += 1;
+        *self.metrics.lock().writes.entry((verb, class)).or_default() += 1;
         result
     }
 
     fn heed(&self, error: &WriteError) {
+        if error.is_throttled() {
+            self.metrics.lock().throttled += 1;
+        }
         if let Some(after) = error.retry_after() {
             let mut throttled = self.throttled.lock();
             *throttled = Some(throttled.unwrap_or_default().max(after));

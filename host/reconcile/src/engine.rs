@@ -3,13 +3,14 @@
 use crate::active::{Active, table_of};
 use crate::cause::StartedBy;
 use crate::config::EngineConfig;
+use crate::counters::Counters;
 use crate::dry;
 use crate::error::EngineError;
 use crate::intent::fingerprint;
 use crate::key::CrKey;
 use crate::metrics::Metrics;
 use crate::pass::Registered;
-use crate::queue::Next;
+use crate::queue::{Line, Next};
 use crate::release::{self, Finalizers};
 use crate::report::{DryPass, PassReport};
 use crate::shared::Shared;
@@ -45,6 +46,8 @@ pub struct Deps {
     pub config: EngineConfig,
     /// The host's namespace: where the records of CRs are that have no namespace.
     pub home: String,
+    /// What is counted; the next engine goes on with it.
+    pub counters: Counters,
 }
 
 /// What [`Engine::release`] did.
@@ -93,13 +96,14 @@ impl Engine {
             Some(_) => StartedBy::Registration,
             None => StartedBy::StartUp,
         };
+        shared.deps.counters.list(&name);
         shared.queue.lock().open(&name, limit);
         shared.add_all(&name, Priority::StartUp, by);
         shared.add_rivals(&name, active);
     }
 
     /// Takes a registration away; returns when its last pass has ended. Nothing is written: see
-    /// [`Engine::release`].
+    /// [`Engine::release`]. What was counted stays until [`Counters::forget`].
     pub async fn unregister(&self, name: &str) {
         let shared = &self.shared;
         let name: Arc<str> = name.into();
@@ -118,7 +122,6 @@ impl Engine {
         shared.triggers.lock().forget_plugin(&name);
         shared.memories.lock().retain(|key, _| key.plugin != name);
         shared.reports.lock().retain(|key, _| key.plugin != name);
-        shared.metrics.lock().remove(&*name);
         if let Some(removed) = removed {
             shared.add_rivals(&name, &removed.active);
         }
@@ -245,26 +248,30 @@ impl Engine {
     /// Whether nothing is due, delayed resyncs and retries apart, and no pass is under way.
     pub fn is_idle(&self) -> bool {
         let queue = self.shared.queue.lock();
-        queue.running() == 0 && queue.ready().iter().sum::<usize>() == 0
+        queue.running() == 0 && !queue.has_ready()
     }
 
     /// Counters and gauges.
     pub fn metrics(&self) -> Metrics {
         let shared = &self.shared;
         let queue = shared.queue.lock();
-        let (queued, delayed, running) = (queue.ready(), queue.delayed(), queue.running());
+        let (lines, delayed, running) = (queue.ready(), queue.delayed(), queue.running());
         let slowed = queue.slowed();
         drop(queue);
+        let now = Instant::now();
+        let waits = |line: Line| {
+            line.oldest
+                .map(|since| now.saturating_duration_since(since))
+        };
         Metrics {
-            plugins: shared.metrics.lock().clone(),
-            queued,
+            queued: lines.map(|line| line.length),
+            oldest: lines.map(|line| waits(line).unwrap_or_default()),
             delayed,
             running,
             slowed,
-            spared: *shared.spared.lock(),
             trigger_keys: shared.triggers.lock().len(),
             remembered: shared.memories.lock().len(),
-            change_log_overruns: *shared.overruns.lock(),
+            ..shared.deps.counters.metrics()
         }
     }
 }

@@ -123,6 +123,22 @@ impl WriteError {
         })
     }
 
+    /// The API server asks to send less.
+    pub fn is_throttled(&self) -> bool {
+        self.refusal()
+            .is_some_and(|r| r.code == 429 || r.retry_after.is_some())
+    }
+
+    /// The class of the answer: that of its HTTP status code, `lost` or `fenced`.
+    pub fn class(&self) -> &'static str {
+        match self {
+            Self::Refused(refusal) if refusal.code >= 500 => "5xx",
+            Self::Refused(_) => "4xx",
+            Self::Lost(_) => "lost",
+            Self::Fenced => "fenced",
+        }
+    }
+
     /// How long the API server asks to wait.
     pub fn retry_after(&self) -> Option<Duration> {
         self.refusal().and_then(|r| r.retry_after)

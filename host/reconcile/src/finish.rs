@@ -8,11 +8,13 @@ use crate::fields;
 use crate::finding::{Finding, Retry};
 use crate::intent::fingerprint;
 use crate::memory::{Memory, StatusBaseline};
+use crate::metrics::Again;
 use crate::pass::{Context, Outcome};
 use crate::queue::{Next, backoff};
 use crate::remember::Restated;
 use crate::report::{Ending, PassReport};
 use crate::shared::Shared;
+use crate::stage::Stage;
 use crate::status::{self, Health, HealthKind, StatusWrite, Wanted};
 use crate::traits::{EventRequest, WriteBody};
 use crate::why::{OnHold, Priority, Why};
@@ -46,7 +48,12 @@ pub(crate) async fn finish(
 ) -> (Next, PassReport) {
     say_slowed(shared, cx, actor, memory, began.why.slowed).await;
     if let Some(health) = outcome.finding.health.clone()
-        && let Err(finding) = write_status(cx, actor, memory, &outcome, &health).await
+        && let Err(finding) = Stage::Status
+            .of(
+                &actor.metrics,
+                write_status(cx, actor, memory, &outcome, &health),
+            )
+            .await
     {
         memory.settled = None;
         // A pass that has failed already says why itself.
@@ -67,7 +74,8 @@ pub(crate) async fn finish(
     }
     record_events(shared, cx, actor, memory, &outcome).await;
     let throttled = *actor.throttled.lock();
-    let next = schedule(&shared.deps, memory, &outcome, throttled);
+    let (next, again) = schedule(&shared.deps, memory, &outcome, throttled);
+    count(actor, &outcome.finding.ending, again);
     let at = match &next {
         Next::After(after, ..) | Next::Hold(after, ..) => Some(*after),
         Next::Rest | Next::Again => None,
@@ -246,6 +254,15 @@ async fn record_events(
     memory.events = Some(prints);
 }
 
+/// Counts how a pass ended and what makes its CR due again.
+fn count(actor: &Actor<'_>, ending: &Ending, again: Option<Again>) {
+    let mut counts = actor.metrics.lock();
+    counts.reason(ending);
+    if let Some(again) = again {
+        counts.due_again(again);
+    }
+}
+
 /// When to look again. A failure and a Retry-After hold the CR back: what only changes around it
 /// waits as well.
 fn schedule(
@@ -253,7 +270,7 @@ fn schedule(
     memory: &mut Memory,
     outcome: &Outcome,
     throttled: Option<Duration>,
-) -> Next {
+) -> (Next, Option<Again>) {
     let unit = deps.entropy.unit();
     let config = &deps.config;
     let throttled = throttled.map(|after| after.min(config.backoff_cap));
@@ -263,7 +280,7 @@ fn schedule(
     };
     if retry == Retry::AtOnce && throttled.is_none() {
         memory.conflicts += 1;
-        return Next::Again;
+        return (Next::Again, Some(Again::Conflict));
     }
     memory.conflicts = 0;
     match outcome.restated {
@@ -279,7 +296,7 @@ fn schedule(
     }
     let delay = delay(config, memory, retry, unit);
     match outcome.finding.ending {
-        Ending::Gone if delay.is_none() => return Next::Rest,
+        Ending::Gone if delay.is_none() => return (Next::Rest, None),
         Ending::Succeeded => {
             memory.failures = 0;
             memory.waits = 0;
@@ -308,17 +325,24 @@ fn schedule(
     };
     let failed = matches!(retry, Retry::Backoff | Retry::BackoffAtLeast(_));
     if failed || throttled.is_some() {
+        let again = if failed {
+            Again::Backoff
+        } else {
+            Again::Throttled
+        };
         let delay = delay.max(throttled).unwrap_or_default();
-        return Next::Hold(delay, Priority::Retry, due(delay));
+        let hold = Next::Hold(delay, Priority::Retry, due(delay));
+        return (hold, Some(again));
     }
     let resync = config.resync.mul_f64(0.75 + unit / 4.0);
-    match delay.into_iter().chain(timer).min() {
+    let next = match delay.into_iter().chain(timer).min() {
         Some(delay) => Next::After(delay, Priority::Retry, due(delay)),
         None => {
             let why = Why::of(StartedBy::Resync, OnHold::Waits);
             Next::After(resync, Priority::Resync, why)
         }
-    }
+    };
+    (next, delay.map(|_| Again::Waiting))
 }
 
 /// How long a finding waits; none until something changes.

@@ -17,6 +17,7 @@ use crate::remember::{self, Restated};
 use crate::report::{AnswerSummary, Ending, Step};
 use crate::sensing;
 use crate::shared::Shared;
+use crate::stage::Stage;
 use crate::status::{Health, HealthKind};
 use crate::traits::{Answer, SenseRequest};
 use crate::trigger::Slot;
@@ -202,7 +203,8 @@ pub(crate) async fn run(
         return Outcome::of(Finding::not_supported(why));
     }
 
-    let answers = match sense(shared, cx).await {
+    let sensed = Stage::Sense.of(&actor.metrics, sense(shared, cx)).await;
+    let answers = match sensed {
         Ok(answers) => answers,
         Err(finding) => return Outcome::of(finding),
     };
@@ -232,9 +234,11 @@ pub(crate) async fn run(
     }
     memory.settled = None;
 
-    let mut outcome = match decide(shared, cx, actor, memory, &answers).await {
+    let decided = decide(shared, cx, actor, memory, &answers);
+    let mut outcome = match Stage::Decide.of(&actor.metrics, decided).await {
         Ok((plan, record)) => {
-            follow::follow(shared, cx, actor, memory, &plan, &record, forced, now).await
+            let followed = follow::follow(shared, cx, actor, memory, &plan, &record, forced, now);
+            Stage::Write.of(&actor.metrics, followed).await
         }
         Err(finding) => Outcome::of(finding),
     };

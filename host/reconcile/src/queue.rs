@@ -19,7 +19,7 @@
 use crate::bucket::Bucket;
 use crate::cause::StartedBy;
 use crate::seen::Seen;
-use crate::why::{OnHold, Priority, Why};
+use crate::why::{OnHold, Priority, Turn, Why};
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 use std::sync::Arc;
@@ -57,7 +57,8 @@ enum State {
     },
     Running {
         started: Priority,
-        again: Option<Priority>,
+        /// Added meanwhile: how urgently, and since when.
+        again: Option<(Priority, Instant)>,
     },
 }
 
@@ -102,9 +103,26 @@ impl Later {
 
 #[derive(Debug)]
 struct Lane<K> {
-    ready: BTreeMap<(Priority, u64), K>,
+    /// The keys, and since when they are due.
+    ready: BTreeMap<(Priority, u64), (K, Instant)>,
     running: usize,
     limit: usize,
+}
+
+/// The keys of one priority that are due.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Line {
+    /// How many.
+    pub(crate) length: usize,
+    /// Since when the first of them is due.
+    pub(crate) oldest: Option<Instant>,
+}
+
+impl Line {
+    fn add(&mut self, since: Instant) {
+        self.length += 1;
+        self.oldest = Some(self.oldest.map_or(since, |before| before.min(since)));
+    }
 }
 
 /// The queue.
@@ -190,8 +208,8 @@ impl<K: Keyed> Queue<K> {
         self.lanes.get(plugin).map_or(0, |lane| lane.running)
     }
 
-    /// A pass is due.
-    pub(crate) fn add(&mut self, key: &K, priority: Priority, why: Why) {
+    /// A pass is due, since `at`.
+    pub(crate) fn add(&mut self, key: &K, priority: Priority, why: Why, at: Instant) {
         let stamp = self.next_stamp();
         let Some(lane) = self.lanes.get_mut(key.plugin()) else {
             return;
@@ -209,16 +227,17 @@ impl<K: Keyed> Queue<K> {
         match &mut entry.state {
             State::Running { again, .. } => {
                 entry.why.merge(why);
-                *again = Some(again.map_or(priority, |before| before.min(priority)));
+                *again = Some(sooner(*again, priority, at));
             }
             State::Ready {
                 priority: before,
-                stamp: at,
+                stamp: place,
             } => {
                 entry.why.merge(why);
-                if priority < *before {
-                    lane.ready.remove(&(*before, *at));
-                    lane.ready.insert((priority, stamp), key.clone());
+                if priority < *before
+                    && let Some(waiting) = lane.ready.remove(&(*before, *place))
+                {
+                    lane.ready.insert((priority, stamp), waiting);
                     entry.state = State::Ready { priority, stamp };
                 }
             }
@@ -232,7 +251,7 @@ impl<K: Keyed> Queue<K> {
                     return;
                 }
                 entry.why.merge(why);
-                lane.ready.insert((priority, stamp), key.clone());
+                lane.ready.insert((priority, stamp), (key.clone(), at));
                 entry.state = State::Ready { priority, stamp };
             }
         }
@@ -261,7 +280,8 @@ impl<K: Keyed> Queue<K> {
             *gate = gate.filter(|until| *until > now);
         }
         while let Some(first) = self.delayed.first_entry() {
-            if first.key().0 > now {
+            let at = first.key().0;
+            if at > now {
                 return;
             }
             let key = first.remove();
@@ -269,7 +289,7 @@ impl<K: Keyed> Queue<K> {
             if let Some(Delayed { later, .. }) = due {
                 let mut why = later.why;
                 why.merge(later.gathered);
-                self.add(&key, later.priority, why);
+                self.add(&key, later.priority, why, at);
             }
         }
     }
@@ -379,7 +399,7 @@ impl<K: Keyed> Queue<K> {
         while self.running < self.limit {
             let (place, plugin) = self.first()?;
             let lane = self.lanes.get_mut(&plugin)?;
-            let key = lane.ready.remove(&place)?;
+            let (key, since) = lane.ready.remove(&place)?;
             let entry = self.entries.get_mut(&key)?;
             let mut why = std::mem::take(&mut entry.why);
             // An earlier pass makes a later timer needless: the pass sets a new one.
@@ -403,6 +423,10 @@ impl<K: Keyed> Queue<K> {
             };
             self.starts = self.starts.wrapping_add(1);
             why.slowed = entry.bucket.is_open();
+            why.turn = Turn {
+                priority: place.0,
+                waited: now.saturating_duration_since(since),
+            };
             return Some((key, why));
         }
         None
@@ -437,7 +461,7 @@ impl<K: Keyed> Queue<K> {
         let wanted = match next {
             Next::Again => {
                 why.merge(Why::of(StartedBy::Retry, OnHold::Waits));
-                Some(again.map_or(Priority::Retry, |p| p.min(Priority::Retry)))
+                Some(sooner(again, Priority::Retry, now))
             }
             _ => again,
         };
@@ -457,23 +481,27 @@ impl<K: Keyed> Queue<K> {
             Next::Rest | Next::Again => {}
         }
         // What came while it ran: a hold that begins now counts for it too.
-        if let Some(priority) = wanted {
-            self.add(key, priority, why);
+        if let Some((priority, since)) = wanted {
+            self.add(key, priority, why, since);
         }
     }
 
     /// Keys that are ready, by priority.
-    pub(crate) fn ready(&self) -> [usize; 4] {
-        Priority::ALL.map(|priority| {
-            self.lanes
-                .values()
-                .map(|lane| {
-                    lane.ready
-                        .range((priority, 0)..=(priority, u64::MAX))
-                        .count()
-                })
-                .sum()
-        })
+    pub(crate) fn ready(&self) -> [Line; 4] {
+        let mut lines = [Line::default(); 4];
+        for lane in self.lanes.values() {
+            for ((priority, _), (_, since)) in &lane.ready {
+                if let Some(line) = lines.get_mut(priority.index()) {
+                    line.add(*since);
+                }
+            }
+        }
+        lines
+    }
+
+    /// Whether a key is ready.
+    pub(crate) fn has_ready(&self) -> bool {
+        self.lanes.values().any(|lane| !lane.ready.is_empty())
     }
 
     /// Keys that are due later.
@@ -485,6 +513,17 @@ impl<K: Keyed> Queue<K> {
     pub(crate) fn running(&self) -> usize {
         self.running
     }
+}
+
+/// What is added to a key that runs: as urgent as the most urgent, due since the first.
+fn sooner(
+    before: Option<(Priority, Instant)>,
+    priority: Priority,
+    at: Instant,
+) -> (Priority, Instant) {
+    before.map_or((priority, at), |(urgent, since)| {
+        (urgent.min(priority), since.min(at))
+    })
 }
 
 /// Exponential backoff with jitter: `base * 2^failures`, at most `cap`, times 0.5 to 1.

@@ -313,7 +313,7 @@ proptest! {
                     let mut why = Why::of(by, on_hold);
                     why.timer = timer;
                     model.add(&key(p, n), priority, Some(Because::of(&why)));
-                    queue.add(&key(p, n), priority, why);
+                    queue.add(&key(p, n), priority, why, now);
                 }
                 Op::Pass(seconds) => now += Duration::from_secs(seconds),
                 Op::Pop => {
@@ -344,7 +344,7 @@ proptest! {
             }
             prop_assert_eq!(queue.running(), model.running().len());
             let ready = |item: &&Item| matches!(item.is, Is::Ready(..));
-            prop_assert_eq!(queue.ready().iter().sum::<usize>(), model.items.values().filter(ready).count());
+            prop_assert_eq!(queue.ready().iter().map(|line| line.length).sum::<usize>(), model.items.values().filter(ready).count());
             prop_assert_eq!(queue.delayed(), model.items.values().filter(|i| i.waits.is_some()).count());
         }
         // Everything comes out in the end, and nothing is left.

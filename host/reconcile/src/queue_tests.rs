@@ -26,18 +26,24 @@ fn queue(limit: usize, each: usize) -> Queue<K> {
     queue
 }
 
+/// What started and why, however its turn came.
+fn because(started: Option<(K, Why)>) -> Option<(K, Why)> {
+    let turn = Turn::default();
+    started.map(|(k, why)| (k, Why { turn, ..why }))
+}
+
 #[test]
 fn what_waits_longest_is_not_kept_waiting_by_a_flood() {
     let now = Instant::now();
     let mut queue = queue(1, 1);
     for n in 0..4 {
-        queue.add(&key(0, n), Priority::StartUp, Why::default());
+        queue.add(&key(0, n), Priority::StartUp, Why::default(), now);
     }
     let mut waited = Vec::new();
     for start in 0..40u8 {
         // Every start is followed by two more live changes.
-        queue.add(&key(1, start), Priority::Live, Why::default());
-        queue.add(&key(1, start + 100), Priority::Live, Why::default());
+        queue.add(&key(1, start), Priority::Live, Why::default(), now);
+        queue.add(&key(1, start + 100), Priority::Live, Why::default(), now);
         let (k, _) = queue.pop(now).unwrap();
         if k.0 == key(0, 0).0 {
             waited.push((start, k.1));
@@ -51,11 +57,11 @@ fn what_waits_longest_is_not_kept_waiting_by_a_flood() {
 fn first_in_first_out_inside_a_priority_and_urgent_first() {
     let now = Instant::now();
     let mut queue = queue(10, 10);
-    queue.add(&key(0, 1), Priority::StartUp, Why::default());
-    queue.add(&key(0, 2), Priority::Resync, Why::default());
-    queue.add(&key(1, 3), Priority::Live, Why::default());
-    queue.add(&key(0, 4), Priority::Live, Why::default());
-    queue.add(&key(0, 1), Priority::Retry, Why::default());
+    queue.add(&key(0, 1), Priority::StartUp, Why::default(), now);
+    queue.add(&key(0, 2), Priority::Resync, Why::default(), now);
+    queue.add(&key(1, 3), Priority::Live, Why::default(), now);
+    queue.add(&key(0, 4), Priority::Live, Why::default(), now);
+    queue.add(&key(0, 1), Priority::Retry, Why::default(), now);
     let order: Vec<u8> = std::iter::from_fn(|| queue.pop(now))
         .map(|(k, _)| k.1)
         .collect();
@@ -66,9 +72,9 @@ fn first_in_first_out_inside_a_priority_and_urgent_first() {
 fn a_full_plugin_does_not_hold_up_another() {
     let now = Instant::now();
     let mut queue = queue(10, 1);
-    queue.add(&key(0, 1), Priority::Live, Why::default());
-    queue.add(&key(0, 2), Priority::Live, Why::default());
-    queue.add(&key(1, 3), Priority::StartUp, Why::default());
+    queue.add(&key(0, 1), Priority::Live, Why::default(), now);
+    queue.add(&key(0, 2), Priority::Live, Why::default(), now);
+    queue.add(&key(1, 3), Priority::StartUp, Why::default(), now);
     assert_eq!(queue.pop(now).map(|(k, _)| k.1), Some(1));
     assert_eq!(queue.pop(now).map(|(k, _)| k.1), Some(3));
     assert_eq!(queue.pop(now), None);
@@ -81,17 +87,17 @@ fn an_earlier_pass_cancels_the_timer() {
     let now = Instant::now();
     let mut queue = queue(10, 1);
     let timer = Why::of(StartedBy::Timer, OnHold::Waits);
-    queue.add(&key(0, 1), Priority::Live, Why::default());
+    queue.add(&key(0, 1), Priority::Live, Why::default(), now);
     queue.pop(now).unwrap();
     let next = Next::After(Duration::from_secs(60), Priority::Live, timer.clone());
     queue.done(&key(0, 1), next.clone(), now);
     assert_eq!(queue.next_due(), Some(now + Duration::from_secs(60)));
-    queue.add(&key(0, 1), Priority::Live, Why::default());
-    assert_eq!(queue.pop(now), Some((key(0, 1), Why::default())));
+    queue.add(&key(0, 1), Priority::Live, Why::default(), now);
+    assert_eq!(because(queue.pop(now)), Some((key(0, 1), Why::default())));
     assert_eq!(queue.next_due(), None);
     queue.done(&key(0, 1), next, now);
     let later = now + Duration::from_secs(61);
-    assert_eq!(queue.pop(later), Some((key(0, 1), timer)));
+    assert_eq!(because(queue.pop(later)), Some((key(0, 1), timer)));
 }
 
 #[test]
@@ -100,7 +106,7 @@ fn a_key_that_never_rests_is_slowed_down() {
     let mut queue = queue(10, 1);
     let k = key(0, 1);
     let mut passes = 0;
-    queue.add(&k, Priority::Live, Why::default());
+    queue.add(&k, Priority::Live, Why::default(), now);
     while queue.pop(now).is_some() {
         passes += 1;
         queue.done(&k, Next::Again, now);
@@ -118,7 +124,7 @@ fn a_key_that_rests_and_comes_back_is_slowed_down_all_the_same() {
     let k = key(0, 1);
     let mut passes = 0;
     for _ in 0..200 {
-        queue.add(&k, Priority::Live, Why::default());
+        queue.add(&k, Priority::Live, Why::default(), now);
         if queue.pop(now).is_some() {
             passes += 1;
             queue.done(&k, Next::Rest, now);
@@ -133,12 +139,12 @@ fn what_is_kept_of_keys_that_are_gone_goes_with_their_buckets() {
     let mut queue = queue(300, 300);
     for n in 0..200 {
         let k = key(0, n);
-        queue.add(&k, Priority::Live, Why::default());
+        queue.add(&k, Priority::Live, Why::default(), now);
         queue.pop(now).unwrap();
         queue.done(&k, Next::Rest, now);
     }
     // One of them is due again meanwhile.
-    queue.add(&key(0, 7), Priority::Live, Why::default());
+    queue.add(&key(0, 7), Priority::Live, Why::default(), now);
     queue.pop(now).unwrap();
     let later = now + Duration::from_secs(2);
     assert_eq!(queue.pop(later), None);
@@ -152,11 +158,11 @@ fn what_is_kept_of_keys_that_are_gone_goes_with_their_buckets() {
 fn a_closed_plugin_takes_nothing_and_drains() {
     let now = Instant::now();
     let mut queue = queue(10, 1);
-    queue.add(&key(0, 1), Priority::Live, Why::default());
-    queue.add(&key(0, 2), Priority::Live, Why::default());
+    queue.add(&key(0, 1), Priority::Live, Why::default(), now);
+    queue.add(&key(0, 2), Priority::Live, Why::default(), now);
     queue.pop(now).unwrap();
     queue.close(&key(0, 0).0);
-    queue.add(&key(0, 3), Priority::Live, Why::default());
+    queue.add(&key(0, 3), Priority::Live, Why::default(), now);
     assert_eq!(queue.pop(now), None);
     assert_eq!(queue.running_of(&key(0, 0).0), 1);
     queue.done(&key(0, 1), Next::Again, now);
@@ -178,7 +184,7 @@ fn backoff_doubles_up_to_its_cap() {
 fn held(now: Instant) -> (Queue<K>, K) {
     let mut queue = queue(10, 10);
     let k = key(0, 1);
-    queue.add(&k, Priority::Resync, Why::default());
+    queue.add(&k, Priority::Resync, Why::default(), now);
     queue.pop(now).unwrap();
     let hold = Next::Hold(Duration::from_secs(60), Priority::Retry, Why::default());
     queue.done(&k, hold, now);
@@ -190,11 +196,11 @@ fn a_hold_is_not_shortened_and_what_came_meanwhile_is_not_lost() {
     let now = Instant::now();
     let (mut queue, k) = held(now);
     let timer = Why::of(StartedBy::Timer, OnHold::Waits);
-    queue.add(&k, Priority::Live, timer.clone());
+    queue.add(&k, Priority::Live, timer.clone(), now);
     assert_eq!(queue.pop(now + Duration::from_secs(59)), None);
     assert_eq!(queue.next_due(), Some(now + Duration::from_secs(60)));
     let due = queue.pop(now + Duration::from_secs(60));
-    assert_eq!(due, Some((k, timer)));
+    assert_eq!(because(due), Some((k, timer)));
 }
 
 #[test]
@@ -203,7 +209,7 @@ fn a_hold_that_begins_counts_for_what_came_while_the_pass_ran() {
     let (mut queue, k) = held(now);
     let later = now + Duration::from_secs(60);
     queue.pop(later).unwrap();
-    queue.add(&k, Priority::Live, Why::default());
+    queue.add(&k, Priority::Live, Why::default(), now);
     let hold = Next::Hold(Duration::from_secs(60), Priority::Retry, Why::default());
     queue.done(&k, hold.clone(), later);
     assert_eq!(queue.pop(later), None);
@@ -213,6 +219,7 @@ fn a_hold_that_begins_counts_for_what_came_while_the_pass_ran() {
         &k,
         Priority::Live,
         Why::of(StartedBy::Resource, OnHold::Forgets),
+        now,
     );
     queue.done(&k, hold, later);
     assert!(queue.pop(later).is_some());
@@ -224,8 +231,13 @@ fn what_ends_a_hold_takes_along_what_waited_with_it() {
         let now = Instant::now();
         let (mut queue, k) = held(now);
         let timer = Why::of(StartedBy::Timer, OnHold::Waits);
-        queue.add(&k, Priority::Resync, timer);
-        queue.add(&k, Priority::Live, Why::of(StartedBy::Resource, on_hold));
+        queue.add(&k, Priority::Resync, timer, now);
+        queue.add(
+            &k,
+            Priority::Live,
+            Why::of(StartedBy::Resource, on_hold),
+            now,
+        );
         let (_, why) = queue.pop(now).unwrap();
         assert_eq!((why.timer, why.on_hold), (true, on_hold));
         assert_eq!(queue.next_due(), None);
@@ -237,7 +249,7 @@ fn a_gate_holds_back_what_is_no_more_urgent_and_opens_again() {
     let now = Instant::now();
     let mut queue = queue(10, 10);
     let add = |queue: &mut Queue<K>, n: u8, priority| {
-        queue.add(&key(0, n), priority, Why::default());
+        queue.add(&key(0, n), priority, Why::default(), now);
     };
     add(&mut queue, 1, Priority::Retry);
     queue.pop(now).unwrap();
@@ -261,4 +273,38 @@ fn a_gate_holds_back_what_is_no_more_urgent_and_opens_again() {
     assert_eq!(queue.next_due(), Some(now + Duration::from_secs(1)));
     assert_eq!(pop(&mut queue, 0), None);
     assert_eq!(pop(&mut queue, 1), Some(5));
+}
+
+#[test]
+fn a_key_waits_from_when_it_was_due_until_it_starts() {
+    let now = Instant::now();
+    let mut queue = queue(1, 1);
+    let at = |seconds| now + Duration::from_secs(seconds);
+    let turn = |queue: &mut Queue<K>, seconds| {
+        let (k, why) = queue.pop(at(seconds)).unwrap();
+        (k.1, why.turn.priority, why.turn.waited.as_secs())
+    };
+    let line = |length, oldest| Line { length, oldest };
+    queue.add(&key(0, 1), Priority::StartUp, Why::default(), at(0));
+    queue.add(&key(0, 2), Priority::StartUp, Why::default(), at(2));
+    // More urgent now, but it has waited since it was first due.
+    queue.add(&key(0, 1), Priority::Live, Why::default(), at(3));
+    queue.add(&key(0, 3), Priority::Live, Why::default(), at(1));
+    let none = Line::default();
+    let live = line(2, Some(at(0)));
+    assert_eq!(queue.ready(), [live, none, none, line(1, Some(at(2)))]);
+    assert_eq!(turn(&mut queue, 5), (1, Priority::Live, 5));
+    // What comes while it runs is due from then on, and what a delay ends from its end on.
+    queue.add(&key(0, 1), Priority::Retry, Why::default(), at(6));
+    queue.add(&key(0, 1), Priority::Resync, Why::default(), at(7));
+    let later = Next::After(Duration::from_secs(10), Priority::Resync, Why::default());
+    queue.done(&key(0, 1), Next::Rest, at(9));
+    assert_eq!(turn(&mut queue, 9), (3, Priority::Live, 8));
+    queue.done(&key(0, 3), later, at(10));
+    assert_eq!(turn(&mut queue, 16), (1, Priority::Retry, 10));
+    queue.done(&key(0, 1), Next::Rest, at(16));
+    assert_eq!(turn(&mut queue, 17), (2, Priority::StartUp, 15));
+    queue.done(&key(0, 2), Next::Rest, at(17));
+    assert_eq!(turn(&mut queue, 23), (3, Priority::Resync, 3));
+    assert_eq!((queue.ready(), queue.has_ready()), ([none; 4], false));
 }

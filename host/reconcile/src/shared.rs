@@ -8,17 +8,17 @@ use crate::engine::Deps;
 use crate::finish::{self, Began};
 use crate::key::CrKey;
 use crate::memory::Memory;
-use crate::metrics::PluginMetrics;
+use crate::metrics::PassResult;
 use crate::owner::part_of;
 use crate::pass::{self, Located, Registered};
 use crate::queue::{Keyed, Next, Queue, backoff};
 use crate::registry::{Charge, Registry};
-use crate::report::{Ending, PassReport};
+use crate::report::PassReport;
 use crate::trigger::{Concern, Concerned, Slot, Triggers, missed_since, own_change};
 use crate::why::{OnHold, Priority, Why};
 use kybern_table::{KindKey, Row, ScanRead, Sequence, Snapshot, TableState};
 use parking_lot::{Mutex, RwLock};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -39,12 +39,8 @@ pub(crate) struct Shared {
     /// Memories of CRs whose pass is not under way.
     pub(crate) memories: Mutex<HashMap<CrKey, Memory>>,
     pub(crate) reports: Mutex<HashMap<CrKey, PassReport>>,
-    pub(crate) metrics: Mutex<BTreeMap<String, PluginMetrics>>,
     /// CRs that wait for a table to be readable.
     pub(crate) awaited: Mutex<HashMap<KindKey, BTreeSet<CrKey>>>,
-    pub(crate) overruns: Mutex<u64>,
-    /// Passes that were not started because a pass knew already what had changed.
-    pub(crate) spared: Mutex<u64>,
     /// Something may be due.
     pub(crate) wake: Notify,
     /// A pass has ended.
@@ -61,10 +57,7 @@ impl Shared {
             queue: Mutex::new(Queue::new(passes)),
             memories: Mutex::default(),
             reports: Mutex::default(),
-            metrics: Mutex::default(),
             awaited: Mutex::default(),
-            overruns: Mutex::default(),
-            spared: Mutex::default(),
             wake: Notify::new(),
             ended: Notify::new(),
         }
@@ -84,7 +77,8 @@ impl Shared {
     }
 
     fn add(&self, key: &CrKey, priority: Priority, by: StartedBy, on_hold: OnHold) {
-        self.queue.lock().add(key, priority, Why::of(by, on_hold));
+        let why = Why::of(by, on_hold);
+        self.queue.lock().add(key, priority, why, Instant::now());
         self.wake.notify_one();
     }
 
@@ -127,7 +121,8 @@ impl Shared {
                 if registered.active.in_charge(primary, &row) {
                     let key = CrKey::of(plugin, &table, &row);
                     self.know(&key, &row);
-                    self.queue.lock().add(&key, priority, why.clone());
+                    let why = why.clone();
+                    self.queue.lock().add(&key, priority, why, Instant::now());
                 }
             }
         }
@@ -168,7 +163,7 @@ impl Shared {
             Ok(changes) => changes,
             Err(error) => {
                 tracing::warn!(%error, "the change log is too short: every CR is looked at again");
-                *self.overruns.lock() += 1;
+                self.deps.counters.overrun();
                 let plugins = self.registry.read().names();
                 for plugin in plugins {
                     self.add_all(&plugin, Priority::Resync, StartedBy::LogLost);
@@ -209,7 +204,7 @@ impl Shared {
         let known = memories.get(key).is_some_and(|memory| memory.knows(&seen));
         drop(memories);
         if known {
-            *self.spared.lock() += 1;
+            self.deps.counters.spared();
             return;
         }
         let (priority, by) = if first {
@@ -219,7 +214,7 @@ impl Shared {
         };
         let mut why = Why::of(by, on_hold);
         why.seen = seen;
-        self.queue.lock().add(key, priority, why);
+        self.queue.lock().add(key, priority, why, Instant::now());
         self.wake.notify_one();
     }
 
@@ -275,16 +270,25 @@ impl Shared {
         }
     }
 
-    /// One whole pass.
+    /// One whole pass, counted and inside its span.
     pub(crate) async fn pass(&self, key: &CrKey, why: Why) -> Next {
         let at = Instant::now();
+        let counts = self.deps.counters.of(&key.plugin);
+        counts.lock().began(why.turn);
+        let began = Began { at, why };
+        let (next, result) = self.run_pass(key, began).await;
+        counts.lock().passed(result, at.elapsed());
+        next
+    }
+
+    async fn run_pass(&self, key: &CrKey, began: Began) -> (Next, PassResult) {
         let mut memory = self.memories.lock().remove(key).unwrap_or_default();
         let cx = match pass::locate(self, key) {
             Located::Found(cx) => cx,
             Located::Gone => {
                 self.triggers.lock().forget(key);
                 self.reports.lock().remove(key);
-                return Next::Rest;
+                return (Next::Rest, PassResult::Gone);
             }
             Located::NotReady(message, tables) => {
                 tracing::debug!(cr = %key, message, "a pass waits for tables");
@@ -294,19 +298,22 @@ impl Shared {
                 memory.waits = memory.waits.saturating_add(1);
                 self.await_tables(key, tables);
                 self.memories.lock().insert(key.clone(), memory);
-                return Next::After(delay, Priority::Retry, why);
+                let next = Next::After(delay, Priority::Retry, began.why);
+                return (next, PassResult::NotReady);
             }
         };
         self.know(key, &cx.row);
-        if why.on_hold == OnHold::Forgets {
+        if began.why.on_hold == OnHold::Forgets {
             (memory.failures, memory.waits, memory.conflicts) = (0, 0, 0);
         }
         let actor = Actor::new(&self.deps, cx.active(), &cx.owner);
-        let outcome = pass::run(self, &cx, &actor, &mut memory, &why).await;
-        let began = Began { at, why };
+        let outcome = pass::run(self, &cx, &actor, &mut memory, &began.why).await;
         let (next, report) = finish::finish(self, &cx, &actor, &mut memory, outcome, began).await;
-        tracing::debug!(cr = %key, ending = ?report.ending, writes = report.writes.len(), "pass ended");
-        self.count(key, &report, &actor.metrics.lock());
+        let result = PassResult::of(&report.ending);
+        tracing::debug!(cr = %key, result = result.name(),
+            writes = report.writes.len(),
+            "pass ended"
+        );
         let mut queue = self.queue.lock();
         if let Some(after) = *actor.throttled.lock() {
             queue.throttle(key, after, Instant::now());
@@ -315,35 +322,11 @@ impl Shared {
             queue.worked(key);
         }
         if queue.spare(key, |seen| memory.knows(seen)) {
-            *self.spared.lock() += 1;
+            self.deps.counters.spared();
         }
         drop(queue);
         self.reports.lock().insert(key.clone(), report);
         self.memories.lock().insert(key.clone(), memory);
-        next
-    }
-
-    fn count(&self, key: &CrKey, report: &PassReport, pass: &PluginMetrics) {
-        let mut all = self.metrics.lock();
-        let sum = all.entry(key.plugin.to_string()).or_default();
-        sum.passes += 1;
-        match report.ending {
-            Ending::Unchanged => sum.unchanged += 1,
-            Ending::Succeeded => sum.succeeded += 1,
-            Ending::Waiting { .. } => sum.waiting += 1,
-            Ending::Failed { .. } => sum.failed += 1,
-            Ending::Skipped | Ending::Paused | Ending::Gone => {}
-        }
-        sum.decides += pass.decides;
-        sum.refused += pass.refused;
-        sum.drifted += pass.drifted;
-        sum.slowed += pass.slowed;
-        sum.pass_time += report.took;
-        for (verb, count) in &pass.writes {
-            *sum.writes.entry(verb).or_default() += count;
-        }
-        for (verb, count) in &pass.write_errors {
-            *sum.write_errors.entry(verb).or_default() += count;
-        }
+        (next, result)
     }
 }

@@ -5,8 +5,9 @@ use crate::seen::Seen;
 use std::time::Duration;
 
 /// How urgent a pass is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub(crate) enum Priority {
+    #[default]
     Live,
     Retry,
     Resync,
@@ -15,6 +16,16 @@ pub(crate) enum Priority {
 
 impl Priority {
     pub(crate) const ALL: [Self; 4] = [Self::Live, Self::Retry, Self::Resync, Self::StartUp];
+
+    /// Its place in [`Self::ALL`].
+    pub(crate) fn index(self) -> usize {
+        match self {
+            Self::Live => 0,
+            Self::Retry => 1,
+            Self::Resync => 2,
+            Self::StartUp => 3,
+        }
+    }
 
     /// How long passes of this priority are held back at most because the API server asks for less.
     pub(crate) fn longest_gate(self) -> Duration {
@@ -37,6 +48,14 @@ pub(crate) enum OnHold {
     Forgets,
 }
 
+/// How a key came to its turn; the queue says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Turn {
+    pub(crate) priority: Priority,
+    /// From when it was due until its pass started.
+    pub(crate) waited: Duration,
+}
+
 /// Why a pass is due, as far as it changes when it starts and what it may skip.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Why {
@@ -46,6 +65,8 @@ pub(crate) struct Why {
     pub(crate) on_hold: OnHold,
     /// Whether the key's breaker is open; the queue says it.
     pub(crate) slowed: bool,
+    /// How its turn came.
+    pub(crate) turn: Turn,
     /// What it is.
     pub(crate) causes: Causes,
     /// Whether it is of children alone.
@@ -59,6 +80,7 @@ impl Why {
             timer: matches!(by, StartedBy::Timer),
             on_hold,
             slowed: false,
+            turn: Turn::default(),
             causes: Causes::of(by),
             seen: Seen::More,
         }

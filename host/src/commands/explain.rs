@@ -16,7 +16,8 @@ use kybern_interface::{Gvk, Plan, Registration};
 use kybern_kube::{Cluster, RequestError, Resource, Target};
 use kybern_plugin::{Runtime, RuntimeConfig};
 use kybern_reconcile::{
-    ApplyReason, Deps, DryPass, Ending, Engine, EngineConfig, ObjectRef, Verdict, record_name,
+    ApplyReason, Counters, Deps, DryPass, Ending, Engine, EngineConfig, ObjectRef, Verdict,
+    record_name,
 };
 use kybern_sql::SqlLimits;
 use serde_json::Value;
@@ -124,6 +125,7 @@ pub(crate) async fn run(args: ExplainArgs) -> anyhow::Result<ExitCode> {
         entropy: Arc::new(Jitter),
         config: EngineConfig::default(),
         home,
+        counters: Counters::default(),
     });
     engine.register(active);
     let pass = engine

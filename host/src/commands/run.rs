@@ -20,7 +20,7 @@ use kybern_kube::events::{self, RecorderConfig};
 use kybern_kube::lease::{self, LeaseConfig};
 use kybern_kube::{AlwaysLeader, Cluster, Fence, LeaderState, WatchConfig, Writes};
 use kybern_plugin::{Runtime, RuntimeConfig};
-use kybern_reconcile::{Deps, Engine};
+use kybern_reconcile::{Counters, Deps, Engine};
 use kybern_table::{Reader, TableState};
 use parking_lot::RwLock;
 use prometheus_client::registry::Registry;
@@ -102,6 +102,7 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     let kinds = Kinds::default();
 
     let engine_now: Arc<RwLock<Option<Engine>>> = Arc::default();
+    let counters = Counters::default();
     let mut registry = Registry::default();
     metrics::register(
         &mut registry,
@@ -109,6 +110,7 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
             reader: reader.clone(),
             watches: watches.clone(),
             guests: guests.clone(),
+            counters: counters.clone(),
             engine: Arc::clone(&engine_now),
         },
     );
@@ -149,6 +151,7 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
         runtime,
         guests: guests.clone(),
         sense: Arc::clone(&sense),
+        counters: counters.clone(),
     };
     let controller = tasks.spawn(controller.run(roles, shutdown.child_token()));
     let (recorder, worker) = events::recorder(
@@ -173,6 +176,7 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
             entropy: Arc::new(Jitter),
             config: settings.engine.clone(),
             home: namespace.clone(),
+            counters: counters.clone(),
         })
     };
     let leading = lead(LeadParts {

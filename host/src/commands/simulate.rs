@@ -15,7 +15,7 @@ use crate::wiring::time::{Jitter, SystemClock};
 use anyhow::{Context, anyhow, bail};
 use kybern_interface::{Gvk, Manifest, Registration};
 use kybern_plugin::{Plugin, Runtime, RuntimeConfig};
-use kybern_reconcile::{Deps, Engine, EngineConfig, ObjectRef};
+use kybern_reconcile::{Counters, Deps, Engine, EngineConfig, ObjectRef, PassResult};
 use kybern_sql::SqlLimits;
 use serde_json::{Value, json};
 use std::process::ExitCode;
@@ -100,6 +100,7 @@ pub(crate) async fn run(args: SimulateArgs) -> anyhow::Result<ExitCode> {
         entropy: Arc::new(Jitter),
         config: EngineConfig::default(),
         home: HOME.to_owned(),
+        counters: Counters::default(),
     });
     for plugin in plugins {
         let prepared = prepare(&plugin, &given)?;
@@ -156,8 +157,13 @@ async fn settle(engine: &Engine, max_passes: u32) -> Settled {
     let mut quiet = 0;
     loop {
         let metrics = engine.metrics();
-        let passes: u64 = metrics.plugins.values().map(|p| p.passes).sum();
-        let failed: u64 = metrics.plugins.values().map(|p| p.failed).sum();
+        let ended = |result| -> u64 { metrics.plugins.values().map(|p| p.ended(result)).sum() };
+        let failed = ended(PassResult::Failed);
+        // What waited for a table has not begun.
+        let begun = PassResult::ALL
+            .into_iter()
+            .filter(|r| *r != PassResult::NotReady);
+        let passes: u64 = begun.map(ended).sum();
         if passes > u64::from(max_passes) {
             return Settled::Restless;
         }

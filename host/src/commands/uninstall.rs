@@ -24,7 +24,7 @@ use kybern_kube::events::{self, RecorderConfig};
 use kybern_kube::{
     AlwaysLeader, Cluster, DeleteOptions, ListOptions, RequestError, Resource, Target, Writes,
 };
-use kybern_reconcile::{Deps, Engine, EngineConfig};
+use kybern_reconcile::{Counters, Deps, Engine, EngineConfig};
 use kybern_sql::SqlLimits;
 use serde_json::Value;
 use std::process::ExitCode;
@@ -210,6 +210,7 @@ async fn release(
         entropy: Arc::new(Jitter),
         config: EngineConfig::default(),
         home: cluster.default_namespace().to_owned(),
+        counters: Counters::default(),
     });
     for _ in 0..10 {
         match removal::release(&engine, &registration, &served, &reader).await {

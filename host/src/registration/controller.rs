@@ -24,7 +24,7 @@ use futures::FutureExt;
 use kybern_interface::Registration;
 use kybern_kube::{Cluster, Writes};
 use kybern_plugin::Runtime;
-use kybern_reconcile::Engine;
+use kybern_reconcile::{Counters, Engine};
 use kybern_table::{Reader, Sequence, Snapshot};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -57,6 +57,8 @@ pub(crate) struct Controller {
     pub(crate) guests: Guests,
     /// Queries.
     pub(crate) sense: Arc<SqlSense>,
+    /// What is counted of passes.
+    pub(crate) counters: Counters,
 }
 
 /// This replica's part: a standby loads and watches, the leader also runs and writes.
@@ -193,6 +195,7 @@ impl Controller {
             }
             self.guests.retain(&name, None);
             self.sense.forget(&name);
+            self.counters.forget(&name);
         }
         for registration in &registrations {
             let stale = known.get(registration.name()).is_none_or(|k| {

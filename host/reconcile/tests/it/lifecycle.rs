@@ -180,7 +180,7 @@ async fn drift_of_owned_fields_is_reverted_and_foreign_fields_stay() {
         world.settle().await;
         assert_eq!(world.api.writes(), Vec::<String>::new());
     }
-    assert_eq!(world.engine.metrics().plugins["reg"].drifted, 1);
+    assert_eq!(world.engine.metrics().plugins["reg"].drifted, 2);
 }
 
 #[tokio::test(start_paused = true)]

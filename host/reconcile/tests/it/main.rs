@@ -21,4 +21,5 @@ mod own_writes;
 mod ownership;
 mod record;
 mod subresource;
+mod seeing;
 mod world;

@@ -4,7 +4,7 @@ use crate::world::{World, apply, cr, map, plan};
 use serde_json::json;
 
 fn passes(world: &World) -> u64 {
-    world.engine.metrics().plugins["reg"].passes
+    world.engine.metrics().plugins["reg"].all_passes()
 }
 
 async fn converged() -> World {

@@ -5,8 +5,8 @@ use arrow::datatypes::Schema;
 use async_trait::async_trait;
 use kybern_interface::{Gvk, Manifest, Plan, Registration, Sensing, Situation, Trigger};
 use kybern_reconcile::{
-    Active, Answer, Clock, Decide, DecideError, Deps, Engine, EngineConfig, Entropy, KindFacts,
-    Kinds, PassLimits, PassReport, Primary, Sense, SenseError, SenseRequest, Sensed,
+    Active, Answer, Clock, Counters, Decide, DecideError, Deps, Engine, EngineConfig, Entropy,
+    KindFacts, Kinds, PassLimits, PassReport, Primary, Sense, SenseError, SenseRequest, Sensed,
 };
 use kybern_table::{Columns, Index, Keys, KindKey, ReadSet, Reader, ScanRead, Sequence, Snapshot};
 use parking_lot::Mutex;
@@ -252,6 +252,8 @@ pub(crate) struct World {
     pub(crate) api: Arc<Api>,
     pub(crate) hooks: Arc<Hooks>,
     pub(crate) engine: Engine,
+    /// They go on when the engine ends.
+    pub(crate) counters: Counters,
     reader: Reader,
     commits: watch::Receiver<Sequence>,
     stop: CancellationToken,
@@ -279,11 +281,13 @@ impl World {
             meanwhile: Mutex::new(None),
         });
         let api = Arc::new(api);
-        let engine = Self::engine(&api, &hooks, &reader);
+        let counters = Counters::default();
+        let engine = Self::engine(&api, &hooks, &reader, &counters);
         Self {
             api,
             hooks,
             engine,
+            counters,
             reader,
             commits,
             stop: CancellationToken::new(),
@@ -291,7 +295,7 @@ impl World {
         }
     }
 
-    fn engine(api: &Arc<Api>, hooks: &Arc<Hooks>, reader: &Reader) -> Engine {
+    fn engine(api: &Arc<Api>, hooks: &Arc<Hooks>, reader: &Reader, counters: &Counters) -> Engine {
         Engine::new(Deps {
             reader: reader.clone(),
             sense: hooks.clone(),
@@ -302,6 +306,7 @@ impl World {
             entropy: Arc::new(Half),
             config: EngineConfig::default(),
             home: "kybern".into(),
+            counters: counters.clone(),
         })
     }
 
@@ -319,7 +324,7 @@ impl World {
             done.unwrap();
         }
         self.stop = CancellationToken::new();
-        self.engine = Self::engine(&self.api, &self.hooks, &self.reader);
+        self.engine = Self::engine(&self.api, &self.hooks, &self.reader, &self.counters);
         self.engine.register(active("reg"));
         self.start();
     }

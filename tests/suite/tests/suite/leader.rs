@@ -96,6 +96,16 @@ fn a_clean_shutdown_hands_over_before_the_lease_ends() -> Result<()> {
     Ok(())
 }
 
+/// Passes that a replica has counted.
+fn passes(host: &Host) -> Result<f64> {
+    let metrics = host.metrics()?;
+    let lines = metrics.lines();
+    Ok(lines
+        .filter(|line| line.starts_with("kybern_passes_total{"))
+        .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+        .sum())
+}
+
 /// Stops a process from running, or lets it run again.
 fn signal(host: &mut Host, name: &str) -> Result<()> {
     let status = Command::new("kill")
@@ -108,6 +118,8 @@ fn signal(host: &mut Host, name: &str) -> Result<()> {
 #[test]
 fn a_replica_that_loses_the_lead_and_gets_it_back_works_in_its_second_term() -> Result<()> {
     let mut pair = Pair::start("again")?;
+    let before = passes(&pair.first)?;
+    ensure!(before > 0.0, "the first has led");
     // The first hears nothing for longer than its lease.
     signal(&mut pair.first, "-STOP")?;
     pair.take_over()?;
@@ -127,7 +139,15 @@ fn a_replica_that_loses_the_lead_and_gets_it_back_works_in_its_second_term() -> 
             Progress::Waiting("standby".into())
         })
     })?;
-    // Its engine is another one than before, and has the registration.
+    // Its engine is another one than before, has the registration, and counts on.
+    until("passes of the second term", SOON, || {
+        let now = passes(&pair.first)?;
+        Ok(if now > before {
+            Progress::Done(())
+        } else {
+            Progress::Waiting(format!("{now} after {before}"))
+        })
+    })?;
     pair.scene
         .client()
         .merge_patch(&pair.app, &json!({ "spec": { "size": 5 } }))?;

@@ -22,6 +22,7 @@ mod lag;
 mod leader;
 mod lifecycle;
 mod memory;
+mod metrics;
 mod overload;
 mod part;
 mod promises;
