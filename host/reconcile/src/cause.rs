@@ -51,6 +51,27 @@ pub enum StartedBy {
     Resync,
 }
 
+impl StartedBy {
+    /// What it is in one word, without names or values: for spans.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::StartUp => "start",
+            Self::Registration => "registration",
+            Self::Rival => "rival",
+            Self::Resource => "resource",
+            Self::Child(_) => "child",
+            Self::Answer(..) => "answer",
+            Self::Name(_) => "name",
+            Self::Table(_) => "table",
+            Self::LogLost => "log_lost",
+            Self::Retry => "retry",
+            Self::Timer => "timer",
+            Self::Rested => "rested",
+            Self::Resync => "resync",
+        }
+    }
+}
+
 /// A row by its name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RowName {
@@ -149,6 +170,13 @@ impl Causes {
             (none @ None, later) => *none = later,
             (Some(_), None) => {}
         }
+    }
+
+    /// The first; what has no cause is a retry of the queue's own.
+    pub(crate) fn kind(&self) -> &'static str {
+        self.0
+            .as_ref()
+            .map_or(StartedBy::Retry.kind(), |first| first.by.kind())
     }
 
     /// The report's form; what has no cause is a retry of the queue's own.

@@ -219,7 +219,8 @@ mod tests {
     use crate::why::Priority;
 
     #[test]
-    fn priorities_have_their_places() {
+    fn priorities_have_their_names() {
+        assert_eq!(Priority::ALL.map(Priority::name), Metrics::PRIORITIES);
         assert_eq!(Priority::ALL.map(Priority::index), [0, 1, 2, 3]);
     }
 

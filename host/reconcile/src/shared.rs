@@ -14,6 +14,7 @@ use crate::pass::{self, Located, Registered};
 use crate::queue::{Keyed, Next, Queue, backoff};
 use crate::registry::{Charge, Registry};
 use crate::report::PassReport;
+use crate::stage::pass_span;
 use crate::trigger::{Concern, Concerned, Slot, Triggers, missed_since, own_change};
 use crate::why::{OnHold, Priority, Why};
 use kybern_table::{KindKey, Row, ScanRead, Sequence, Snapshot, TableState};
@@ -23,6 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
+use tracing::Instrument;
 
 impl Keyed for CrKey {
     fn plugin(&self) -> &Arc<str> {
@@ -273,10 +275,12 @@ impl Shared {
     /// One whole pass, counted and inside its span.
     pub(crate) async fn pass(&self, key: &CrKey, why: Why) -> Next {
         let at = Instant::now();
+        let span = pass_span(key, &why);
         let counts = self.deps.counters.of(&key.plugin);
         counts.lock().began(why.turn);
         let began = Began { at, why };
-        let (next, result) = self.run_pass(key, began).await;
+        let (next, result) = self.run_pass(key, began).instrument(span.clone()).await;
+        span.record("result", result.name());
         counts.lock().passed(result, at.elapsed());
         next
     }
@@ -291,7 +295,7 @@ impl Shared {
                 return (Next::Rest, PassResult::Gone);
             }
             Located::NotReady(message, tables) => {
-                tracing::debug!(cr = %key, message, "a pass waits for tables");
+                tracing::debug!(message, "a pass waits for tables");
                 let unit = self.deps.entropy.unit();
                 let base = Duration::from_millis(250);
                 let delay = backoff(base, Duration::from_secs(30), memory.waits, unit);
@@ -310,7 +314,8 @@ impl Shared {
         let outcome = pass::run(self, &cx, &actor, &mut memory, &began.why).await;
         let (next, report) = finish::finish(self, &cx, &actor, &mut memory, outcome, began).await;
         let result = PassResult::of(&report.ending);
-        tracing::debug!(cr = %key, result = result.name(),
+        tracing::debug!(
+            result = result.name(),
             writes = report.writes.len(),
             "pass ended"
         );

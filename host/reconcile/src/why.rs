@@ -27,6 +27,16 @@ impl Priority {
         }
     }
 
+    /// For metrics and logs.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Retry => "retry",
+            Self::Resync => "resync",
+            Self::StartUp => "startup",
+        }
+    }
+
     /// How long passes of this priority are held back at most because the API server asks for less.
     pub(crate) fn longest_gate(self) -> Duration {
         match self {

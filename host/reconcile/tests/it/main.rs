@@ -22,4 +22,5 @@ mod ownership;
 mod record;
 mod subresource;
 mod seeing;
+mod spans;
 mod world;

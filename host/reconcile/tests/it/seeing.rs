@@ -1,6 +1,7 @@
-//! What is counted of passes, to the bucket.
+//! What is counted of passes, to the bucket, and the spans that they leave.
 
-use crate::world::{World, cr, simple};
+use crate::spans;
+use crate::world::{World, apply, cr, map, plan, simple};
 use kybern_interface::HookError;
 use kybern_reconcile::{
     Again, DecideError, Histogram, PassResult, PluginMetrics, Refusal, Stage, WriteError,
@@ -174,4 +175,50 @@ async fn counters_go_on_when_another_engine_comes_and_end_with_the_registration(
     world.counters.forget("reg");
     world.settle().await;
     assert!(world.engine.metrics().plugins.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pass_is_one_span_with_its_stages_and_says_nothing_of_what_it_read() {
+    let world = World::new();
+    world.decide(|_| {
+        let secret = json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "s" },
+            "stringData": { "password": "hunter2" } });
+        let map = map("m", json!({ "v": "hunter2" }));
+        Ok(plan(json!([apply(map), apply(secret)])))
+    });
+    spans::listen();
+    world
+        .api
+        .put("user", cr("a", json!({ "maps": { "x": "hunter2" } })));
+    world.settle().await;
+    let trace = spans::listen();
+    let said = trace.events.clone();
+    let seen = trace.spans();
+    let shape: Vec<_> = seen.iter().map(|seen| (seen.name, seen.inside)).collect();
+    let wanted = [
+        ("pass", None),
+        ("sense", Some("pass")),
+        ("decide", Some("pass")),
+        ("write", Some("pass")),
+        ("status", Some("pass")),
+    ];
+    assert_eq!(shape, wanted);
+    let fields = seen[0].fields.iter();
+    let fields: Vec<_> = fields.map(|(k, v)| format!("{k}={v}")).collect();
+    assert_eq!(
+        fields.join(" "),
+        "cause=start kind=App name=a namespace=ns plugin=reg priority=startup result=succeeded"
+    );
+    assert!(said.contains("pass ended"), "{said}");
+    assert!(!said.contains("hunter2"), "{said}");
+    assert!(!format!("{seen:?}").contains("hunter2"), "{seen:?}");
+    // A pass over what is gone is a span as well, without stages.
+    world.api.delete("App", "ns", "a");
+    world.settle().await;
+    let seen = spans::listen().spans();
+    let ends: Vec<_> = seen
+        .iter()
+        .map(|seen| (seen.name, seen.fields["result"].as_str()))
+        .collect();
+    assert_eq!(ends, [("pass", "gone")]);
 }

@@ -270,6 +270,7 @@ impl World {
     }
 
     pub(crate) fn bare() -> Self {
+        crate::spans::install();
         let (api, reader, commits) = Api::new();
         let hooks = Arc::new(Hooks {
             decide: Mutex::new(Arc::new(simple)),
