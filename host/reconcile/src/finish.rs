@@ -288,7 +288,7 @@ fn schedule(
         Restated::Yes => {
             memory.restates = memory.restates.saturating_add(1);
             if retry == Retry::OnChange && throttled.is_none() {
-                return Next::Again;
+                return (Next::Again, None);
             }
         }
         Restated::No if outcome.decided => memory.restates = 0,

@@ -20,7 +20,7 @@ mod lifecycle;
 mod own_writes;
 mod ownership;
 mod record;
-mod subresource;
 mod seeing;
 mod spans;
+mod subresource;
 mod world;
