@@ -158,6 +158,10 @@ impl<'a> Actor<'a> {
     }
 
     fn heed(&self, error: &WriteError) {
+        // That one Pod must wait says nothing about the API server.
+        if error.is_disruption_budget() {
+            return;
+        }
         if error.is_throttled() {
             self.metrics.lock().throttled += 1;
         }

@@ -98,6 +98,8 @@ async fn one(actor: &Actor<'_>, task: &SubTask) -> Result<(), Undone> {
                 Ok(_) => Ok(()),
                 // Gone, or another Pod has its name by now.
                 Err(error) if error.is_not_found() || error.is_conflict() => Ok(()),
+                // All Pods of the namespace go.
+                Err(error) if error.is_namespace_terminating() => Ok(()),
                 Err(error) if error.is_disruption_budget() => Err(Undone::Blocked(error)),
                 Err(error) => Err(Undone::Failed(error)),
             }

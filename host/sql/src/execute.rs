@@ -265,7 +265,9 @@ impl Engine {
         end: &End,
     ) -> Result<Arc<dyn ExecutionPlan>, SqlError> {
         let (planned, namespace) = (&prepared.planned, prepared.namespace.as_ref());
-        let partners = planned.reads.partners(values, namespace, snapshot);
+        let partners = planned
+            .reads
+            .partners(values, namespace, snapshot, Some(end));
         let partners = partners.map_err(|error| own(&error, SqlError::execution))?;
         let host = self.host.as_ref();
         let plan = bind(&planned.plan, values, snapshot, namespace, host, partners)?;

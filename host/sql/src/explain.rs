@@ -74,7 +74,7 @@ pub(crate) fn explain(
     let mut partners = Vec::new().into_iter();
     if complete {
         let namespace = prepared.namespace.as_ref();
-        let known = planned.reads.partners(values, namespace, snapshot);
+        let known = planned.reads.partners(values, namespace, snapshot, None);
         // Where they cannot be read, the statement is not answered either.
         partners = known.unwrap_or_default().into_iter();
     }

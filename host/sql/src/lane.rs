@@ -241,6 +241,9 @@ impl Ready {
             taken.map(|step| (step, schema))
         });
         let steps: Vec<(Step, &DFSchemaRef)> = steps.collect::<Result<_, ()>>().ok()?;
+        if !slots.are_few() {
+            return None;
+        }
         let (mut scope, mut filters) = (Vec::new(), Vec::new());
         for (position, condition) in conditions.into_iter().enumerate() {
             match (covered.contains(&position), position < granted) {
@@ -358,7 +361,7 @@ impl Compiled {
             Some(schema) => {
                 let mut columns = batch.columns().to_vec();
                 columns.extend(beside(slots, rows)?);
-                RecordBatch::try_new(Arc::clone(schema), columns)?
+                RecordBatch::try_new(as_they_are(schema, &columns), columns)?
             }
         };
         match &self.work {

@@ -18,6 +18,10 @@ use crate::source::is_free_of;
 /// Before the number of a slot in the name of its column; no column of a table begins so.
 const SLOT: &str = "\u{0}slot ";
 
+/// Slots of one statement: each is a column beside every row, so that more are compiled for each
+/// execution, as constants.
+const MOST: usize = 32;
+
 /// Where the values of a compiled statement come from, in the order of their columns.
 #[derive(Debug, Default)]
 pub(crate) struct Slots(Vec<Slot>);
@@ -59,6 +63,11 @@ impl Slots {
             self.0.len() - 1
         });
         Expr::Column(Column::new_unqualified(format!("{SLOT}{number}")))
+    }
+
+    /// Whether they are few enough.
+    pub(crate) fn are_few(&self) -> bool {
+        self.0.len() <= MOST
     }
 
     /// Which slot an expression is, if it is one.

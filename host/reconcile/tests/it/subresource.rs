@@ -3,7 +3,7 @@
 use crate::api::Api;
 use crate::world::{World, apply, cr, map, plan};
 use kybern_interface::{Plan, Situation};
-use kybern_reconcile::{DecideError, Refusal, WriteError};
+use kybern_reconcile::{Cause, DecideError, Refusal, WriteBody, WriteError};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -109,6 +109,41 @@ async fn a_disruption_budget_is_waited_for_and_holds_up_no_other() {
     world.settle().await;
     assert!(world.api.get("Pod", "ns", "held").is_none());
     assert_eq!(world.ready("a").0, "True");
+}
+
+/// All Pods of such a namespace go, so that nothing is to be waited for there, and nobody else is
+/// forgotten for it. That one Pod must wait does not slow down anybody else either.
+#[tokio::test(start_paused = true)]
+async fn a_terminating_namespace_hides_no_budget_and_a_budget_throttles_nobody() {
+    let world = World::new();
+    world.decide(evictor);
+    let [held, gone] = ["held", "gone"].map(|name| uid(&world.api.put("user", pod(name, false))));
+    world.api.fail_with(|write| {
+        let refusal = |code, cause: &str| Refusal {
+            code,
+            causes: vec![Cause {
+                reason: cause.into(),
+                ..Cause::default()
+            }],
+            retry_after: Some(Duration::from_secs(10)).filter(|_| code == 429),
+            ..Refusal::default()
+        };
+        match (&write.body, &*write.target.name) {
+            (WriteBody::Evict { .. }, "gone") => Some(refusal(403, "NamespaceTerminating")),
+            (WriteBody::Evict { .. }, "held") => Some(refusal(429, "DisruptionBudget")),
+            _ => None,
+        }
+        .map(WriteError::Refused)
+    });
+    let spec = json!({ "evict": { "held": held, "gone": gone } });
+    world.api.put("user", cr("a", spec));
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    let (status, reason, _) = world.condition("a", "Ready").unwrap();
+    assert_eq!((&*status, &*reason), ("False", "EvictionBlocked"));
+    assert_eq!(world.engine.metrics().plugins["reg"].throttled, 0);
+    world.api.heal();
+    world.settle().await;
+    assert!(world.api.get("Pod", "ns", "held").is_none());
 }
 
 #[tokio::test(start_paused = true)]

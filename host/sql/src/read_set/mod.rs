@@ -21,10 +21,11 @@ use std::sync::Arc;
 
 use datafusion::common::Result;
 use datafusion::logical_expr::{Expr, TableScan};
-use kybern_table::{Columns, Keys, ReadSet, ScanRead, Snapshot};
+use kybern_table::{Columns, Index, Keys, ReadSet, ScanRead, Snapshot};
 
 use crate::access::RowScope;
 use crate::bind::Values;
+use crate::guard::End;
 use crate::lookup::{Lookup, lookups};
 use crate::source::KindSource;
 
@@ -48,6 +49,15 @@ struct Known<'r> {
     filters: Vec<Expr>,
 }
 
+/// When partners are asked, and for whom.
+#[derive(Clone, Copy)]
+struct Moment<'a> {
+    snapshot: &'a Snapshot,
+    namespace: Option<&'a Arc<str>>,
+    /// When it must end; none where nothing but the read set is asked for.
+    end: Option<&'a End>,
+}
+
 impl Reads {
     /// What any answer depends on: no keys come from other scans.
     pub(crate) fn any(&self, values: Values<'_>, namespace: Option<&Arc<str>>) -> ReadSet {
@@ -65,7 +75,12 @@ impl Reads {
         snapshot: &Snapshot,
     ) -> Result<ReadSet> {
         let mut known = self.known(values, namespace);
-        partner::narrow(&mut known, &self.links, snapshot, namespace, |_| true)?;
+        let at = Moment {
+            snapshot,
+            namespace,
+            end: None,
+        };
+        partner::narrow(&mut known, &self.links, at, |_| true)?;
         Ok(together(&known))
     }
 
@@ -76,6 +91,7 @@ impl Reads {
         values: Values<'_>,
         namespace: Option<&Arc<str>>,
         snapshot: &Snapshot,
+        end: Option<&End>,
     ) -> Result<Vec<Option<Lookup>>> {
         if self.links.is_empty() {
             return Ok(Vec::new());
@@ -83,7 +99,12 @@ impl Reads {
         let mut known = self.known(values, namespace);
         let before: Vec<usize> = known.iter().map(|known| known.filters.len()).collect();
         let indexed = |known: &Known<'_>| known.is_indexed(snapshot);
-        partner::narrow(&mut known, &self.links, snapshot, namespace, indexed)?;
+        let at = Moment {
+            snapshot,
+            namespace,
+            end,
+        };
+        partner::narrow(&mut known, &self.links, at, indexed)?;
         let narrowed = known.iter().zip(before).map(|(known, before)| {
             let narrowed = known.filters.len() > before;
             narrowed.then(|| known.cheap(snapshot)).flatten()
@@ -128,12 +149,13 @@ impl<'r> Known<'r> {
         lookups(&self.read.source, &self.filters).into_iter().next()
     }
 
-    /// Whether the store finds the rows without reading others.
+    /// Whether the store finds the rows without reading others. A namespace may be the whole table.
     fn is_indexed(&self, snapshot: &Snapshot) -> bool {
         let view = snapshot.table(self.read.source.table.key());
         let lookup = self.lookup();
-        view.zip(lookup)
-            .is_some_and(|(view, lookup)| view.has_index(&lookup.index))
+        view.zip(lookup).is_some_and(|(view, lookup)| {
+            lookup.index != Index::Namespace && view.has_index(&lookup.index)
+        })
     }
 
     /// The keys, if they find few of the rows.

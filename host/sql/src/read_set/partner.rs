@@ -8,10 +8,9 @@ use datafusion::common::{Column, Result, ScalarValue};
 use datafusion::execution::context::ExecutionProps;
 use datafusion::logical_expr::expr_rewriter::unnormalize_col;
 use datafusion::logical_expr::{Expr, lit};
-use kybern_table::Snapshot;
 
-use super::Known;
 use super::links::{End, Link};
+use super::{Known, Moment};
 use crate::bind::view;
 use crate::scan::RowScan;
 use crate::source::BoundSource;
@@ -25,17 +24,16 @@ const MOST: usize = 1024;
 pub(super) fn narrow(
     known: &mut [Known<'_>],
     links: &[Link],
-    snapshot: &Snapshot,
-    namespace: Option<&Arc<str>>,
+    at: Moment<'_>,
     fits: impl Fn(&Known<'_>) -> bool,
 ) -> Result<()> {
     let mut left: Vec<&Link> = links.iter().collect();
-    while let Some(at) = left.iter().position(|link| is_due(known, link)) {
-        let Link { from, to } = left.swap_remove(at);
+    while let Some(next) = left.iter().position(|link| is_due(known, link)) {
+        let Link { from, to } = left.swap_remove(next);
         if !known.get(from.scan).is_some_and(&fits) {
             continue;
         }
-        if let Some(filter) = filter(known, from, to, snapshot, namespace)?
+        if let Some(filter) = filter(known, from, to, at)?
             && let Some(to) = known.get_mut(to.scan)
         {
             to.filters.push(filter);
@@ -55,17 +53,11 @@ fn is_due(known: &[Known<'_>], link: &Link) -> bool {
 }
 
 /// That the column has one of the partner's values.
-fn filter(
-    known: &[Known<'_>],
-    from: &End,
-    to: &End,
-    snapshot: &Snapshot,
-    namespace: Option<&Arc<str>>,
-) -> Result<Option<Expr>> {
+fn filter(known: &[Known<'_>], from: &End, to: &End, at: Moment<'_>) -> Result<Option<Expr>> {
     let Some(partner) = known.get(from.scan) else {
         return Ok(None);
     };
-    let Some(values) = partner.values(&from.column, snapshot, namespace)? else {
+    let Some(values) = partner.values(&from.column, at)? else {
         return Ok(None);
     };
     let values = values
@@ -78,26 +70,22 @@ fn filter(
 
 impl Known<'_> {
     /// The values of a text column in the rows that are known to matter; none if they are too many.
-    fn values(
-        &self,
-        column: &str,
-        snapshot: &Snapshot,
-        namespace: Option<&Arc<str>>,
-    ) -> Result<Option<BTreeSet<String>>> {
+    fn values(&self, column: &str, at: Moment<'_>) -> Result<Option<BTreeSet<String>>> {
         let source = &self.read.source;
         let Some(position) = source.columns.iter().position(|c| c.name == column) else {
             return Ok(None);
         };
         let bound = BoundSource {
             source: Arc::clone(source),
-            view: view(snapshot, source)?,
-            namespace: namespace.cloned(),
+            view: view(at.snapshot, source)?,
+            namespace: at.namespace.cloned(),
         };
         let filters: Vec<Expr> = self.filters.iter().cloned().map(unnormalize_col).collect();
         let props = ExecutionProps::new();
         let scan = RowScan::new(&bound, Some(&[position]), &filters, None, &props)?;
         let mut values = BTreeSet::new();
         for batch in Arc::new(scan).batches()? {
+            at.end.map_or(Ok(()), |end| end.check())?;
             let batch = batch?;
             let Some(texts) = batch.column(0).as_string_view_opt() else {
                 return Ok(None);

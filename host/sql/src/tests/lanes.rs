@@ -410,6 +410,22 @@ async fn what_is_compiled_once_means_the_same() {
     assert!(found > 150, "{found} rows");
 }
 
+/// Each slot is a column beside the rows.
+#[tokio::test]
+async fn many_parameters_are_no_columns() {
+    let cluster = Cluster::new();
+    for (count, once) in [(32, true), (33, false)] {
+        let list: Vec<String> = (1..=count).map(|number| format!("${number}")).collect();
+        let sql = format!("SELECT name FROM pods WHERE uid IN ({})", list.join(", "));
+        let prepared = cluster
+            .engine
+            .prepare(&sql, &AccessSet::all())
+            .await
+            .unwrap();
+        assert_eq!(prepared.is_compiled_once(), Some(once), "{count}");
+    }
+}
+
 /// A deployment knows its pods by their owner, so that the other ones need not be read.
 #[tokio::test]
 async fn a_join_looks_up_what_its_other_side_knows() {
