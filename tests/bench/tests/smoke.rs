@@ -101,5 +101,8 @@ fn an_unknown_benchmark_is_refused_with_the_names_of_the_others() {
         .expect("it starts");
     assert!(!output.status.success());
     let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(errors.contains("ingest, memory, sql, startup"), "{errors}");
+    assert!(
+        errors.contains("ingest, memory, sql, live, startup"),
+        "{errors}"
+    );
 }
