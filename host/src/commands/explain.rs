@@ -9,8 +9,8 @@ use crate::simulator::MemoryApply;
 use crate::terminal::say;
 use crate::wiring::decide::Guests;
 use crate::wiring::ingest::Ingest;
-use crate::wiring::sense::SqlSense;
 use crate::wiring::time::{Jitter, SystemClock};
+use crate::wiring::work;
 use anyhow::{Context, anyhow, bail};
 use kybern_interface::{Gvk, Plan, Registration};
 use kybern_kube::{Cluster, RequestError, Resource, Target};
@@ -19,6 +19,7 @@ use kybern_reconcile::{
     ApplyReason, Counters, Deps, DryPass, Ending, Engine, EngineConfig, ObjectRef, Verdict,
     record_name,
 };
+use kybern_sense::SqlSense;
 use kybern_sql::SqlLimits;
 use serde_json::Value;
 use std::process::ExitCode;
@@ -77,16 +78,16 @@ pub(crate) async fn run(args: ExplainArgs) -> anyhow::Result<ExitCode> {
     tables.list(&cluster, &wanted, None).await?;
     let (writer, reader) = tables.into_parts();
     let (ingest, _thread) = Ingest::start(writer, reader.snapshot().sequence())?;
-    let sense = Arc::new(SqlSense::new(kybern_sql::Engine::new(
-        reader.clone(),
-        SqlLimits::default(),
-    )));
+    let sense = Arc::new(SqlSense::new(
+        kybern_sql::Engine::new(reader.clone(), SqlLimits::default()),
+        work::pool(),
+    ));
     sense.set_catalog(kinds.catalog());
     let access = access::of(&prepared.registration.spec, &prepared.manifest, &served);
     sense
         .admit(&args.plugin, access, &prepared.manifest)
         .await
-        .map_err(problem)?;
+        .map_err(|why| problem(why.into()))?;
     let guests = Guests::new(true);
     guests.insert(&args.plugin, plugin, prepared.limits.clone());
     let active = prepared.active(&served).map_err(problem)?;

@@ -11,9 +11,9 @@ use crate::server::{self, Health};
 use crate::wiring::apply::ClusterApply;
 use crate::wiring::decide::Guests;
 use crate::wiring::ingest::Ingest;
-use crate::wiring::sense::SqlSense;
 use crate::wiring::time::{Jitter, SystemClock};
 use crate::wiring::watches::{Wanted, Watches};
+use crate::wiring::work;
 use anyhow::{Context, bail};
 use kybern_kube::clock::SystemClock as BootClock;
 use kybern_kube::events::{self, RecorderConfig};
@@ -21,6 +21,7 @@ use kybern_kube::lease::{self, LeaseConfig};
 use kybern_kube::{AlwaysLeader, Cluster, Fence, LeaderState, WatchConfig, Writes};
 use kybern_plugin::{Runtime, RuntimeConfig};
 use kybern_reconcile::{Counters, Deps, Engine};
+use kybern_sense::SqlSense;
 use kybern_table::{Reader, TableState};
 use parking_lot::RwLock;
 use prometheus_client::registry::Registry;
@@ -93,7 +94,7 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
         budget: budget.clone(),
         watches: Some(watches.clone()),
     };
-    let sense = Arc::new(SqlSense::new(sql.with_host(Arc::new(facts))));
+    let sense = Arc::new(SqlSense::new(sql.with_host(Arc::new(facts)), work::pool()));
     let own = [plugin_table(), crd_table()];
     watches.set(own.map(Wanted::all).into()).await;
 

@@ -10,12 +10,13 @@ use crate::simulator::{MemoryApply, Step};
 use crate::terminal::{self, say};
 use crate::wiring::decide::Guests;
 use crate::wiring::ingest::Ingest;
-use crate::wiring::sense::SqlSense;
 use crate::wiring::time::{Jitter, SystemClock};
+use crate::wiring::work;
 use anyhow::{Context, anyhow, bail};
 use kybern_interface::{Gvk, Manifest, Registration};
 use kybern_plugin::{Plugin, Runtime, RuntimeConfig};
 use kybern_reconcile::{Counters, Deps, Engine, EngineConfig, ObjectRef, PassResult};
+use kybern_sense::SqlSense;
 use kybern_sql::SqlLimits;
 use serde_json::{Value, json};
 use std::process::ExitCode;
@@ -83,10 +84,10 @@ pub(crate) async fn run(args: SimulateArgs) -> anyhow::Result<ExitCode> {
     tables.take(objects, &kinds)?;
     let (writer, reader) = tables.into_parts();
     let (ingest, _thread) = Ingest::start(writer, reader.snapshot().sequence())?;
-    let sense = Arc::new(SqlSense::new(kybern_sql::Engine::new(
-        reader.clone(),
-        SqlLimits::default(),
-    )));
+    let sense = Arc::new(SqlSense::new(
+        kybern_sql::Engine::new(reader.clone(), SqlLimits::default()),
+        work::pool(),
+    ));
     sense.set_catalog(kinds.catalog());
     let guests = Guests::new(true);
     let cluster = MemoryApply::new(named.clone(), ingest.clone());
@@ -109,7 +110,7 @@ pub(crate) async fn run(args: SimulateArgs) -> anyhow::Result<ExitCode> {
         sense
             .admit(&name, access, &prepared.manifest)
             .await
-            .map_err(|problem| anyhow!("{name}: {}", problem.message))?;
+            .map_err(|why| anyhow!("{name}: {why}"))?;
         guests.insert(&name, plugin, prepared.limits.clone());
         let active = prepared
             .active(&served)

@@ -15,8 +15,8 @@ use crate::terminal::say;
 use crate::wiring::apply::ClusterApply;
 use crate::wiring::decide::Guests;
 use crate::wiring::ingest::Ingest;
-use crate::wiring::sense::SqlSense;
 use crate::wiring::time::{Jitter, SystemClock};
+use crate::wiring::work;
 use anyhow::{Context, bail};
 use kybern_interface::Registration;
 use kybern_kube::clock::SystemClock as BootClock;
@@ -25,6 +25,7 @@ use kybern_kube::{
     AlwaysLeader, Cluster, DeleteOptions, ListOptions, RequestError, Resource, Target, Writes,
 };
 use kybern_reconcile::{Counters, Deps, Engine, EngineConfig};
+use kybern_sense::SqlSense;
 use kybern_sql::SqlLimits;
 use serde_json::Value;
 use std::process::ExitCode;
@@ -199,10 +200,10 @@ async fn release(
     );
     let engine = Engine::new(Deps {
         reader: reader.clone(),
-        sense: Arc::new(SqlSense::new(kybern_sql::Engine::new(
-            reader.clone(),
-            SqlLimits::default(),
-        ))),
+        sense: Arc::new(SqlSense::new(
+            kybern_sql::Engine::new(reader.clone(), SqlLimits::default()),
+            work::pool(),
+        )),
         decide: Arc::new(Guests::new(false)),
         apply: Arc::new(ClusterApply::new(writes.clone(), recorder, ingest)),
         kinds: Arc::new(kinds.clone()),

@@ -1,5 +1,6 @@
 //! Why a registration cannot run, in words that a condition shows.
 
+use kybern_sense::Inadmissible;
 use std::time::Duration;
 
 /// When the host looks again by itself.
@@ -39,6 +40,16 @@ impl Problem {
             message: message.into(),
             again: Again::After(Duration::from_secs(5)),
         }
+    }
+}
+
+impl From<Inadmissible> for Problem {
+    fn from(why: Inadmissible) -> Self {
+        let reason = match why {
+            Inadmissible::Query(_) => "InvalidQuery",
+            Inadmissible::Manifest(_) => "InvalidManifest",
+        };
+        Self::new(reason, why.to_string())
     }
 }
 

@@ -5,7 +5,6 @@ pub(crate) mod decide;
 pub(crate) mod ingest;
 mod jobs;
 pub(crate) mod pace;
-pub(crate) mod sense;
 pub(crate) mod time;
 pub(crate) mod watches;
 pub(crate) mod work;

@@ -21,3 +21,16 @@ pub(crate) fn pool() -> Handle {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_pool_has_threads_of_its_own() {
+        let io = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        let name = super::pool().spawn(async { std::thread::current().name().map(str::to_owned) });
+        let name = io.block_on(name).unwrap();
+        assert_eq!(name.as_deref(), Some("kybern-work"));
+    }
+}

@@ -10,19 +10,20 @@ struct Rule {
 }
 
 /// The host's crates, from the store up.
-const HOST: [&str; 9] = [
+const HOST: [&str; 10] = [
     "kybern",
     "kybern-allocator",
     "kybern-budget",
     "kybern-kube",
     "kybern-plugin",
     "kybern-reconcile",
+    "kybern-sense",
     "kybern-sql",
     "kybern-statement",
     "kybern-table",
 ];
 
-const RULES: [Rule; 12] = [
+const RULES: [Rule; 13] = [
     Rule {
         package: "kybern-table",
         must_not_know: &[
@@ -125,6 +126,20 @@ const RULES: [Rule; 12] = [
             "kybern-plugin",
             "kybern-sql",
             "kybern-statement",
+        ],
+    },
+    Rule {
+        package: "kybern-sense",
+        must_not_know: &[
+            "axum",
+            "clap",
+            "hyper*",
+            "k8s-openapi",
+            "kube*",
+            "wasmtime*",
+            "kybern",
+            "kybern-kube",
+            "kybern-plugin",
         ],
     },
     Rule {

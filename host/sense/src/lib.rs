@@ -1,6 +1,10 @@
-//! The engine's `Sense` over the SQL engine: what a registration may see, and its answers.
+//! The reconcile engine's [`Sense`] over the SQL engine: what a registration may see, and its answers.
+//!
+//! # Contract
+//! A registration is [admitted](SqlSense::admit) with what it may see; without that nothing is
+//! answered. All queries of a pass are answered on the one snapshot that it names, on a pool of
+//! threads that is not the asker's.
 
-use crate::registration::problem::Problem;
 use async_trait::async_trait;
 use kybern_interface::{Manifest, Query};
 use kybern_reconcile::{Active, Answer, Sense, SenseError, SenseRequest, Sensed};
@@ -13,8 +17,19 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 use tokio_util::task::AbortOnDropHandle;
 
+/// Why a registration's queries cannot be asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Inadmissible {
+    /// A query that has no answer, or none that a pass may depend on.
+    #[error("{0}")]
+    Query(String),
+    /// A manifest that contradicts itself.
+    #[error("{0}")]
+    Manifest(String),
+}
+
 /// Answers the queries of registrations.
-pub(crate) struct SqlSense {
+pub struct SqlSense {
     engine: Engine,
     /// Where queries are answered: never on the threads of whoever asks.
     pool: Handle,
@@ -22,13 +37,8 @@ pub(crate) struct SqlSense {
 }
 
 impl SqlSense {
-    /// Nobody is admitted yet.
-    pub(crate) fn new(engine: Engine) -> Self {
-        Self::on(engine, super::work::pool())
-    }
-
-    /// With a pool of the caller's.
-    fn on(engine: Engine, pool: Handle) -> Self {
+    /// Nobody is admitted yet; queries are answered on this pool.
+    pub fn new(engine: Engine, pool: Handle) -> Self {
         Self {
             engine,
             pool,
@@ -37,40 +47,32 @@ impl SqlSense {
     }
 
     /// What is served changed.
-    pub(crate) fn set_catalog(&self, catalog: Catalog) {
+    pub fn set_catalog(&self, catalog: Catalog) {
         self.engine.set_catalog(catalog);
     }
 
     /// Says what a registration may see, and plans its manifest's queries to find faults early.
-    pub(crate) async fn admit(
+    pub async fn admit(
         &self,
         registration: &str,
         access: AccessSet,
         manifest: &Manifest,
-    ) -> Result<(), Problem> {
+    ) -> Result<(), Inadmissible> {
         for query in &manifest.queries {
             let prepared = self.engine.prepare(&query.sql, &access).await.map_err(|error| {
-                Problem::new(
-                    "InvalidQuery",
-                    format!("the plugin's query {} cannot be answered: {error}; is a read grant missing from spec.grants.read?", query.name),
-                )
+                Inadmissible::Query(format!("the plugin's query {} cannot be answered: {error}; is a read grant missing from spec.grants.read?", query.name))
             })?;
             if let Some(fault) = unfit(&prepared) {
-                return Err(Problem::new(
-                    "InvalidQuery",
-                    format!("the plugin's query {} {fault}", query.name),
-                ));
+                let message = format!("the plugin's query {} {fault}", query.name);
+                return Err(Inadmissible::Query(message));
             }
             if prepared.param_count() > query.params.len() {
-                return Err(Problem::new(
-                    "InvalidManifest",
-                    format!(
-                        "the plugin's query {} has {} parameters but names {}",
-                        query.name,
-                        prepared.param_count(),
-                        query.params.len()
-                    ),
-                ));
+                return Err(Inadmissible::Manifest(format!(
+                    "the plugin's query {} has {} parameters but names {}",
+                    query.name,
+                    prepared.param_count(),
+                    query.params.len()
+                )));
             }
         }
         self.admitted
@@ -80,7 +82,7 @@ impl SqlSense {
     }
 
     /// The registration is gone.
-    pub(crate) fn forget(&self, registration: &str) {
+    pub fn forget(&self, registration: &str) {
         self.admitted.write().remove(registration);
     }
 
@@ -237,7 +239,7 @@ mod tests {
             .unwrap();
         let (_writer, reader) = kybern_table::store(StoreConfig::default());
         let engine = Engine::new(reader.clone(), SqlLimits::default());
-        let sense = SqlSense::on(engine, work.handle().clone());
+        let sense = SqlSense::new(engine, work.handle().clone());
         let active = active();
         let query = Query {
             name: "one".into(),
@@ -260,11 +262,5 @@ mod tests {
         work.shutdown_background();
         let error = ask().unwrap_err();
         assert!(matches!(error, SenseError::Internal(_)), "{error}");
-        // And the host's own pool has threads of its own.
-        let name = io.block_on(
-            super::super::work::pool()
-                .spawn(async { std::thread::current().name().map(str::to_owned) }),
-        );
-        assert_eq!(name.unwrap().as_deref(), Some("kybern-work"));
     }
 }
