@@ -91,6 +91,16 @@ pub(crate) enum Subject {
         /// Pods that are there.
         objects: usize,
     },
+    /// Runs passes that find nothing to do and says what they cost.
+    #[command(name = "be-pass", hide = true)]
+    Pass {
+        /// The system, for peers that have several.
+        system: String,
+        /// How queries are answered, or `unrelated`.
+        work: String,
+        /// CRs.
+        crs: u64,
+    },
     /// Answers the queries of `sql` and says how fast.
     #[command(name = "be-sql", hide = true)]
     Sql(Sql),

@@ -2,7 +2,7 @@
 
 use crate::args::Options;
 use crate::report::Report;
-use crate::{ingest, live, memory, sql, startup};
+use crate::{ingest, live, memory, pass, sql, startup};
 use anyhow::{Result, bail};
 
 /// One benchmark.
@@ -30,6 +30,10 @@ pub(crate) const BENCHES: &[Bench] = &[
     Bench {
         name: live::NAME,
         run: live::run,
+    },
+    Bench {
+        name: pass::NAME,
+        run: pass::run,
     },
     Bench {
         name: startup::NAME,

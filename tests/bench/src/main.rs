@@ -17,6 +17,7 @@ mod ingest;
 mod listing;
 mod live;
 mod memory;
+mod pass;
 mod recording;
 mod report;
 mod server;

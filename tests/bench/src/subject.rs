@@ -47,6 +47,7 @@ pub(crate) fn run(subject: &Subject) -> Result<()> {
             kubeconfig,
             objects,
         } => listing::run(*how, kubeconfig, *objects),
+        Subject::Pass { work, crs, .. } => crate::pass::subject(work, *crs),
         Subject::Sql(asked) => crate::sql::subject(asked),
     }
 }
@@ -71,7 +72,7 @@ pub(crate) fn hosted() -> StoreConfig {
 }
 
 /// One processor for all threads, from now on.
-fn pin() -> Result<()> {
+pub(crate) fn pin() -> Result<()> {
     let allowed = sched_getaffinity(None).context("ask for the processors")?;
     let last = (0..CpuSet::MAX_CPU)
         .rev()
