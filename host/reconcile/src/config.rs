@@ -9,6 +9,8 @@ pub struct EngineConfig {
     pub passes: usize,
     /// Writes under way at once inside one wave of one pass.
     pub writes: usize,
+    /// CRs of one registration whose answers are asked for together at most.
+    pub together: usize,
     /// First delay after a failed pass; doubles with each failure.
     pub backoff_base: Duration,
     /// Longest delay after a failed pass.
@@ -26,6 +28,7 @@ impl Default for EngineConfig {
         Self {
             passes: 64,
             writes: 8,
+            together: 256,
             backoff_base: Duration::from_millis(5),
             backoff_cap: Duration::from_secs(300),
             resync: Duration::from_secs(36_000),

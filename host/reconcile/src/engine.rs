@@ -119,6 +119,7 @@ impl Engine {
             }
             ended.await;
         }
+        shared.ahead.forget_plugin(&name);
         shared.triggers.lock().forget_plugin(&name);
         shared.memories.lock().retain(|key, _| key.plugin != name);
         shared.reports.lock().retain(|key, _| key.plugin != name);
@@ -271,6 +272,7 @@ impl Engine {
             slowed,
             trigger_keys: shared.triggers.lock().len(),
             remembered: shared.memories.lock().len(),
+            answered_ahead: shared.ahead.len(),
             ..shared.deps.counters.metrics()
         }
     }

@@ -268,9 +268,54 @@ pub(crate) fn canonical(value: &Value) -> Vec<u8> {
     serde_json_canonicalizer::to_vec(value).unwrap_or_else(|_| value.to_string().into_bytes())
 }
 
-/// A 128-bit fingerprint of a value, equal for equal canonical JSON.
+/// A 128-bit fingerprint of a value, equal for equal canonical JSON. For this process only: what is
+/// written down is a [`hash_of`].
 pub(crate) fn fingerprint(value: &Value) -> u128 {
-    xxhash_rust::xxh3::xxh3_128(&canonical(value))
+    let mut bytes = Vec::with_capacity(256);
+    encode(value, &mut bytes);
+    xxhash_rust::xxh3::xxh3_128(&bytes)
+}
+
+/// Bytes that are equal for equal values only: each begins with its kind, and says how long it is.
+fn encode(value: &Value, out: &mut Vec<u8>) {
+    match value {
+        Value::Null => out.push(0),
+        Value::Bool(value) => out.extend([1, u8::from(*value)]),
+        Value::Number(number) => {
+            out.push(2);
+            // As RFC 8785 has it, all numbers are doubles, and there is one zero.
+            let double = number.as_f64().unwrap_or(f64::NAN) + 0.0;
+            out.extend(double.to_bits().to_le_bytes());
+        }
+        Value::String(text) => {
+            out.push(3);
+            encode_text(text, out);
+        }
+        Value::Array(items) => {
+            out.push(4);
+            encode_length(items.len(), out);
+            items.iter().for_each(|item| encode(item, out));
+        }
+        Value::Object(fields) => {
+            out.push(5);
+            encode_length(fields.len(), out);
+            let mut sorted: Vec<(&String, &Value)> = fields.iter().collect();
+            sorted.sort_unstable_by_key(|(key, _)| *key);
+            for (key, value) in sorted {
+                encode_text(key, out);
+                encode(value, out);
+            }
+        }
+    }
+}
+
+fn encode_text(text: &str, out: &mut Vec<u8>) {
+    encode_length(text.len(), out);
+    out.extend_from_slice(text.as_bytes());
+}
+
+fn encode_length(length: usize, out: &mut Vec<u8>) {
+    out.extend(length.to_le_bytes());
 }
 
 #[cfg(test)]

@@ -128,3 +128,30 @@ fn string_data_is_sent_as_data() {
     assert_eq!(intent.object["data"], json!({ "a": "QQ==", "b": "Zm9v" }));
     assert_eq!(intent.object.get("stringData"), None);
 }
+
+fn json_value() -> impl proptest::strategy::Strategy<Value = Value> {
+    use proptest::prelude::*;
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        (-3i64..3).prop_map(Value::from),
+        prop_oneof![Just(-0.0), Just(0.0), Just(1.0), Just(1.5)].prop_map(|n: f64| json!(n)),
+        "[ab]{0,2}".prop_map(Value::from),
+    ];
+    leaf.prop_recursive(3, 12, 3, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..3).prop_map(Value::from),
+            prop::collection::btree_map("[ab]{0,2}", inner, 0..3)
+                .prop_map(|map| Value::Object(map.into_iter().collect())),
+        ]
+    })
+}
+
+proptest::proptest! {
+    #[test]
+    fn fingerprints_are_equal_where_canonical_json_is(a in json_value(), b in json_value()) {
+        let alike = canonical(&a) == canonical(&b);
+        proptest::prop_assert_eq!(fingerprint(&a) == fingerprint(&b), alike);
+        proptest::prop_assert_eq!(fingerprint(&a), fingerprint(&a.clone()));
+    }
+}

@@ -9,6 +9,7 @@
 
 mod act;
 mod active;
+mod ahead;
 mod bucket;
 mod cause;
 mod check;

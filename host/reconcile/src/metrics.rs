@@ -32,6 +32,8 @@ pub struct Metrics {
     pub trigger_keys: usize,
     /// CRs whose last pass is remembered.
     pub remembered: usize,
+    /// CRs whose answers were asked for together with those of others and wait for their pass.
+    pub answered_ahead: usize,
     /// How often the change log was too short, so that everything was looked at again.
     pub change_log_overruns: u64,
 }

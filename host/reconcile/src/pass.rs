@@ -5,6 +5,7 @@
 
 use crate::act::Actor;
 use crate::active::{Active, Primary};
+use crate::ahead;
 use crate::finalizer;
 use crate::finding::{Finding, Retry};
 use crate::follow;
@@ -22,8 +23,8 @@ use crate::status::{Health, HealthKind};
 use crate::traits::{Answer, SenseRequest};
 use crate::trigger::Slot;
 use crate::why::Why;
-use kybern_interface::{Plan, Sensing, Situation, Trigger};
-use kybern_table::{Index, KindKey, Row, ScanRead, Snapshot, TableState};
+use kybern_interface::{Plan, Query, Sensing, Situation, Trigger};
+use kybern_table::{Index, KindKey, Row, Snapshot, TableState};
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -100,13 +101,17 @@ pub(crate) enum Located {
 
 /// Finds the CR of a pass on a new snapshot.
 pub(crate) fn locate(shared: &Shared, key: &CrKey) -> Located {
+    locate_on(shared, key, shared.deps.reader.snapshot())
+}
+
+/// Finds the CR of a pass on this snapshot.
+pub(crate) fn locate_on(shared: &Shared, key: &CrKey, snapshot: Snapshot) -> Located {
     let Some(registered) = shared.registered(&key.plugin) else {
         return Located::Gone;
     };
     let Some(primary) = registered.active.primary(&key.table).cloned() else {
         return Located::Gone;
     };
-    let snapshot = shared.deps.reader.snapshot();
     let mut tables = vec![key.table.clone()];
     tables.extend(child_tables(&snapshot, &registered.active));
     let mut missing: Vec<(KindKey, String)> = Vec::new();
@@ -142,13 +147,7 @@ pub(crate) fn locate(shared: &Shared, key: &CrKey) -> Located {
     let owner = Owner::of(&registered.active, &primary, key, &row);
     Located::Found(Box::new(Context {
         object: row.value(),
-        // Whole seconds, as Kubernetes writes times in conditions.
-        now: shared
-            .deps
-            .clock
-            .now()
-            .strftime("%Y-%m-%dT%H:%M:%SZ")
-            .to_string(),
+        now: now(shared),
         registered,
         primary,
         key: key.clone(),
@@ -158,13 +157,20 @@ pub(crate) fn locate(shared: &Shared, key: &CrKey) -> Located {
     }))
 }
 
-/// A pass up to the point where its status is written.
+/// In whole seconds, as Kubernetes writes times in conditions.
+pub(crate) fn now(shared: &Shared) -> String {
+    let now = shared.deps.clock.now();
+    now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+/// A pass up to the point where its status is written. `answers`: those that it has already.
 pub(crate) async fn run(
     shared: &Shared,
     cx: &Context,
     actor: &Actor<'_>,
     memory: &mut Memory,
     why: &Why,
+    answers: Option<Vec<Answer>>,
 ) -> Outcome {
     let active = cx.active();
     if memory.uid != cx.owner.uid {
@@ -203,10 +209,12 @@ pub(crate) async fn run(
         return Outcome::of(Finding::not_supported(why));
     }
 
-    let sensed = Stage::Sense.of(&actor.metrics, sense(shared, cx)).await;
-    let answers = match sensed {
-        Ok(answers) => answers,
-        Err(finding) => return Outcome::of(finding),
+    let answers = match answers {
+        Some(answers) => answers,
+        None => match Stage::Sense.of(&actor.metrics, sense(shared, cx)).await {
+            Ok(answers) => answers,
+            Err(finding) => return Outcome::of(finding),
+        },
     };
     let summaries: Vec<AnswerSummary> = answers
         .iter()
@@ -248,13 +256,18 @@ pub(crate) async fn run(
 
 /// The answers of all queries, their read sets installed.
 pub(crate) async fn sense(shared: &Shared, cx: &Context) -> Result<Vec<Answer>, Finding> {
-    let answers = ask(shared, cx).await?;
-    let reads: Vec<ScanRead> = answers
-        .iter()
-        .flat_map(|answer| answer.read_set.scans.iter().cloned())
-        .collect();
+    let answers = match ahead::together(shared, cx).await {
+        Some(answers) => answers,
+        None => ask(shared, cx).await?,
+    };
+    let reads = ahead::reads(&answers);
     shared.listen(&cx.key, Slot::Answers, reads, cx.snapshot.sequence());
     Ok(answers)
+}
+
+/// What a CR asks without a sense hook.
+pub(crate) fn queries(cx: &Context) -> Vec<Query> {
+    sensing::static_queries(cx.active(), &cx.object)
 }
 
 /// The answers of all queries.

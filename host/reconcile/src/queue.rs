@@ -361,6 +361,13 @@ impl<K: Keyed> Queue<K> {
         }
     }
 
+    /// The keys of a plugin that are due and wait, the most urgent first; so many at most.
+    pub(crate) fn waiting(&self, plugin: &Arc<str>, most: usize) -> Vec<K> {
+        let lane = self.lanes.get(plugin);
+        let ready = lane.into_iter().flat_map(|lane| lane.ready.values());
+        ready.take(most).map(|(key, _)| key.clone()).collect()
+    }
+
     /// Keeps a key's bucket until it is full: a key that goes and comes back at once is as fast
     /// as one that stays.
     fn fade(&mut self, key: &K, now: Instant) {

@@ -2,6 +2,7 @@
 
 use crate::act::Actor;
 use crate::active::Active;
+use crate::ahead::{self, Ahead, Ready};
 use crate::cause::StartedBy;
 use crate::delta::Delta;
 use crate::engine::Deps;
@@ -17,7 +18,7 @@ use crate::report::PassReport;
 use crate::stage::pass_span;
 use crate::trigger::{Concern, Concerned, Slot, Triggers, missed_since, own_change};
 use crate::why::{OnHold, Priority, Why};
-use kybern_table::{KindKey, Row, ScanRead, Sequence, Snapshot, TableState};
+use kybern_table::{KindKey, Row, RowChange, ScanRead, Sequence, Snapshot, TableState};
 use parking_lot::{Mutex, RwLock};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -43,6 +44,8 @@ pub(crate) struct Shared {
     pub(crate) reports: Mutex<HashMap<CrKey, PassReport>>,
     /// CRs that wait for a table to be readable.
     pub(crate) awaited: Mutex<HashMap<KindKey, BTreeSet<CrKey>>>,
+    /// Answers that wait for their passes.
+    pub(crate) ahead: Ahead,
     /// Something may be due.
     pub(crate) wake: Notify,
     /// A pass has ended.
@@ -60,6 +63,7 @@ impl Shared {
             memories: Mutex::default(),
             reports: Mutex::default(),
             awaited: Mutex::default(),
+            ahead: Ahead::default(),
             wake: Notify::new(),
             ended: Notify::new(),
         }
@@ -79,8 +83,13 @@ impl Shared {
     }
 
     fn add(&self, key: &CrKey, priority: Priority, by: StartedBy, on_hold: OnHold) {
-        let why = Why::of(by, on_hold);
+        self.add_why(key, priority, Why::of(by, on_hold));
+    }
+
+    /// Whatever makes a CR due may be news to answers that it was given before.
+    fn add_why(&self, key: &CrKey, priority: Priority, why: Why) {
         self.queue.lock().add(key, priority, why, Instant::now());
+        self.ahead.drop(key);
         self.wake.notify_one();
     }
 
@@ -123,12 +132,10 @@ impl Shared {
                 if registered.active.in_charge(primary, &row) {
                     let key = CrKey::of(plugin, &table, &row);
                     self.know(&key, &row);
-                    let why = why.clone();
-                    self.queue.lock().add(&key, priority, why, Instant::now());
+                    self.add_why(&key, priority, why.clone());
                 }
             }
         }
-        self.wake.notify_one();
     }
 
     /// Makes due the CRs of other registrations of the same kinds: who is in charge has changed.
@@ -179,14 +186,8 @@ impl Shared {
             }
         };
         *seen = snapshot.sequence();
-        let charges = self.registry.read().charges();
         for change in &changes {
-            let delta = Delta::of(change);
-            let mut due = Concerned::new();
-            for charge in charges.of_table(&change.table) {
-                self.own_row(charge, &delta, &mut due);
-            }
-            self.triggers.lock().concerned(&delta, &mut due);
+            let due = self.concerned_by(change);
             // What the first list of a table brings is a start, not news.
             let first = change.old.is_none()
                 && snapshot
@@ -197,6 +198,18 @@ impl Shared {
             }
         }
         self.look_at_awaited(&snapshot);
+    }
+
+    /// The CRs that a change concerns.
+    pub(crate) fn concerned_by(&self, change: &RowChange) -> Concerned {
+        let delta = Delta::of(change);
+        let mut due = Concerned::new();
+        let charges = self.registry.read().charges();
+        for charge in charges.of_table(&change.table) {
+            self.own_row(charge, &delta, &mut due);
+        }
+        self.triggers.lock().concerned(&delta, &mut due);
+        due
     }
 
     /// Makes a CR due that a change concerns, unless its last pass knows the change already.
@@ -216,8 +229,7 @@ impl Shared {
         };
         let mut why = Why::of(by, on_hold);
         why.seen = seen;
-        self.queue.lock().add(key, priority, why, Instant::now());
-        self.wake.notify_one();
+        self.add_why(key, priority, why);
     }
 
     /// A change of a row that may be a CR.
@@ -287,7 +299,16 @@ impl Shared {
 
     async fn run_pass(&self, key: &CrKey, began: Began) -> (Next, PassResult) {
         let mut memory = self.memories.lock().remove(key).unwrap_or_default();
-        let cx = match pass::locate(self, key) {
+        let ready = self.ahead.take(key).await;
+        let ready = ready.filter(|ready| ahead::holds(self, ready));
+        let (located, answers) = match ready {
+            Some(Ready { mut cx, answers }) => {
+                cx.now = pass::now(self);
+                (Located::Found(cx), Some(answers))
+            }
+            None => (pass::locate(self, key), None),
+        };
+        let cx = match located {
             Located::Found(cx) => cx,
             Located::Gone => {
                 self.triggers.lock().forget(key);
@@ -311,7 +332,7 @@ impl Shared {
             (memory.failures, memory.waits, memory.conflicts) = (0, 0, 0);
         }
         let actor = Actor::new(&self.deps, cx.active(), &cx.owner);
-        let outcome = pass::run(self, &cx, &actor, &mut memory, &began.why).await;
+        let outcome = pass::run(self, &cx, &actor, &mut memory, &began.why, answers).await;
         let (next, report) = finish::finish(self, &cx, &actor, &mut memory, outcome, began).await;
         let result = PassResult::of(&report.ending);
         tracing::debug!(

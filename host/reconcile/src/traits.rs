@@ -56,6 +56,24 @@ pub struct Sensed {
 pub trait Sense: Send + Sync {
     /// Answers all of them or none.
     async fn sense(&self, request: SenseRequest<'_>) -> Result<Sensed, SenseError>;
+
+    /// From how many CRs on it pays to ask for their answers together; none where it never does.
+    fn company(&self, _: &Active) -> Option<usize> {
+        None
+    }
+
+    /// Answers several CRs of one registration on one snapshot, each as [`Sense::sense`] would, in
+    /// their order. They ask the same statements.
+    async fn sense_together(
+        &self,
+        requests: &[SenseRequest<'_>],
+    ) -> Vec<Result<Sensed, SenseError>> {
+        let mut all = Vec::with_capacity(requests.len());
+        for request in requests {
+            all.push(self.sense(*request).await);
+        }
+        all
+    }
 }
 
 /// Runs a plugin's pure hooks.

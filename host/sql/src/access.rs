@@ -102,6 +102,14 @@ impl AccessSet {
         }
     }
 
+    /// Whether what may be read depends on the namespace that [`AccessSet::in_namespace`] set.
+    pub fn is_bound(&self) -> bool {
+        match &self.grants {
+            Grants::All => false,
+            Grants::Of(tables) => tables.values().any(RowScope::is_bound),
+        }
+    }
+
     pub(crate) fn grants(&self) -> &Grants {
         &self.grants
     }

@@ -221,6 +221,7 @@ fn of_engine(config: &EngineConfig) -> Vec<Bound> {
     let EngineConfig {
         passes,
         writes,
+        together,
         backoff_base,
         backoff_cap,
         resync,
@@ -241,6 +242,7 @@ fn of_engine(config: &EngineConfig) -> Vec<Bound> {
     vec![
         is("passes", size(*passes), running),
         is("writes", size(*writes), "kybern_writes_total"),
+        is("together", size(*together), "kybern_answers_ahead"),
         is("backoff_base_seconds", seconds(*backoff_base), delayed),
         is("backoff_cap_seconds", seconds(*backoff_cap), delayed),
         is("resync_seconds", seconds(*resync), delayed),

@@ -172,6 +172,13 @@ fn kept(encoder: &mut DescriptorEncoder<'_>, metrics: &Metrics) -> fmt::Result {
     gauge(encoder, "kybern_slowed_down", help, metrics.slowed)?;
     let help = "Keys of the trigger index";
     gauge(encoder, "kybern_trigger_keys", help, metrics.trigger_keys)?;
+    let help = "Custom resources whose answers were asked for with those of others and wait for their pass";
+    gauge(
+        encoder,
+        "kybern_answers_ahead",
+        help,
+        metrics.answered_ahead,
+    )?;
     let help = "Custom resources whose last pass is remembered";
     gauge(encoder, "kybern_remembered", help, metrics.remembered)
 }

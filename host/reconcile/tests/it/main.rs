@@ -7,6 +7,7 @@
     reason = "tests say what is wrong by panicking"
 )]
 
+mod ahead;
 mod api;
 mod breaker;
 mod deletion;

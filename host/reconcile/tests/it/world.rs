@@ -32,6 +32,10 @@ pub(crate) struct Hooks {
     pub(crate) broken: Mutex<bool>,
     /// How long queries take.
     pub(crate) delay: Mutex<Duration>,
+    /// From how many CRs on they are asked for together.
+    pub(crate) company: Mutex<Option<usize>>,
+    /// How many were asked for at once, each time.
+    pub(crate) together: Mutex<Vec<usize>>,
 }
 
 fn map_key() -> KindKey {
@@ -103,6 +107,22 @@ impl Sense for Hooks {
         tokio::task::yield_now().await;
         tokio::task::yield_now().await;
         Ok(Sensed { answers })
+    }
+
+    fn company(&self, _: &Active) -> Option<usize> {
+        *self.company.lock()
+    }
+
+    async fn sense_together(
+        &self,
+        requests: &[SenseRequest<'_>],
+    ) -> Vec<Result<Sensed, SenseError>> {
+        self.together.lock().push(requests.len());
+        let mut all = Vec::new();
+        for request in requests {
+            all.push(Sense::sense(self, *request).await);
+        }
+        all
     }
 }
 
@@ -279,6 +299,8 @@ impl World {
             skip: Mutex::new(false),
             broken: Mutex::new(false),
             delay: Mutex::default(),
+            company: Mutex::default(),
+            together: Mutex::default(),
             meanwhile: Mutex::new(None),
         });
         let api = Arc::new(api);
