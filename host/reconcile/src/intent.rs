@@ -265,7 +265,32 @@ pub(crate) fn hash_of(object: &Value, ignored: &[Vec<String>]) -> String {
 
 /// RFC 8785.
 pub(crate) fn canonical(value: &Value) -> Vec<u8> {
+    if is_plain(value)
+        && let Ok(text) = serde_json::to_vec(value)
+    {
+        return text;
+    }
     serde_json_canonicalizer::to_vec(value).unwrap_or_else(|_| value.to_string().into_bytes())
+}
+
+/// Whether serde_json writes it as RFC 8785 wants it: nothing but whole numbers that a double holds,
+/// and keys whose order is the same in UTF-8 and in UTF-16.
+fn is_plain(value: &Value) -> bool {
+    const WHOLE: u64 = 1 << 53;
+    match value {
+        Value::Null | Value::Bool(_) | Value::String(_) => true,
+        Value::Number(number) => {
+            let whole = number.as_i64().map(i64::unsigned_abs);
+            whole.is_some_and(|whole| whole < WHOLE)
+        }
+        Value::Array(items) => items.iter().all(is_plain),
+        Value::Object(fields) => {
+            fields.keys().is_sorted()
+                && fields
+                    .iter()
+                    .all(|(key, value)| key.is_ascii() && is_plain(value))
+        }
+    }
 }
 
 /// A 128-bit fingerprint of a value, equal for equal canonical JSON. For this process only: what is

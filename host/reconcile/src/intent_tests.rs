@@ -147,11 +147,42 @@ fn json_value() -> impl proptest::strategy::Strategy<Value = Value> {
     })
 }
 
+/// Any texts, keys and numbers.
+fn any_json() -> impl proptest::strategy::Strategy<Value = Value> {
+    use proptest::prelude::*;
+    let leaf = prop_oneof![
+        any::<i64>().prop_map(Value::from),
+        (-(1i64 << 53) - 2..(1i64 << 53) + 2).prop_map(Value::from),
+        any::<u64>().prop_map(Value::from),
+        (-9i64..9).prop_map(Value::from),
+        any::<f64>().prop_filter_map("not JSON", |n| n.is_finite().then(|| json!(n))),
+        any::<String>().prop_map(Value::from),
+        "[\u{0}-\u{1f}\"/\\\\\u{7f}\u{2028}\u{e000}\u{10000}]{0,4}".prop_map(Value::from),
+    ];
+    leaf.prop_recursive(3, 12, 3, |inner| {
+        let key = "[a-c\"\u{7f}\u{e9}\u{e000}\u{10000}]{0,3}";
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..3).prop_map(Value::from),
+            prop::collection::btree_map(key, inner, 0..3)
+                .prop_map(|map| Value::Object(map.into_iter().collect())),
+        ]
+    })
+}
+
 proptest::proptest! {
     #[test]
     fn fingerprints_are_equal_where_canonical_json_is(a in json_value(), b in json_value()) {
         let alike = canonical(&a) == canonical(&b);
         proptest::prop_assert_eq!(fingerprint(&a) == fingerprint(&b), alike);
         proptest::prop_assert_eq!(fingerprint(&a), fingerprint(&a.clone()));
+    }
+
+    #[test]
+    fn what_is_written_the_short_way_is_canonical(value in any_json()) {
+        let long = serde_json_canonicalizer::to_vec(&value).unwrap();
+        proptest::prop_assert_eq!(
+            String::from_utf8(canonical(&value)).unwrap(),
+            String::from_utf8(long).unwrap()
+        );
     }
 }

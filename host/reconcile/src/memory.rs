@@ -142,6 +142,8 @@ pub(crate) struct StatusBaseline {
     pub(crate) sent: u128,
     shape: Box<str>,
     values: u128,
+    /// The state of the CR that was looked at last.
+    resource_version: u64,
 }
 
 impl StatusBaseline {
@@ -153,7 +155,20 @@ impl StatusBaseline {
             sent,
             values: values_at(&shape, live),
             shape: shape.render().to_string().into(),
+            resource_version: resource_version(live),
         }
+    }
+
+    /// Whether the CR still has the same values there; remembers the state that it saw.
+    pub(crate) fn settled(&mut self, version: u64, live: &Value) -> bool {
+        if version == self.resource_version && version != 0 {
+            return true;
+        }
+        let holds = self.holds(live);
+        if holds {
+            self.resource_version = version;
+        }
+        holds
     }
 
     /// Whether the CR still has the same values there.

@@ -177,14 +177,15 @@ pub(crate) struct Child {
 /// The tables whose objects a registration may create, as far as they are watched.
 pub(crate) fn child_tables(snapshot: &Snapshot, active: &Active) -> Vec<KindKey> {
     let grants = &active.registration.spec.grants.write;
+    let may = |key: &KindKey| {
+        grants.iter().any(|grant| {
+            *grant.group == *key.group && grant.kinds.iter().any(|kind| **kind == *key.kind)
+        })
+    };
     let mut tables: Vec<KindKey> = snapshot
         .tables()
+        .filter(|view| may(&view.def().key))
         .map(|view| view.def().key.clone())
-        .filter(|key| {
-            grants.iter().any(|grant| {
-                *grant.group == *key.group && grant.kinds.iter().any(|kind| **kind == *key.kind)
-            })
-        })
         .collect();
     tables.sort();
     tables

@@ -273,12 +273,11 @@ pub(crate) fn queries(cx: &Context) -> Vec<Query> {
 /// The answers of all queries.
 pub(crate) async fn ask(shared: &Shared, cx: &Context) -> Result<Vec<Answer>, Finding> {
     let active = cx.active();
-    let object = plain(&cx.object);
-    let mut queries = sensing::static_queries(active, &object);
+    let mut queries = queries(cx);
     if active.has_sense {
         let trigger = Trigger {
             resource: cx.primary.gvk.clone(),
-            object: object.clone(),
+            object: plain(&cx.object),
             settings: active.settings.clone(),
             now: cx.now.clone(),
         };
@@ -293,7 +292,7 @@ pub(crate) async fn ask(shared: &Shared, cx: &Context) -> Result<Vec<Answer>, Fi
     }
     let request = SenseRequest {
         active,
-        object: &object,
+        object: &cx.object,
         queries: &queries,
         snapshot: &cx.snapshot,
     };

@@ -3,7 +3,7 @@
 use crate::active::Active;
 use crate::error::DecideError;
 use crate::intent::fingerprint;
-use crate::memory::{Memory, Settled};
+use crate::memory::{Memory, Settled, resource_version};
 use crate::owner::{Owner, inventory};
 use crate::traits::Answer;
 use kybern_interface::{Query, names};
@@ -25,6 +25,12 @@ pub(crate) fn at<'v>(object: &'v Value, path: &Path) -> Option<&'v Value> {
         })
 }
 
+/// What plugins do not see of a CR.
+fn managed(path: &Path) -> bool {
+    let managed = ["metadata", "managedFields"].map(|key| Segment::Key(key.into()));
+    path.from_root().segments().starts_with(&managed)
+}
+
 /// The manifest's queries, parameters taken from the CR.
 pub(crate) fn static_queries(active: &Active, object: &Value) -> Vec<Query> {
     active
@@ -41,6 +47,7 @@ pub(crate) fn static_queries(active: &Active, object: &Value) -> Vec<Query> {
                     let value = path
                         .parse()
                         .ok()
+                        .filter(|path| !managed(path))
                         .and_then(|path| at(object, &path).cloned());
                     match value {
                         // A parameter is a scalar; structure goes in as its JSON text.
@@ -141,7 +148,9 @@ pub(crate) fn unchanged(
             None => return false,
         }
     }
-    let status = memory.status.as_ref().is_none_or(|s| s.holds(object));
+    let version = resource_version(object);
+    let status = memory.status.as_mut();
+    let status = status.is_none_or(|status| status.settled(version, object));
     found == memory.children.len() && status
 }
 
@@ -188,6 +197,9 @@ mod tests {
         assert_eq!(read("labels['a/b']"), Some(json!("x")));
         assert_eq!(read("spec.l[1]"), Some(json!(2)));
         assert_eq!(read("spec.l[2]"), None);
+        let hidden = |text: &str| managed(&text.parse().unwrap());
+        assert!(hidden("metadata.managedFields[0].manager"));
+        assert!(!hidden("metadata.name"));
     }
 
     #[test]

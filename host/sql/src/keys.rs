@@ -32,7 +32,16 @@ struct Equality {
     parts: Vec<Part>,
 }
 
+/// Objects that a look-up may name to count as a few.
+const FEW: usize = 16;
+
 impl Keys {
+    /// Whether it names a few objects, one by one.
+    pub(crate) fn is_point(&self) -> bool {
+        let named: usize = self.parts.iter().map(Vec::len).product();
+        matches!(self.index, Index::Name | Index::Uid) && named <= FEW
+    }
+
     /// The best look-up that the conditions (which all must hold) allow, with the positions of
     /// those that its rows fulfil for that alone. Values are constants or slots.
     pub(crate) fn find(

@@ -60,6 +60,15 @@ struct Ready {
     steps: Vec<Compiled>,
 }
 
+impl KeyLookup {
+    /// Whether it reads a few objects that it names.
+    pub(crate) fn is_point(&self) -> bool {
+        self.ready
+            .as_ref()
+            .is_some_and(|ready| ready.keys.is_point())
+    }
+}
+
 #[derive(Debug)]
 enum Step {
     Filter(Expr),

@@ -96,6 +96,11 @@ impl Prepared {
         matches!(self.planned.lane, Lane::KeyLookup(_))
     }
 
+    /// Whether it reads a few objects by their names and no more: microseconds, whoever computes it.
+    pub fn is_point_lookup(&self) -> bool {
+        matches!(&self.planned.lane, Lane::KeyLookup(lookup) if lookup.is_point())
+    }
+
     /// For a key look-up, whether it is compiled before its parameters are known.
     #[cfg(test)]
     pub(crate) fn is_compiled_once(&self) -> Option<bool> {
