@@ -10,6 +10,7 @@ use kybern_interface::{
 };
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
+use std::borrow::Cow;
 
 /// Annotation value on a child that loses its owner instead of being deleted.
 pub(crate) const PRUNE_ORPHAN: &str = "orphan";
@@ -250,16 +251,23 @@ pub(crate) fn get_path<'v>(object: &'v Value, path: &[String]) -> Option<&'v Val
     path.iter().try_fold(object, |node, name| node.get(name))
 }
 
-/// RFC 8785, then SHA-256, shortened to 128 bits.
+/// RFC 8785 of a list of the object and the paths, then SHA-256, shortened to 128 bits.
 pub(crate) fn hash_of(object: &Value, ignored: &[Vec<String>]) -> String {
-    let mut rest = object.clone();
-    for path in ignored {
-        remove_path(&mut rest, path);
-    }
+    let rest = if ignored.is_empty() {
+        Cow::Borrowed(object)
+    } else {
+        let mut rest = object.clone();
+        ignored.iter().for_each(|path| remove_path(&mut rest, path));
+        Cow::Owned(rest)
+    };
     let mut paths: Vec<String> = ignored.iter().map(|path| path.join(".")).collect();
     paths.sort();
     let mut hash = Sha256::new();
-    hash.update(canonical(&json!([rest, paths])));
+    hash.update(b"[");
+    hash.update(canonical(&rest));
+    hash.update(b",");
+    hash.update(canonical(&Value::from(paths)));
+    hash.update(b"]");
     hex(&hash.finalize(), 16)
 }
 

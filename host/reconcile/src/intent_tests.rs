@@ -169,6 +169,20 @@ fn any_json() -> impl proptest::strategy::Strategy<Value = Value> {
     })
 }
 
+#[test]
+fn the_hash_of_an_intent_is_of_the_list_of_object_and_paths() {
+    let object = json!({ "b": [1, { "c": "x" }], "a": { "n": 1.5, "gone": true } });
+    let paths = [
+        ["z"].map(str::to_owned).to_vec(),
+        ["a", "gone"].map(str::to_owned).to_vec(),
+    ];
+    let list = json!([{ "b": [1, { "c": "x" }], "a": { "n": 1.5 } }, ["a.gone", "z"]]);
+    let text = serde_json_canonicalizer::to_vec(&list).unwrap();
+    let digest = Sha256::digest(&text);
+    // It stands on objects: another one would be taken for another intent.
+    assert_eq!(hash_of(&object, &paths), hex(&digest, 16));
+}
+
 proptest::proptest! {
     #[test]
     fn fingerprints_are_equal_where_canonical_json_is(a in json_value(), b in json_value()) {
