@@ -397,12 +397,16 @@ pub(crate) fn entries(object: &Value) -> Option<Vec<Entry>> {
 
 /// Everything that `manager` has on the object, whatever the operation.
 pub(crate) fn owned_by(object: &Value, manager: &str, subresource: &str) -> Option<FieldSet> {
-    let mut set = FieldSet::default();
-    for entry in entries(object)? {
-        if entry.manager == manager && entry.subresource == subresource {
-            set.merge(&entry.fields);
-        }
-    }
+    let list = object.pointer("/metadata/managedFields")?.as_array()?;
+    let is = |entry: &Value, key: &str, value: &str| {
+        entry.get(key).and_then(Value::as_str).unwrap_or_default() == value
+    };
+    let mut sets = list
+        .iter()
+        .filter(|entry| is(entry, "manager", manager) && is(entry, "subresource", subresource))
+        .filter_map(|entry| entry.get("fieldsV1").map(FieldSet::parse));
+    let mut set = sets.next().unwrap_or_default();
+    sets.for_each(|other| set.merge(&other));
     Some(set)
 }
 
