@@ -265,6 +265,7 @@ fn every_crate_of_the_host_and_its_guests_has_a_rule() {
         "kybern-faults",
         "kybern-keeper",
         "kybern-node-tests",
+        "kybern-planner",
         "kybern-quantity-tests",
         "kybern-sdk-macros",
         "kybern-seed",

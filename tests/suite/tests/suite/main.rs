@@ -24,6 +24,7 @@ mod lifecycle;
 mod memory;
 mod metrics;
 mod overload;
+mod ownership;
 mod part;
 mod promises;
 mod proxy;
