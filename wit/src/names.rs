@@ -46,3 +46,10 @@ pub fn field_manager(registration: &str) -> String {
 pub fn status_manager(field_manager: &str) -> String {
     format!("{field_manager}/status")
 }
+
+/// The field manager of the patches that a CR's plans make on objects that are not its children.
+/// The first part of the uid tells two CRs of one registration apart.
+pub fn patch_manager(registration: &str, uid: &str) -> String {
+    let short: String = uid.chars().take(13).collect();
+    format!("kybern/{registration}/{short}")
+}

@@ -7,6 +7,7 @@
 //! changes a value takes the path from it).
 
 use crate::fields;
+use crate::finalizer::guarded;
 use crate::intent::{Intent, get_path, remove_path, set_path};
 use crate::memory::Baseline;
 use crate::owner::{Owner, Ownership, ownership};
@@ -177,6 +178,23 @@ pub(crate) fn upgrade(live: &Value, manager: &str, former: &[String]) -> Option<
         { "op": "replace", "path": "/metadata/managedFields", "value": list },
         { "op": "replace", "path": "/metadata/resourceVersion", "value": version },
     ]))
+}
+
+/// The JSON patch that takes a manager's entries out of managedFields; none if it has none. The
+/// values stay, owned by whoever else has them.
+pub(crate) fn disown(live: &Value, manager: &str) -> Option<Value> {
+    let raw = live.pointer("/metadata/managedFields")?.as_array()?;
+    let ours = |entry: &&Value| entry.get("manager").and_then(Value::as_str) == Some(manager);
+    let mut rest: Vec<Value> = raw.iter().filter(|entry| !ours(entry)).cloned().collect();
+    if rest.len() == raw.len() {
+        return None;
+    }
+    if rest.is_empty() {
+        // An empty list means that nothing changes; one empty entry means none.
+        rest.push(json!({}));
+    }
+    let operation = json!({ "op": "replace", "path": "/metadata/managedFields", "value": rest });
+    Some(guarded(live, vec![operation]))
 }
 
 #[cfg(test)]

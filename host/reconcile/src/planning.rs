@@ -7,7 +7,10 @@ use crate::diff;
 use crate::engine::Deps;
 use crate::memory::Memory;
 use crate::owner::{Child, Owner, child_ref, find, inventory};
+use crate::patch::{self, PatchTask};
+use crate::patched::{self, Patched};
 use crate::prune;
+use crate::record::Record;
 use crate::report::{Step, Verdict};
 use crate::subresource;
 use crate::traits::ObjectRef;
@@ -22,6 +25,10 @@ pub(crate) struct Planned {
     pub(crate) tasks: Vec<Task>,
     /// Children that the plan does not name, with what happens to them.
     pub(crate) leftovers: Vec<(ObjectRef, Child, Verdict)>,
+    /// Patches of objects that are not children.
+    pub(crate) patches: Vec<PatchTask>,
+    /// What has a patch that is not planned any more.
+    pub(crate) undo: Vec<Patched>,
     /// All children there are.
     pub(crate) children: usize,
     /// Deletions that are held back.
@@ -47,6 +54,16 @@ impl Planned {
             wave: delete.wave,
             verdict: Verdict::Delete,
         }));
+        steps.extend(self.patches.iter().map(|task| Step {
+            target: task.intent.target.clone(),
+            wave: task.intent.wave,
+            verdict: task.verdict.clone(),
+        }));
+        steps.extend(self.undo.iter().map(|patched| Step {
+            target: patched.target(),
+            wave: i32::MAX,
+            verdict: Verdict::Undo,
+        }));
         steps.extend(self.checked.subresources.iter().map(|task| Step {
             target: task.target.clone(),
             wave: i32::MAX,
@@ -67,6 +84,11 @@ impl Planned {
     /// Whether the plan wants a child that the garbage collector cannot reach.
     pub(crate) fn out_of_reach(&self) -> bool {
         self.tasks.iter().any(|task| !task.intent.reachable)
+    }
+
+    /// Whether something is left behind if the CR just goes.
+    pub(crate) fn outlasts(&self) -> bool {
+        self.out_of_reach() || self.patches.iter().any(|task| task.patched.is_some())
     }
 }
 
@@ -95,6 +117,7 @@ pub(crate) fn plan(
     cr: &Row,
     snapshot: &Snapshot,
     memory: &Memory,
+    record: &Record,
     forced: bool,
 ) -> Result<Planned, Unplanned> {
     let mut checked = check::check(plan, active, owner, &*deps.kinds, &deps.config.plan)
@@ -120,6 +143,12 @@ pub(crate) fn plan(
         .intents
         .iter()
         .map(|intent| table_of(&intent.target.gvk))
+        .chain(
+            checked
+                .patches
+                .iter()
+                .map(|intent| table_of(&intent.target.gvk)),
+        )
         .filter(|table| {
             !snapshot
                 .table(table)
@@ -149,6 +178,12 @@ pub(crate) fn plan(
         })
         .collect::<Result<_, SnapshotTooOld>>()?;
 
+    if deleting {
+        checked.patches.clear();
+    }
+    let ours = active.patch_manager(&owner.uid);
+    let patches = patch::tasks(&checked.patches, snapshot, owner, &ours, record, forced)?;
+
     let inventory = inventory(snapshot, active, owner)?;
     let children = inventory.len();
     let named: BTreeSet<(String, String, String, String)> = checked
@@ -165,6 +200,12 @@ pub(crate) fn plan(
         !over
     } else {
         checked.children == Children::Complete
+    };
+    let about: Vec<Patched> = patches.iter().filter_map(|t| t.patched.clone()).collect();
+    let undo = if prunes {
+        patched::without(&record.patches, &about)
+    } else {
+        Vec::new()
     };
     for child in inventory {
         let target = child_ref(snapshot, &child);
@@ -202,6 +243,8 @@ pub(crate) fn plan(
         checked,
         tasks,
         leftovers,
+        patches,
+        undo,
         children,
         held: if allowed { 0 } else { doomed },
         unwatched,

@@ -74,6 +74,12 @@ pub enum Verdict {
     Held,
     /// The plan deletes it explicitly.
     Delete,
+    /// The plan patches it, and it is not so.
+    Patch,
+    /// The plan patches it, and it is not there.
+    Absent,
+    /// The plan no longer patches it: the patch is taken back.
+    Undo,
     /// The plan evicts it.
     Evict,
     /// It shall have this many replicas.

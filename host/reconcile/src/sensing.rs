@@ -5,6 +5,7 @@ use crate::error::DecideError;
 use crate::intent::fingerprint;
 use crate::memory::{Memory, Settled};
 use crate::owner::{Owner, inventory};
+use crate::patch;
 use crate::traits::Answer;
 use kybern_interface::{Query, names};
 use kybern_table::{Path, Row, Segment, Snapshot};
@@ -142,7 +143,9 @@ pub(crate) fn unchanged(
         }
     }
     let status = memory.status.as_ref().is_none_or(|s| s.holds(object));
-    found == memory.children.len() && status
+    let manager = active.patch_manager(&owner.uid);
+    let patched = patch::hold(&mut memory.patched, snapshot, &manager);
+    found == memory.children.len() && status && patched
 }
 
 /// Whether the CR's `force-resync` annotation has a value that no pass has honoured yet. The
