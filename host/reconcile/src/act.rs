@@ -5,7 +5,7 @@
 
 use crate::active::Active;
 use crate::counters::OfPlugin;
-use crate::diff::{self, Difference};
+use crate::diff::{self, Difference, Managers};
 use crate::engine::Deps;
 use crate::error::WriteError;
 use crate::intent::Intent;
@@ -317,16 +317,12 @@ impl<'a> Actor<'a> {
                 // The table did not know it, or it came in between. What the API server holds
                 // decides whose it is.
                 let live = self.read(&intent.target, None).await?;
-                let manager = self.active.manager();
-                let found = diff::diff(intent, Some(&live), self.owner, &manager, None, false);
-                (found, live)
+                (self.found(intent, &live), live)
             }
             (Verdict::NotOurs { .. }, Some(live)) if !has_managers(live) => {
                 // Tables leave out whose fields these are; the condition says it.
                 let live = self.read(&intent.target, None).await?;
-                let manager = self.active.manager();
-                let found = diff::diff(intent, Some(&live), self.owner, &manager, None, false);
-                (found, live)
+                (self.found(intent, &live), live)
             }
             (_, Some(live)) => (task.difference.clone(), live.clone()),
         };
@@ -339,6 +335,16 @@ impl<'a> Actor<'a> {
                 None => Done::Nothing,
             }),
         }
+    }
+
+    /// What is to be done about an object that was not known before.
+    fn found(&self, intent: &Intent, live: &Value) -> Difference {
+        let manager = self.active.manager();
+        let whose = Managers {
+            manager: &manager,
+            former: &self.active.registration.spec.former_field_managers,
+        };
+        diff::diff(intent, Some(live), self.owner, &whose, None, false)
     }
 
     /// The object as the API server holds it; it must have `uid` if one is given.

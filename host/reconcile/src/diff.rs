@@ -22,12 +22,33 @@ pub(crate) struct Difference {
     pub(crate) baseline: Option<Baseline>,
 }
 
+/// Under which names a child's fields are ours.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Managers<'a> {
+    /// The one that we write with.
+    pub(crate) manager: &'a str,
+    /// Those of an operator whose objects are taken over.
+    pub(crate) former: &'a [String],
+}
+
+impl Managers<'_> {
+    /// Whether fields are still a former manager's, as far as the table knows.
+    fn has_former(&self, live: &Value) -> bool {
+        !self.former.is_empty()
+            && fields::entries(live).is_some_and(|entries| {
+                entries.iter().any(|entry| {
+                    entry.subresource.is_empty() && self.former.contains(&entry.manager)
+                })
+            })
+    }
+}
+
 /// What is to be done about one intent.
 pub(crate) fn diff(
     intent: &Intent,
     live: Option<&Value>,
     owner: &Owner,
-    manager: &str,
+    whose: &Managers<'_>,
     remembered: Option<&Baseline>,
     forced: bool,
 ) -> Difference {
@@ -58,11 +79,14 @@ pub(crate) fn diff(
     if intent.mode == ApplyMode::CreateOnce {
         return Difference {
             verdict: Verdict::Kept,
-            baseline: Some(Baseline::of(intent, live, manager)),
+            baseline: Some(Baseline::of(intent, live, whose.manager)),
         };
     }
     if forced {
         return only(Verdict::Apply(ApplyReason::Forced));
+    }
+    if whose.has_former(live) {
+        return only(Verdict::Apply(ApplyReason::Former));
     }
     let marked = live
         .pointer("/metadata/annotations")
@@ -77,7 +101,7 @@ pub(crate) fn diff(
             return only(Verdict::Apply(ApplyReason::Drift(suspects)));
         }
     } else {
-        let entry = fields::owned_by(live, manager, "").unwrap_or_default();
+        let entry = fields::owned_by(live, whose.manager, "").unwrap_or_default();
         let missing = entry.cover(&intent.owned(), live).missing;
         if !missing.is_empty() {
             return only(Verdict::Apply(ApplyReason::NotCovered(missing)));
@@ -85,7 +109,7 @@ pub(crate) fn diff(
     }
     let mut baseline = match remembered {
         Some(baseline) if baseline.hash == intent.hash => baseline.clone(),
-        _ => Baseline::of(intent, live, manager),
+        _ => Baseline::of(intent, live, whose.manager),
     };
     baseline.resource_version = crate::memory::resource_version(live);
     baseline.readiness = crate::ready::readiness(live);

@@ -3,7 +3,7 @@
 use crate::act::Task;
 use crate::active::{Active, table_of};
 use crate::check::{self, Checked, Offence, Sub};
-use crate::diff;
+use crate::diff::{self, Managers};
 use crate::engine::Deps;
 use crate::memory::Memory;
 use crate::owner::{Child, Owner, child_ref, find, inventory};
@@ -158,6 +158,10 @@ pub(crate) fn plan(
     unwatched.sort();
     unwatched.dedup();
     let manager = active.manager();
+    let whose = Managers {
+        manager: &manager,
+        former: &active.registration.spec.former_field_managers,
+    };
     let deleting = cr.deleting();
     let tasks: Vec<Task> = checked
         .intents
@@ -169,7 +173,7 @@ pub(crate) fn plan(
                 .as_ref()
                 .and_then(|row| memory.children.get(row.uid().as_ref()));
             let live = row.as_ref().map(Row::value);
-            let difference = diff::diff(intent, live.as_ref(), owner, &manager, remembered, forced);
+            let difference = diff::diff(intent, live.as_ref(), owner, &whose, remembered, forced);
             Ok(Task {
                 intent: intent.clone(),
                 live,

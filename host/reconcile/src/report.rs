@@ -95,6 +95,8 @@ pub enum ApplyReason {
     Drift(Vec<String>),
     /// After a restart: these paths of the intent are not ours on the live object.
     NotCovered(Vec<String>),
+    /// A former operator's field manager has fields of it (`formerFieldManagers`).
+    Former,
     /// The CR asks for it (`kybern.dev/force-resync`).
     Forced,
 }

@@ -265,6 +265,9 @@ fn verdict(verdict: &Verdict) -> String {
             "would be applied: not ours on the live object: {}",
             paths.join(", ")
         ),
+        Verdict::Apply(ApplyReason::Former) => {
+            "would be applied: a former operator's fields are taken over".into()
+        }
         Verdict::Apply(ApplyReason::Forced) => "would be applied: asked for by annotation".into(),
         Verdict::Converged => "is as intended".into(),
         Verdict::Kept => "is left alone".into(),

@@ -96,9 +96,6 @@ fn supported(spec: &PluginSpec) -> Result<(), Problem> {
     if !spec.grants.secrets.is_empty() {
         missing.push("grants.secrets");
     }
-    if !spec.former_field_managers.is_empty() {
-        missing.push("formerFieldManagers");
-    }
     if spec.service_account_name.is_some() {
         missing.push("serviceAccountName");
     }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 const HIDDEN: &str = "not-to-be-shown";
 
 /// A host with the guest that puts Deployments to sleep.
-fn with_keeper(name: &str) -> Result<(Scene, Object)> {
+pub(crate) fn with_keeper(name: &str) -> Result<(Scene, Object)> {
     let mut scene = Scene::new(name)?;
     let registration = json!({
         "apiVersion": "kybern.dev/v1alpha1",
@@ -27,6 +27,7 @@ fn with_keeper(name: &str) -> Result<(Scene, Object)> {
                 "write": [
                     { "group": "apps", "kinds": ["Deployment"], "verbs": ["apply"], "subresources": ["scale"] },
                     { "group": "", "kinds": ["Pod"], "verbs": [], "subresources": ["eviction"] },
+                    { "group": "", "kinds": ["ConfigMap"], "verbs": ["patch"] },
                 ],
                 "state": true,
             },
