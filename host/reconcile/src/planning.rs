@@ -122,6 +122,10 @@ pub(crate) fn plan(
 ) -> Result<Planned, Unplanned> {
     let mut checked = check::check(plan, active, owner, &*deps.kinds, &deps.config.plan)
         .map_err(Unplanned::Offences)?;
+    let deleting = cr.deleting();
+    if deleting {
+        checked.patches.clear();
+    }
     let mut deletes = Vec::new();
     for (target, delete) in checked.deletes {
         // What is gone, or another by now, needs no delete; what nobody watches may be there.
@@ -134,7 +138,7 @@ pub(crate) fn plan(
         }
     }
     checked.deletes = deletes;
-    checked.subresources = if cr.deleting() {
+    checked.subresources = if deleting {
         Vec::new()
     } else {
         subresource::needed(&checked.subresources, snapshot)?
@@ -162,7 +166,6 @@ pub(crate) fn plan(
         manager: &manager,
         former: &active.registration.spec.former_field_managers,
     };
-    let deleting = cr.deleting();
     let tasks: Vec<Task> = checked
         .intents
         .iter()
@@ -182,9 +185,6 @@ pub(crate) fn plan(
         })
         .collect::<Result<_, SnapshotTooOld>>()?;
 
-    if deleting {
-        checked.patches.clear();
-    }
     let ours = active.patch_manager(&owner.uid);
     let patches = patch::tasks(&checked.patches, snapshot, owner, &ours, record, forced)?;
 

@@ -31,8 +31,8 @@ fn a_note_is_a_patch_under_the_resources_own_name() {
         "metadata": { "name": "web", "namespace": "ns" }, "spec": { "note": "here" },
     }));
     let plan = noted.decide::<Sleeper>().unwrap();
-    let text = format!("{plan:?}");
-    assert!(text.contains("Patch(") && text.contains("here"), "{text}");
+    let patch = plan.patch("ConfigMap", "board").unwrap();
+    assert_eq!(patch["data"], json!({ "web": "here" }));
 }
 
 #[test]

@@ -168,10 +168,14 @@ async fn what_is_not_in_a_partial_plan_keeps_its_patch() {
     say(&world.api, "a", json!({ "shared": { "a": "1" } }));
     world.settle().await;
     world.decide(|_| {
-        Ok(serde_json::from_value(json!({ "children": { "partial": "not known" } })).unwrap())
+        let partial = json!({ "children": { "partial": "not known" }, "actions": [] });
+        Ok(serde_json::from_value(partial).unwrap())
     });
+    world.decides();
     say(&world.api, "a", json!({}));
     world.settle().await;
+    assert_eq!(world.decides(), 1);
+    assert_eq!(world.ready("a").0, "True");
     assert_eq!(data(&world.api)["a"], "1");
     world.decide(patcher);
     world.api.delete("App", "ns", "a");

@@ -1,7 +1,7 @@
 //! Patches of objects that are not children, on a real API server.
 
 use crate::record::with_keeper;
-use crate::scene::{SOON, Scene};
+use crate::scene::{SOON, Scene, kybern};
 use anyhow::Result;
 use kybern_testcluster::Object;
 use serde_json::{Value, json};
@@ -134,28 +134,41 @@ fn a_patch_waits_for_its_object_and_never_takes_what_others_own() -> Result<()> 
     scene.converged()
 }
 
+/// What is left on the board when the registration goes, by the host's doing or by the command's.
+fn left(name: &str, policy: &str, hosted: bool) -> Result<Value> {
+    let (mut scene, plugin) = with_keeper(name)?;
+    let board = board(&scene)?;
+    let sleeper = noting(&scene, "a", "1")?;
+    says(&scene, &board, json!({ "theirs": "1", "a": "1" }))?;
+    let spec = json!({ "spec": { "onRemoval": policy } });
+    scene.client().merge_patch(&plugin, &spec)?;
+    if hosted {
+        scene.client().delete(&plugin)?;
+    } else {
+        scene.kill_host();
+        let kubeconfig = scene.plane.admin_kubeconfig()?.display().to_string();
+        kybern(&[
+            "uninstall",
+            "--kubeconfig",
+            &kubeconfig,
+            "--class",
+            &scene.class,
+            "--yes",
+        ])?;
+    }
+    scene.client().wait_gone(&plugin, SOON)?;
+    let live = scene.client().get(&board)?;
+    assert_eq!(of_ours(&live), Vec::<String>::new(), "{policy}");
+    let sleeper = scene.client().get(&sleeper)?;
+    assert_eq!(sleeper["metadata"].get("finalizers"), None);
+    Ok(live["data"].clone())
+}
+
 #[test]
 fn a_registration_that_goes_hands_its_patches_over_or_takes_them_back() -> Result<()> {
-    for (policy, left) in [
-        ("Orphan", json!({ "theirs": "1", "a": "1" })),
-        ("DeleteChildren", json!({ "theirs": "1" })),
-    ] {
-        let (scene, plugin) = with_keeper(&format!("patchgo{}", policy.len()))?;
-        let board = board(&scene)?;
-        let sleeper = noting(&scene, "a", "1")?;
-        says(&scene, &board, json!({ "theirs": "1", "a": "1" }))?;
-        let spec = json!({ "spec": { "onRemoval": policy } });
-        scene.client().merge_patch(&plugin, &spec)?;
-        scene.client().delete(&plugin)?;
-        scene.client().wait_gone(&plugin, SOON)?;
-        let live = scene.client().get(&board)?;
-        assert_eq!(
-            (&live["data"], of_ours(&live).len()),
-            (&left, 0),
-            "{policy}"
-        );
-        let sleeper = scene.client().get(&sleeper)?;
-        assert_eq!(sleeper["metadata"].get("finalizers"), None);
-    }
+    let (patched, bare) = (json!({ "theirs": "1", "a": "1" }), json!({ "theirs": "1" }));
+    assert_eq!(left("patchorphan", "Orphan", true)?, patched);
+    assert_eq!(left("patchundo", "DeleteChildren", true)?, bare);
+    assert_eq!(left("patchgone", "DeleteChildren", false)?, bare);
     Ok(())
 }
