@@ -48,8 +48,9 @@ pub fn status_manager(field_manager: &str) -> String {
 }
 
 /// The field manager of the patches that a CR's plans make on objects that are not its children.
-/// The first part of the uid tells two CRs of one registration apart.
+/// The end of the uid, 48 random bits, tells two CRs of one registration apart.
 pub fn patch_manager(registration: &str, uid: &str) -> String {
-    let short: String = uid.chars().take(13).collect();
+    let from = uid.char_indices().rev().nth(11).map_or(0, |(at, _)| at);
+    let short = uid.get(from..).unwrap_or(uid);
     format!("kybern/{registration}/{short}")
 }
