@@ -271,6 +271,16 @@ impl Decided {
         })
     }
 
+    /// What the plan patches on an object of this kind and name that is not a child.
+    pub fn patch(&self, kind: &str, name: &str) -> Option<&Value> {
+        self.plan.actions.iter().find_map(|action| match action {
+            Action::Patch(patch) if patch.target.kind == kind && patch.target.name == name => {
+                Some(&patch.patch)
+            }
+            _ => None,
+        })
+    }
+
     /// How many children the plan names.
     pub fn children(&self) -> usize {
         let is_child = |action: &&Action| matches!(action, Action::Apply(_));

@@ -46,3 +46,11 @@ pub fn field_manager(registration: &str) -> String {
 pub fn status_manager(field_manager: &str) -> String {
     format!("{field_manager}/status")
 }
+
+/// The field manager of the patches that a CR's plans make on objects that are not its children.
+/// The end of the uid, 48 random bits, tells two CRs of one registration apart.
+pub fn patch_manager(registration: &str, uid: &str) -> String {
+    let from = uid.char_indices().rev().nth(11).map_or(0, |(at, _)| at);
+    let short = uid.get(from..).unwrap_or(uid);
+    format!("kybern/{registration}/{short}")
+}

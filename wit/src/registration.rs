@@ -46,6 +46,12 @@ impl Registration {
             .clone()
             .unwrap_or_else(|| crate::names::field_manager(self.name()))
     }
+
+    /// Whether its custom resources may have records: what is kept, and what is patched, is there.
+    pub fn keeps_records(&self) -> bool {
+        let patches = |grant: &WriteGrant| grant.verbs.contains(&GrantVerb::Patch);
+        self.spec.grants.state || self.spec.grants.write.iter().any(patches)
+    }
 }
 
 /// What is registered and granted.

@@ -238,3 +238,18 @@ proptest! {
         prop_assert_eq!(Gvk::from_api_version(&gvk.api_version(), &kind), gvk);
     }
 }
+
+#[test]
+fn each_custom_resource_patches_under_a_name_of_its_own() {
+    let manager = |uid| kybern_interface::names::patch_manager("a", uid);
+    assert_eq!(
+        manager("2af1ed40-f7cb-4b65-8c16-b32968556f31"),
+        "kybern/a/b32968556f31"
+    );
+    // As the simulator makes them.
+    assert_ne!(
+        manager("00000000-0000-4000-8000-000000000001"),
+        manager("00000000-0000-4000-8000-000000000002")
+    );
+    assert_eq!(manager("short"), "kybern/a/short");
+}

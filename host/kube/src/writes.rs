@@ -144,6 +144,21 @@ impl Writes {
         self.apply_to(target, Some("status"), body, options).await
     }
 
+    /// Server-side apply of a subresource.
+    ///
+    /// # Errors
+    /// As [`Writes::apply`]; 404 also when the kind has no such subresource.
+    pub async fn apply_part(
+        &self,
+        target: &Target<'_>,
+        subresource: &str,
+        body: Bytes,
+        options: &ApplyOptions,
+    ) -> Result<Bytes, RequestError> {
+        self.apply_to(target, Some(subresource), body, options)
+            .await
+    }
+
     async fn apply_to(
         &self,
         target: &Target<'_>,

@@ -5,12 +5,13 @@
 
 use crate::active::Active;
 use crate::counters::OfPlugin;
-use crate::diff::{self, Difference};
+use crate::diff::{self, Difference, Managers};
 use crate::engine::Deps;
 use crate::error::WriteError;
 use crate::intent::Intent;
 use crate::memory::Baseline;
 use crate::owner::{Child, Owner, Ownership, ownership};
+use crate::patch::{self, PatchTask};
 use crate::prune::is_precious;
 use crate::ready::Readiness;
 use crate::report::Verdict;
@@ -40,6 +41,10 @@ pub(crate) enum Problem {
     Deleting,
     /// A field cannot change, and the plan does not allow to recreate it.
     Immutable(WriteError),
+    /// What is to be patched is not there.
+    Absent,
+    /// Other managers own fields of a patch: which, for people.
+    Owned(String),
     /// The write failed.
     Failed(WriteError),
 }
@@ -59,6 +64,8 @@ impl Problem {
 pub(crate) struct Acted {
     /// Children that are as intended, by uid.
     pub(crate) children: HashMap<String, Baseline>,
+    /// Patches that are as planned.
+    pub(crate) patched: Vec<patch::Baseline>,
     /// What is not.
     pub(crate) problems: Vec<(ObjectRef, Problem)>,
     /// The object whose readiness the next wave waits for.
@@ -90,10 +97,22 @@ pub(crate) struct Actor<'a> {
 enum Item<'t> {
     Apply(&'t Task),
     Delete(&'t ObjectRef, &'t DeleteObject),
+    Patch(&'t PatchTask),
+}
+
+impl Item<'_> {
+    fn target(&self) -> &ObjectRef {
+        match self {
+            Self::Apply(task) => &task.intent.target,
+            Self::Delete(target, _) => target,
+            Self::Patch(task) => &task.intent.target,
+        }
+    }
 }
 
 enum Done {
     Child(String, Baseline),
+    Patched(Box<patch::Baseline>),
     Nothing,
 }
 
@@ -182,8 +201,18 @@ impl<'a> Actor<'a> {
             .await
     }
 
+    /// Field manager of this CR's patches.
+    pub(crate) fn patch_manager(&self) -> String {
+        self.active.patch_manager(&self.owner.uid)
+    }
+
     /// Runs all waves; a wave starts only when the one before went through.
-    pub(crate) async fn run(&self, tasks: &[Task], deletes: &[(ObjectRef, DeleteObject)]) -> Acted {
+    pub(crate) async fn run(
+        &self,
+        tasks: &[Task],
+        patches: &[PatchTask],
+        deletes: &[(ObjectRef, DeleteObject)],
+    ) -> Acted {
         let mut waves: BTreeMap<i32, Vec<Item<'_>>> = BTreeMap::new();
         for task in tasks {
             waves
@@ -196,6 +225,12 @@ impl<'a> Actor<'a> {
                 .entry(delete.wave)
                 .or_default()
                 .push(Item::Delete(target, delete));
+        }
+        for task in patches {
+            waves
+                .entry(task.intent.wave)
+                .or_default()
+                .push(Item::Patch(task));
         }
         let mut acted = Acted::default();
         for wave in waves.into_values() {
@@ -217,12 +252,10 @@ impl<'a> Actor<'a> {
                         }
                         acted.children.insert(uid, baseline);
                     }
+                    (_, Ok(Done::Patched(baseline))) => acted.patched.push(*baseline),
                     (_, Ok(_)) => {}
-                    (Item::Apply(task), Err(problem)) => {
-                        acted.problems.push((task.intent.target.clone(), problem));
-                    }
-                    (Item::Delete(target, _), Err(problem)) => {
-                        acted.problems.push(((*target).clone(), problem));
+                    (item, Err(problem)) => {
+                        acted.problems.push((item.target().clone(), problem));
                     }
                 }
             }
@@ -236,6 +269,10 @@ impl<'a> Actor<'a> {
     async fn item(&self, item: &Item<'_>) -> Result<Done, Problem> {
         match item {
             Item::Apply(task) => self.apply(task).await,
+            Item::Patch(task) => {
+                let came = patch::write(self, task).await?;
+                Ok(came.map_or(Done::Nothing, |came| Done::Patched(Box::new(came))))
+            }
             Item::Delete(target, delete) => {
                 let uid = delete.target.uid.clone().unwrap_or_default();
                 match self.delete(target, uid, delete.propagation).await {
@@ -280,16 +317,12 @@ impl<'a> Actor<'a> {
                 // The table did not know it, or it came in between. What the API server holds
                 // decides whose it is.
                 let live = self.read(&intent.target, None).await?;
-                let manager = self.active.manager();
-                let found = diff::diff(intent, Some(&live), self.owner, &manager, None, false);
-                (found, live)
+                (self.found(intent, &live), live)
             }
             (Verdict::NotOurs { .. }, Some(live)) if !has_managers(live) => {
                 // Tables leave out whose fields these are; the condition says it.
                 let live = self.read(&intent.target, None).await?;
-                let manager = self.active.manager();
-                let found = diff::diff(intent, Some(&live), self.owner, &manager, None, false);
-                (found, live)
+                (self.found(intent, &live), live)
             }
             (_, Some(live)) => (task.difference.clone(), live.clone()),
         };
@@ -302,6 +335,16 @@ impl<'a> Actor<'a> {
                 None => Done::Nothing,
             }),
         }
+    }
+
+    /// What is to be done about an object that was not known before.
+    fn found(&self, intent: &Intent, live: &Value) -> Difference {
+        let manager = self.active.manager();
+        let whose = Managers {
+            manager: &manager,
+            former: &self.active.registration.spec.former_field_managers,
+        };
+        diff::diff(intent, Some(live), self.owner, &whose, None, false)
     }
 
     /// The object as the API server holds it; it must have `uid` if one is given.

@@ -140,9 +140,19 @@ impl Active {
         kybern_interface::names::status_manager(&self.manager())
     }
 
-    /// Whether the host may keep records for it.
+    /// Whether its plans may set state.
     pub fn keeps_state(&self) -> bool {
         self.registration.spec.grants.state
+    }
+
+    /// Whether its CRs may have records.
+    pub fn keeps_records(&self) -> bool {
+        self.registration.keeps_records()
+    }
+
+    /// Field manager of the patches of the CR with this uid.
+    pub fn patch_manager(&self, uid: &str) -> String {
+        kybern_interface::names::patch_manager(self.name(), uid)
     }
 
     /// The finalizer that it puts on its CRs.

@@ -33,6 +33,8 @@ pub enum StartedBy {
     Resource,
     /// A child of the CR changed.
     Child(Arc<RowName>),
+    /// An object that the CR patches changed.
+    Patched(Arc<RowName>),
     /// A row changed that an answer was read from.
     Answer(Arc<RowName>, Arc<Matched>),
     /// A name changed hands that a child could not have, or a namespace that was missing came.
@@ -60,6 +62,7 @@ impl StartedBy {
             Self::Rival => "rival",
             Self::Resource => "resource",
             Self::Child(_) => "child",
+            Self::Patched(_) => "patched",
             Self::Answer(..) => "answer",
             Self::Name(_) => "name",
             Self::Table(_) => "table",
@@ -121,6 +124,7 @@ impl fmt::Display for StartedBy {
             Self::Rival => f.write_str("another registration of the kind came or went"),
             Self::Resource => f.write_str("the resource changed"),
             Self::Child(row) => write!(f, "child {row} changed"),
+            Self::Patched(row) => write!(f, "{row} changed, which is patched"),
             Self::Answer(row, matched) => {
                 write!(f, "{row} changed, which a query reads")?;
                 if let Some(key) = &matched.key {

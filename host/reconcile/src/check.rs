@@ -2,11 +2,16 @@
 //!
 //! A plan is accepted or refused whole. Refused, every offence is named at once.
 
+mod patches;
+mod text;
+
 use crate::active::{Active, KindFacts};
 use crate::config::PlanLimits;
 use crate::grant;
 use crate::intent::{Intent, PRUNE_DISABLED};
 use crate::owner::Owner;
+use crate::patch::PatchIntent;
+use crate::patched::Part;
 use crate::record::is_record;
 use crate::subresource::SubTask;
 use crate::traits::{Kinds, ObjectRef};
@@ -16,6 +21,7 @@ use kybern_interface::{
 };
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use text::{depth_over, label, short, subdomain};
 
 /// A kind of offence; the reason of the condition is the gravest one's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -61,6 +67,7 @@ pub(crate) struct Checked {
     /// What the plugin wants to remember; none leaves it as it is.
     pub(crate) state: Option<Value>,
     pub(crate) subresources: Vec<SubTask>,
+    pub(crate) patches: Vec<PatchIntent>,
 }
 
 /// What is to be done on a subresource.
@@ -167,7 +174,7 @@ impl Checker<'_> {
                         .events
                         .push((*severity, reason.clone(), message.clone()));
                 }
-                Action::Patch(_) => self.unsupported(at, "patch"),
+                Action::Patch(patch) => checked.patches.extend(self.patch(at, patch)),
                 Action::Effect(_) => self.unsupported(at, "effect"),
                 Action::Sql(_) => self.unsupported(at, "sql"),
                 Action::SetState(set) => {
@@ -182,6 +189,7 @@ impl Checker<'_> {
                 }
             }
         }
+        self.no_child_patched(&checked);
         checked
     }
 
@@ -204,10 +212,10 @@ impl Checker<'_> {
         facts
     }
 
-    fn once(&mut self, at: usize, target: &ObjectRef) {
+    fn once(&mut self, at: usize, target: &ObjectRef, part: Part) {
         let name = (
             target.gvk.group.clone(),
-            target.gvk.kind.clone(),
+            format!("{}/{}", target.gvk.kind, part.subresource()),
             target.namespace.clone(),
             target.name.clone(),
         );
@@ -282,7 +290,7 @@ impl Checker<'_> {
         if intent.target == self.owner.object() {
             self.invalid(format!("action {at}: a CR cannot be its own child"));
         }
-        self.once(at, &intent.target);
+        self.once(at, &intent.target, Part::Main);
         let answer = grant::check(
             &self.active.registration.spec.grants.write,
             GrantVerb::Apply,
@@ -367,8 +375,15 @@ impl Checker<'_> {
         }
     }
 
-    /// An object that is named, not given.
+    /// An object that is named, not given, and by no other action.
     fn target(&mut self, at: usize, what: &str, given: &Target) -> Option<ObjectRef> {
+        let target = self.named(at, what, given)?;
+        self.once(at, &target, Part::Main);
+        Some(target)
+    }
+
+    /// An object that is named, not given.
+    fn named(&mut self, at: usize, what: &str, given: &Target) -> Option<ObjectRef> {
         if given.cluster.is_some() {
             self.unsupported(at, &format!("{what} in another cluster"));
         }
@@ -398,7 +413,6 @@ impl Checker<'_> {
             namespace: given.namespace.clone(),
             name: given.name.clone(),
         };
-        self.once(at, &target);
         Some(target)
     }
 
@@ -548,59 +562,6 @@ impl Checker<'_> {
                 self.limits.message_chars
             ));
         }
-    }
-}
-
-/// Whether a value nests deeper than `limit`.
-fn depth_over(value: &Value, limit: usize) -> bool {
-    match value {
-        Value::Object(object) => {
-            limit == 0 || object.values().any(|inner| depth_over(inner, limit - 1))
-        }
-        Value::Array(items) => limit == 0 || items.iter().any(|inner| depth_over(inner, limit - 1)),
-        _ => false,
-    }
-}
-
-/// A guest's text in a message: quoted, bounded.
-fn short(text: &str) -> String {
-    let mut out: String = text.chars().take(64).collect();
-    if out.len() < text.len() {
-        out.push('…');
-    }
-    format!("{out:?}")
-}
-
-/// RFC 1123 label.
-fn label(text: &str) -> bool {
-    let edge = |b: Option<u8>| b.is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
-    text.len() <= 63
-        && edge(text.bytes().next())
-        && edge(text.bytes().last())
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-}
-
-/// RFC 1123 subdomain.
-fn subdomain(text: &str) -> Result<(), &'static str> {
-    if text.len() > 253 {
-        return Err("is longer than 253 characters");
-    }
-    let labels = !text.is_empty()
-        && text.split('.').all(|part| {
-            // Parts of a subdomain may be longer than a label.
-            !part.is_empty()
-                && part
-                    .bytes()
-                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-                && !part.starts_with('-')
-                && !part.ends_with('-')
-        });
-    if labels {
-        Ok(())
-    } else {
-        Err("is no DNS-1123 subdomain: lower-case letters, digits, `-` and `.`")
     }
 }
 

@@ -7,6 +7,7 @@
 //! changes a value takes the path from it).
 
 use crate::fields;
+use crate::finalizer::guarded;
 use crate::intent::{Intent, get_path, remove_path, set_path};
 use crate::memory::Baseline;
 use crate::owner::{Owner, Ownership, ownership};
@@ -21,12 +22,33 @@ pub(crate) struct Difference {
     pub(crate) baseline: Option<Baseline>,
 }
 
+/// Under which names a child's fields are ours.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Managers<'a> {
+    /// The one that we write with.
+    pub(crate) manager: &'a str,
+    /// Those of an operator whose objects are taken over.
+    pub(crate) former: &'a [String],
+}
+
+impl Managers<'_> {
+    /// Whether fields are still a former manager's, as far as the table knows.
+    fn has_former(&self, live: &Value) -> bool {
+        !self.former.is_empty()
+            && fields::entries(live).is_some_and(|entries| {
+                entries.iter().any(|entry| {
+                    entry.subresource.is_empty() && self.former.contains(&entry.manager)
+                })
+            })
+    }
+}
+
 /// What is to be done about one intent.
 pub(crate) fn diff(
     intent: &Intent,
     live: Option<&Value>,
     owner: &Owner,
-    manager: &str,
+    whose: &Managers<'_>,
     remembered: Option<&Baseline>,
     forced: bool,
 ) -> Difference {
@@ -57,11 +79,14 @@ pub(crate) fn diff(
     if intent.mode == ApplyMode::CreateOnce {
         return Difference {
             verdict: Verdict::Kept,
-            baseline: Some(Baseline::of(intent, live, manager)),
+            baseline: Some(Baseline::of(intent, live, whose.manager)),
         };
     }
     if forced {
         return only(Verdict::Apply(ApplyReason::Forced));
+    }
+    if whose.has_former(live) {
+        return only(Verdict::Apply(ApplyReason::Former));
     }
     let marked = live
         .pointer("/metadata/annotations")
@@ -76,7 +101,7 @@ pub(crate) fn diff(
             return only(Verdict::Apply(ApplyReason::Drift(suspects)));
         }
     } else {
-        let entry = fields::owned_by(live, manager, "").unwrap_or_default();
+        let entry = fields::owned_by(live, whose.manager, "").unwrap_or_default();
         let missing = entry.cover(&intent.owned(), live).missing;
         if !missing.is_empty() {
             return only(Verdict::Apply(ApplyReason::NotCovered(missing)));
@@ -84,7 +109,7 @@ pub(crate) fn diff(
     }
     let mut baseline = match remembered {
         Some(baseline) if baseline.hash == intent.hash => baseline.clone(),
-        _ => Baseline::of(intent, live, manager),
+        _ => Baseline::of(intent, live, whose.manager),
     };
     baseline.resource_version = crate::memory::resource_version(live);
     baseline.readiness = crate::ready::readiness(live);
@@ -177,6 +202,23 @@ pub(crate) fn upgrade(live: &Value, manager: &str, former: &[String]) -> Option<
         { "op": "replace", "path": "/metadata/managedFields", "value": list },
         { "op": "replace", "path": "/metadata/resourceVersion", "value": version },
     ]))
+}
+
+/// The JSON patch that takes a manager's entries out of managedFields; none if it has none. The
+/// values stay, owned by whoever else has them.
+pub(crate) fn disown(live: &Value, manager: &str) -> Option<Value> {
+    let raw = live.pointer("/metadata/managedFields")?.as_array()?;
+    let ours = |entry: &&Value| entry.get("manager").and_then(Value::as_str) == Some(manager);
+    let mut rest: Vec<Value> = raw.iter().filter(|entry| !ours(entry)).cloned().collect();
+    if rest.len() == raw.len() {
+        return None;
+    }
+    if rest.is_empty() {
+        // An empty list means that nothing changes; one empty entry means none.
+        rest.push(json!({}));
+    }
+    let operation = json!({ "op": "replace", "path": "/metadata/managedFields", "value": rest });
+    Some(guarded(live, vec![operation]))
 }
 
 #[cfg(test)]

@@ -7,6 +7,10 @@ use crate::owner::part_of;
 use kybern_interface::{ApplyObject, Gvk};
 
 const MANAGER: &str = "kybern/reg";
+const OURS: Managers<'_> = Managers {
+    manager: MANAGER,
+    former: &[],
+};
 
 fn owner() -> Owner {
     Owner {
@@ -75,13 +79,13 @@ fn live(intent: &Intent, operation: &str) -> Value {
 }
 
 fn judge(intent: &Intent, live: &Value, remembered: Option<&Baseline>) -> Verdict {
-    diff(intent, Some(live), &owner(), MANAGER, remembered, false).verdict
+    diff(intent, Some(live), &owner(), &OURS, remembered, false).verdict
 }
 
 #[test]
 fn what_is_not_there_is_created() {
     let intent = intent_of(deployment());
-    let found = diff(&intent, None, &owner(), MANAGER, None, false);
+    let found = diff(&intent, None, &owner(), &OURS, None, false);
     assert_eq!(found.verdict, Verdict::Create);
 }
 
@@ -91,7 +95,7 @@ fn defaults_normalised_values_and_sidecars_are_not_drift() {
     for operation in ["Update", "Apply"] {
         let live = live(&intent, operation);
         // After a restart: nothing remembered.
-        let found = diff(&intent, Some(&live), &owner(), MANAGER, None, false);
+        let found = diff(&intent, Some(&live), &owner(), &OURS, None, false);
         assert_eq!(found.verdict, Verdict::Converged);
         // Remembered: the values after our own write.
         let baseline = Baseline::of(&intent, &live, MANAGER);
@@ -161,7 +165,7 @@ fn another_intent_or_a_removed_mark_is_applied() {
 fn force_applies_what_is_converged() {
     let intent = intent_of(deployment());
     let live = live(&intent, "Apply");
-    let found = diff(&intent, Some(&live), &owner(), MANAGER, None, true);
+    let found = diff(&intent, Some(&live), &owner(), &OURS, None, true);
     assert_eq!(found.verdict, Verdict::Apply(ApplyReason::Forced));
 }
 

@@ -68,6 +68,7 @@ pub(crate) async fn run(shared: &Shared, key: &CrKey) -> Result<DryPass, EngineE
         &cx.row,
         &cx.snapshot,
         &memory,
+        &record,
         false,
     );
     match planned {

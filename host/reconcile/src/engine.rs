@@ -57,6 +57,8 @@ pub struct Released {
     pub crs: usize,
     /// Children that were orphaned or deleted.
     pub children: usize,
+    /// Patches that were taken back or handed over.
+    pub patches: usize,
     /// What could not be done; call again until this is empty.
     pub failures: Vec<String>,
 }

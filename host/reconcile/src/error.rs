@@ -89,6 +89,26 @@ impl WriteError {
         })
     }
 
+    /// What another manager owns: the fields with their managers, for people.
+    pub fn field_conflict(&self) -> Option<String> {
+        let refusal = self.refusal().filter(|r| r.code == 409)?;
+        let whose: Vec<String> = refusal
+            .causes
+            .iter()
+            .filter(|cause| cause.reason == "FieldManagerConflict")
+            .map(|cause| format!("{}: {}", cause.field, cause.message))
+            .collect();
+        (!whose.is_empty()).then(|| whose.join("; "))
+    }
+
+    /// What was sent makes an object that its kind does not allow.
+    pub fn is_invalid(&self) -> bool {
+        !self.is_conflict()
+            && self
+                .refusal()
+                .is_some_and(|r| r.code == 422 || r.code == 400)
+    }
+
     /// The namespace is going: nothing can be created in it, and that is no failure.
     pub fn is_namespace_terminating(&self) -> bool {
         self.refusal().is_some_and(|r| {

@@ -229,6 +229,21 @@ impl Finding {
         Self::failed(reason, format!("{target}: {error}"), false, Retry::Backoff)
     }
 
+    /// A patch that could not be taken back.
+    pub(crate) fn of_undo(target: &ObjectRef, error: &WriteError) -> Self {
+        if error.is_invalid() {
+            return Self::failed(
+                "PatchNotUndone",
+                format!(
+                    "{target} is not valid without what was patched: {error}; give it other values for that, or let the plan patch it again"
+                ),
+                true,
+                Retry::Backoff,
+            );
+        }
+        Self::of_write(target, error)
+    }
+
     /// What came of the plan's writes.
     pub(crate) fn of_acted(acted: &Acted, owner: &Owner) -> Self {
         let failures: Vec<Self> = acted
@@ -300,6 +315,19 @@ impl Finding {
                 "WaitingForDeletion",
                 format!("{target} is still being deleted"),
                 Retry::Poll,
+            ),
+            Problem::Absent => Self::waiting(
+                "PatchTargetMissing",
+                format!("{target} is not there; it is patched when it is"),
+                Retry::OnChange,
+            ),
+            Problem::Owned(whose) => Self::failed(
+                "PatchConflict",
+                format!(
+                    "{target} is not patched, other managers own what the plan wants to say ({whose}); let them give it up, or take it out of the plan"
+                ),
+                true,
+                Retry::Backoff,
             ),
             Problem::Immutable(error) => Self::failed(
                 "ImmutableField",

@@ -7,6 +7,8 @@ use crate::key::name_key;
 use crate::memory::{Memory, Settled};
 use crate::owner::{inventory, provably_ours};
 use crate::pass::{Context, Outcome};
+use crate::patch::PatchTask;
+use crate::patched;
 use crate::planning::{self, Planned, Unplanned};
 use crate::prune;
 use crate::record::Record;
@@ -14,7 +16,9 @@ use crate::remember::{self, Restated};
 use crate::report::{ApplyReason, Ending, Verdict};
 use crate::shared::Shared;
 use crate::subresource;
+use crate::traits::ObjectRef;
 use crate::trigger::Slot;
+use crate::undo::{self, Stubborn};
 use kybern_interface::{Children, Deletion, Plan, names};
 use kybern_table::{Columns, Index, Keys, KindKey, ScanRead};
 
@@ -42,6 +46,7 @@ pub(crate) async fn follow(
         &cx.row,
         &cx.snapshot,
         memory,
+        record,
         forced,
     );
     let planned = match planned {
@@ -74,7 +79,7 @@ pub(crate) async fn follow(
     actor.metrics.lock().drifted += u64::try_from(drifted).unwrap_or(u64::MAX);
 
     if !cx.row.deleting()
-        && planned.out_of_reach()
+        && planned.outlasts()
         && let Some(patch) = finalizer::add(&cx.object, &active.finalizer())
         && let Err(error) = actor.patch(&cx.owner.object(), patch).await
     {
@@ -82,21 +87,27 @@ pub(crate) async fn follow(
         return outcome;
     }
 
+    let mut kept = record.clone();
     if let Some(state) = &planned.checked.state {
-        match remember::remember(cx, actor, memory, record, state).await {
-            Ok(restated) => outcome.restated = restated,
-            Err(finding) => {
-                outcome.finding = finding;
-                return outcome;
-            }
+        kept.set(state);
+    }
+    kept.patches = patched::with(&record.patches, &planned.patches);
+    match remember::remember(cx, actor, memory, record, &kept).await {
+        Ok(restated) => outcome.restated = restated,
+        Err(finding) => {
+            outcome.finding = finding;
+            return outcome;
         }
     }
 
-    let acted = actor.run(&planned.tasks, &planned.checked.deletes).await;
-    watch_names(shared, cx, &acted);
+    let acted = actor
+        .run(&planned.tasks, &planned.patches, &planned.checked.deletes)
+        .await;
+    watch_names(shared, cx, &planned, &acted);
     let complete = acted.complete();
     // A write whose answer had no object leaves nothing to compare with later.
-    let known = acted.children.len() >= planned.tasks.len();
+    let known =
+        acted.children.len() >= planned.tasks.len() && acted.patched.len() >= planned.patches.len();
     outcome.finding = Finding::of_acted(&acted, &cx.owner);
     for (target, _) in &acted.problems {
         // What was remembered of a child in trouble may not hold any more.
@@ -134,7 +145,12 @@ pub(crate) async fn follow(
         ));
         return outcome;
     }
-    if let Err(finding) = let_go(shared, cx, actor, plan, &planned).await {
+    memory.patched = acted.patched;
+    if let Err(finding) = patched(cx, actor, memory, &planned, &mut kept).await {
+        outcome.finding = finding;
+        return outcome;
+    }
+    if let Err(finding) = let_go(shared, cx, actor, plan, &planned, &kept).await {
         outcome.finding = finding;
         return outcome;
     }
@@ -170,6 +186,35 @@ async fn clear(actor: &Actor<'_>, planned: &Planned) -> Result<(), Finding> {
     Ok(())
 }
 
+/// Takes back the patches that are no longer planned, and records what is left.
+async fn patched(
+    cx: &Context,
+    actor: &Actor<'_>,
+    memory: &mut Memory,
+    planned: &Planned,
+    kept: &mut Record,
+) -> Result<(), Finding> {
+    let stubborn = if cx.row.deleting() {
+        Stubborn::HandedOver
+    } else {
+        Stubborn::Fails
+    };
+    for patched in &planned.undo {
+        let undone = undo::undo(actor, patched, stubborn).await;
+        undone.map_err(|error| Finding::of_undo(&patched.target(), &error))?;
+    }
+    let before = kept.clone();
+    kept.patches = patched::without(&kept.patches, &planned.undo);
+    let came = memory
+        .patched
+        .iter()
+        .map(|baseline| baseline.patched.clone());
+    kept.patches = patched::replaced(&kept.patches, came);
+    remember::remember(cx, actor, memory, &before, kept)
+        .await
+        .map(|_| ())
+}
+
 /// Removes our finalizer when nothing needs it any more.
 async fn let_go(
     shared: &Shared,
@@ -177,6 +222,7 @@ async fn let_go(
     actor: &Actor<'_>,
     plan: &Plan,
     planned: &Planned,
+    kept: &Record,
 ) -> Result<(), Finding> {
     let active = cx.active();
     let finalizer = active.finalizer();
@@ -185,7 +231,8 @@ async fn let_go(
     {
         return Err(Finding::waiting("Deleting", why, Retry::Poll));
     }
-    if !finalizer::has(&cx.object, &finalizer) || (!cx.row.deleting() && planned.out_of_reach()) {
+    let needed = planned.out_of_reach() || !kept.patches.is_empty();
+    if !finalizer::has(&cx.object, &finalizer) || (!cx.row.deleting() && needed) {
         return Ok(());
     }
     let reader = &shared.deps.reader;
@@ -243,11 +290,22 @@ fn settle(shared: &Shared, cx: &Context, memory: &mut Memory, mut now: Settled) 
 }
 
 /// A child that cannot have its name yet is looked at again when that name changes hands, and one
-/// whose namespace is not there when that comes.
-fn watch_names(shared: &Shared, cx: &Context, acted: &Acted) {
+/// whose namespace is not there when that comes; what is patched, when its fields change.
+fn watch_names(shared: &Shared, cx: &Context, planned: &Planned, acted: &Acted) {
+    let (stuck, patched): (Vec<&PatchTask>, Vec<&PatchTask>) =
+        planned.patches.iter().partition(|task| {
+            let mut problems = acted.problems.iter();
+            problems.any(|(target, _)| *target == task.intent.target)
+        });
+    let read = |task: &&PatchTask| task.intent.read();
+    let patched = patched.iter().map(read).collect();
+    let sequence = cx.snapshot.sequence();
+    shared.listen(&cx.key, Slot::Patched, patched, sequence);
+    let is_patch = |name: &ObjectRef| stuck.iter().any(|task| task.intent.target == *name);
     let reads = acted
         .problems
         .iter()
+        .filter(|(target, _)| !is_patch(target))
         .flat_map(|(target, problem)| {
             let name = ScanRead {
                 table: crate::active::table_of(&target.gvk),
@@ -262,8 +320,9 @@ fn watch_names(shared: &Shared, cx: &Context, acted: &Acted) {
             });
             [Some(name), namespace].into_iter().flatten()
         })
+        .chain(stuck.iter().map(read))
         .collect();
-    shared.listen(&cx.key, Slot::Names, reads, cx.snapshot.sequence());
+    shared.listen(&cx.key, Slot::Names, reads, sequence);
 }
 
 fn columns(names: &[&str]) -> Columns {

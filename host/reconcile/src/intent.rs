@@ -184,7 +184,7 @@ pub(crate) fn set_metadata(object: &mut Value, map: &str, key: &str, value: &str
 }
 
 /// A null in an intent means that the field is not wanted; sent, it would be owned.
-fn drop_nulls(value: &mut Value) {
+pub(crate) fn drop_nulls(value: &mut Value) {
     match value {
         Value::Object(object) => {
             object.retain(|_, inner| !inner.is_null());
@@ -197,7 +197,7 @@ fn drop_nulls(value: &mut Value) {
 
 /// The API server keeps a Secret's `stringData` only as `data`: sent as such, it would neither be
 /// seen to drift nor be found after a restart.
-fn encode_string_data(object: &mut Value) {
+pub(crate) fn encode_string_data(object: &mut Value) {
     let Some(top) = object.as_object_mut() else {
         return;
     };

@@ -34,6 +34,8 @@ mod memory;
 mod metrics;
 mod owner;
 mod pass;
+mod patch;
+mod patched;
 mod plan;
 mod planning;
 mod prune;
@@ -53,6 +55,7 @@ mod status;
 mod subresource;
 mod traits;
 mod trigger;
+mod undo;
 mod why;
 
 pub use active::{Active, KindFacts, MaxPrune, PassLimits, Primary, kind_of, table_of};

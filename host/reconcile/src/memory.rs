@@ -2,6 +2,7 @@
 
 use crate::fields::{self, FieldSet};
 use crate::intent::{Intent, fingerprint, named};
+use crate::patch;
 use crate::ready::{self, Readiness};
 use crate::remember::Kept;
 use crate::seen::Seen;
@@ -219,6 +220,8 @@ pub(crate) struct Memory {
     pub(crate) settled: Option<Settled>,
     /// Children that were as intended, by uid.
     pub(crate) children: HashMap<String, Baseline>,
+    /// Patched objects as they were when the last pass ended.
+    pub(crate) patched: Vec<patch::Baseline>,
     /// The status as last written.
     pub(crate) status: Option<StatusBaseline>,
     /// The record as it was last read or written; none while that is not known.

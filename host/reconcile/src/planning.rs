@@ -3,11 +3,14 @@
 use crate::act::Task;
 use crate::active::{Active, table_of};
 use crate::check::{self, Checked, Offence, Sub};
-use crate::diff;
+use crate::diff::{self, Managers};
 use crate::engine::Deps;
 use crate::memory::Memory;
 use crate::owner::{Child, Owner, child_ref, find, inventory};
+use crate::patch::{self, PatchTask};
+use crate::patched::{self, Patched};
 use crate::prune;
+use crate::record::Record;
 use crate::report::{Step, Verdict};
 use crate::subresource;
 use crate::traits::ObjectRef;
@@ -22,6 +25,10 @@ pub(crate) struct Planned {
     pub(crate) tasks: Vec<Task>,
     /// Children that the plan does not name, with what happens to them.
     pub(crate) leftovers: Vec<(ObjectRef, Child, Verdict)>,
+    /// Patches of objects that are not children.
+    pub(crate) patches: Vec<PatchTask>,
+    /// What has a patch that is not planned any more.
+    pub(crate) undo: Vec<Patched>,
     /// All children there are.
     pub(crate) children: usize,
     /// Deletions that are held back.
@@ -47,6 +54,16 @@ impl Planned {
             wave: delete.wave,
             verdict: Verdict::Delete,
         }));
+        steps.extend(self.patches.iter().map(|task| Step {
+            target: task.intent.target.clone(),
+            wave: task.intent.wave,
+            verdict: task.verdict.clone(),
+        }));
+        steps.extend(self.undo.iter().map(|patched| Step {
+            target: patched.target(),
+            wave: i32::MAX,
+            verdict: Verdict::Undo,
+        }));
         steps.extend(self.checked.subresources.iter().map(|task| Step {
             target: task.target.clone(),
             wave: i32::MAX,
@@ -67,6 +84,11 @@ impl Planned {
     /// Whether the plan wants a child that the garbage collector cannot reach.
     pub(crate) fn out_of_reach(&self) -> bool {
         self.tasks.iter().any(|task| !task.intent.reachable)
+    }
+
+    /// Whether something is left behind if the CR just goes.
+    pub(crate) fn outlasts(&self) -> bool {
+        self.out_of_reach() || self.patches.iter().any(|task| task.patched.is_some())
     }
 }
 
@@ -95,10 +117,15 @@ pub(crate) fn plan(
     cr: &Row,
     snapshot: &Snapshot,
     memory: &Memory,
+    record: &Record,
     forced: bool,
 ) -> Result<Planned, Unplanned> {
     let mut checked = check::check(plan, active, owner, &*deps.kinds, &deps.config.plan)
         .map_err(Unplanned::Offences)?;
+    let deleting = cr.deleting();
+    if deleting {
+        checked.patches.clear();
+    }
     let mut deletes = Vec::new();
     for (target, delete) in checked.deletes {
         // What is gone, or another by now, needs no delete; what nobody watches may be there.
@@ -111,7 +138,7 @@ pub(crate) fn plan(
         }
     }
     checked.deletes = deletes;
-    checked.subresources = if cr.deleting() {
+    checked.subresources = if deleting {
         Vec::new()
     } else {
         subresource::needed(&checked.subresources, snapshot)?
@@ -120,6 +147,12 @@ pub(crate) fn plan(
         .intents
         .iter()
         .map(|intent| table_of(&intent.target.gvk))
+        .chain(
+            checked
+                .patches
+                .iter()
+                .map(|intent| table_of(&intent.target.gvk)),
+        )
         .filter(|table| {
             !snapshot
                 .table(table)
@@ -129,7 +162,10 @@ pub(crate) fn plan(
     unwatched.sort();
     unwatched.dedup();
     let manager = active.manager();
-    let deleting = cr.deleting();
+    let whose = Managers {
+        manager: &manager,
+        former: &active.registration.spec.former_field_managers,
+    };
     let tasks: Vec<Task> = checked
         .intents
         .iter()
@@ -140,7 +176,7 @@ pub(crate) fn plan(
                 .as_ref()
                 .and_then(|row| memory.children.get(row.uid().as_ref()));
             let live = row.as_ref().map(Row::value);
-            let difference = diff::diff(intent, live.as_ref(), owner, &manager, remembered, forced);
+            let difference = diff::diff(intent, live.as_ref(), owner, &whose, remembered, forced);
             Ok(Task {
                 intent: intent.clone(),
                 live,
@@ -148,6 +184,9 @@ pub(crate) fn plan(
             })
         })
         .collect::<Result<_, SnapshotTooOld>>()?;
+
+    let ours = active.patch_manager(&owner.uid);
+    let patches = patch::tasks(&checked.patches, snapshot, owner, &ours, record, forced)?;
 
     let inventory = inventory(snapshot, active, owner)?;
     let children = inventory.len();
@@ -165,6 +204,12 @@ pub(crate) fn plan(
         !over
     } else {
         checked.children == Children::Complete
+    };
+    let about: Vec<Patched> = patches.iter().filter_map(|t| t.patched.clone()).collect();
+    let undo = if prunes {
+        patched::without(&record.patches, &about)
+    } else {
+        Vec::new()
     };
     for child in inventory {
         let target = child_ref(snapshot, &child);
@@ -202,6 +247,8 @@ pub(crate) fn plan(
         checked,
         tasks,
         leftovers,
+        patches,
+        undo,
         children,
         held: if allowed { 0 } else { doomed },
         unwatched,

@@ -12,6 +12,7 @@
 
 use crate::finalizer::guarded;
 use crate::owner::{Owner, hex};
+use crate::patched::Patched;
 use crate::traits::ObjectRef;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -31,6 +32,8 @@ const VERSION: u32 = 1;
 pub(crate) struct Record {
     /// What the plugin kept; null if nothing.
     pub(crate) state: Value,
+    /// What may have a patch of the CR's on it.
+    pub(crate) patches: Vec<Patched>,
 }
 
 impl fmt::Debug for Record {
@@ -67,6 +70,8 @@ struct Document {
     uid: String,
     #[serde(default)]
     state: Value,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    patches: Vec<Patched>,
 }
 
 /// The name of the record that a registration has of the CR with this uid.
@@ -127,14 +132,30 @@ impl Record {
         }
         Ok(Self {
             state: document.state,
+            patches: document.patches,
         })
     }
 
-    /// Whether another state would be another record: texts are compared, since what is read back is
-    /// what was written.
+    /// Whether the state is this one: texts are compared, since what is read back is what was written.
     pub(crate) fn says(&self, state: &Value) -> bool {
         let [ours, theirs] = [&self.state, state].map(Value::to_string);
         ours == theirs
+    }
+
+    /// Makes it say this state, as it would be read back.
+    pub(crate) fn set(&mut self, state: &Value) {
+        self.state = serde_json::from_str(&state.to_string()).unwrap_or_else(|_| state.clone());
+    }
+
+    /// Whether another record would have another text.
+    pub(crate) fn same(&self, other: &Self) -> bool {
+        self.says(&other.state) && self.patches == other.patches
+    }
+
+    /// Bytes of what is in it.
+    pub(crate) fn size(&self) -> usize {
+        let patches = serde_json::to_string(&self.patches).unwrap_or_default();
+        self.state.to_string().len() + patches.len()
     }
 
     /// `data` of the Secret.
@@ -144,6 +165,7 @@ impl Record {
             plugin: registration.to_owned(),
             uid: owner.uid.clone(),
             state: self.state.clone(),
+            patches: self.patches.clone(),
         };
         let text = serde_json::to_vec(&document).map_err(|_| RecordError::Broken("state"))?;
         if text.len() > MAX_BYTES {

@@ -14,9 +14,15 @@ fn owner(uid: &str) -> Owner {
     }
 }
 
+fn patched() -> Patched {
+    let target = target("reg", &owner("u1"), "home");
+    Patched::new(&target, "u7".into(), crate::patched::Part::Status)
+}
+
 fn record() -> Record {
     Record {
         state: json!({ "password": "hidden", "n": 3 }),
+        patches: vec![patched()],
     }
 }
 
@@ -98,6 +104,7 @@ fn a_record_is_beside_its_cr_and_named_by_its_uid() {
 fn a_record_that_would_be_too_large_is_not_written() {
     let record = Record {
         state: json!("x".repeat(MAX_BYTES)),
+        ..Record::default()
     };
     let owner = owner("u1");
     assert!(matches!(

@@ -3,14 +3,17 @@
 use crate::act::{Actor, uid_of};
 use crate::active::{Active, Primary};
 use crate::engine::{Deps, Released};
+use crate::error::WriteError;
 use crate::finalizer;
 use crate::key::CrKey;
 use crate::owner::{Owner, child_ref, inventory, provably_ours};
 use crate::prune::is_precious;
-use crate::record;
-use crate::traits::WriteBody;
+use crate::record::{self, Record};
+use crate::traits::{ObjectRef, WriteBody};
+use crate::undo::{self, Stubborn};
 use kybern_interface::{Propagation, RemovalPolicy};
 use kybern_table::{ChunkView, Row, TableState};
+use serde_json::Value;
 
 /// What becomes of the CRs' finalizers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +67,7 @@ pub(crate) async fn run(
             };
             let before = released.failures.len();
             let owner = cr.children(policy, &mut released).await;
+            cr.patches(&owner, policy, finalizers, &mut released).await;
             if finalizers == Finalizers::Remove {
                 cr.record(&owner, &mut released).await;
                 if released.failures.len() == before {
@@ -118,9 +122,121 @@ impl Cr<'_> {
         owner
     }
 
+    /// Patches of objects of the kinds that are let go of: taken back, or owned by nobody.
+    async fn patches(
+        &self,
+        owner: &Owner,
+        policy: RemovalPolicy,
+        finalizers: Finalizers,
+        released: &mut Released,
+    ) {
+        // Before the first patch comes the finalizer.
+        if !self.has_finalizer() {
+            return;
+        }
+        let (target, secret) = match self.secret(owner).await {
+            Ok((target, Some(secret))) => (target, secret),
+            Ok((_, None)) => return,
+            Err((target, error)) => {
+                released.failures.push(format!("{target}: {error}"));
+                return;
+            }
+        };
+        let mut record = match Record::read(&secret, self.active.name(), owner) {
+            Ok(record) => record,
+            Err(why) => {
+                tracing::warn!(%target, %why, "a record is not used: patches of its CR stay");
+                return;
+            }
+        };
+        let actor = Actor::new(self.deps, self.active, owner);
+        let mut left = Vec::new();
+        let before = record.patches.len();
+        for patched in std::mem::take(&mut record.patches) {
+            if finalizers == Finalizers::Keep && !self.named(&patched.target()) {
+                left.push(patched);
+                continue;
+            }
+            let result = match policy {
+                RemovalPolicy::Orphan => undo::hand_over(&actor, &patched).await,
+                RemovalPolicy::DeleteChildren => {
+                    undo::undo(&actor, &patched, Stubborn::HandedOver).await
+                }
+            };
+            match result {
+                Ok(()) => released.patches += 1,
+                Err(error) => {
+                    let what = patched.target();
+                    released.failures.push(format!("{what}: {error}"));
+                    left.push(patched);
+                }
+            }
+        }
+        record.patches = left;
+        if finalizers == Finalizers::Keep && record.patches.len() < before {
+            self.keep(&actor, &target, &secret, &record, released).await;
+        }
+    }
+
+    /// Whether the registration's grants name the kind of this object.
+    fn named(&self, target: &ObjectRef) -> bool {
+        let grants = &self.active.registration.spec.grants.write;
+        grants
+            .iter()
+            .any(|g| g.group == target.gvk.group && g.kinds.contains(&target.gvk.kind))
+    }
+
+    fn has_finalizer(&self) -> bool {
+        self.row.finalizers().contains(&self.active.finalizer())
+    }
+
+    /// The CR's record, if there is one and the host may read it.
+    async fn secret(
+        &self,
+        owner: &Owner,
+    ) -> Result<(ObjectRef, Option<Value>), (ObjectRef, WriteError)> {
+        let target = record::target(self.active.name(), owner, &self.deps.home);
+        match self.deps.apply.read(&target).await {
+            Ok(secret) => Ok((target, secret)),
+            // Not worth to hold the registration for: without that right nothing was recorded.
+            Err(error) if error.is_forbidden() => {
+                tracing::warn!(%target, %error, "a record is not read");
+                Ok((target, None))
+            }
+            Err(error) => Err((target, error)),
+        }
+    }
+
+    /// What passes go on with.
+    async fn keep(
+        &self,
+        actor: &Actor<'_>,
+        target: &ObjectRef,
+        secret: &Value,
+        record: &Record,
+        released: &mut Released,
+    ) {
+        let version = secret
+            .pointer("/metadata/resourceVersion")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
+        let patch = match record.patch(version, self.active.name(), actor.owner) {
+            Ok(patch) => patch,
+            Err(why) => {
+                released.failures.push(format!("{target}: {why}"));
+                return;
+            }
+        };
+        let manager = self.active.manager();
+        let body = WriteBody::JsonPatch { patch, manager };
+        if let Err(error) = actor.write_as_host(target, body).await {
+            released.failures.push(format!("{target}: {error}"));
+        }
+    }
+
     /// What was remembered is of use to nobody else.
     async fn record(&self, owner: &Owner, released: &mut Released) {
-        if !self.active.keeps_state() {
+        if !self.active.keeps_records() && !self.has_finalizer() {
             return;
         }
         let target = record::target(self.active.name(), owner, &self.deps.home);

@@ -1,7 +1,8 @@
 //! Remembering: the record is read when a plan is asked for, and written before the plan is acted on.
 //!
 //! # Contract
-//! - Only a registration with the grant `state` has records; nothing is read or written for others.
+//! - Only a registration that may set state or patch has records; for others one is read only of a
+//!   CR that our finalizer is on: it may have had patches before the grant went.
 //! - A record is read once after a start and after each doubt (a refused or lost write). A small
 //!   one then stays in memory, a larger one is read for each plan.
 //! - It is written only when its text is another, guarded by the resourceVersion that was read: who
@@ -12,14 +13,17 @@
 use crate::act::Actor;
 use crate::engine::Deps;
 use crate::error::WriteError;
+use crate::finalizer;
 use crate::finding::{Finding, Retry};
 use crate::memory::Memory;
 use crate::pass::Context;
+use crate::patched;
 use crate::record::{self, Record, RecordError};
 use crate::traits::{ObjectRef, WriteBody, Written};
+use kybern_table::SnapshotTooOld;
 use serde_json::Value;
 
-/// Bytes of a state that stays in memory between passes.
+/// Bytes of a record that stays in memory between passes.
 const IN_MEMORY: usize = 4 << 10;
 
 /// A record as the API server had it last.
@@ -37,7 +41,7 @@ impl Kept {
             .and_then(|secret| secret.pointer("/metadata/resourceVersion"))
             .and_then(Value::as_str)
             .map(str::to_owned);
-        let small = record.state.to_string().len() <= IN_MEMORY;
+        let small = record.size() <= IN_MEMORY;
         Self {
             version,
             record: small.then(|| record.clone()),
@@ -61,7 +65,8 @@ pub(crate) async fn recall(
     memory: &mut Memory,
 ) -> Result<Record, Finding> {
     let active = cx.active();
-    if !active.keeps_state() {
+    let keeps = active.keeps_records();
+    if !keeps && !finalizer::has(&cx.object, &active.finalizer()) {
         return Ok(Record::default());
     }
     let kept = memory.record.as_ref();
@@ -69,16 +74,21 @@ pub(crate) async fn recall(
         return Ok(record);
     }
     let target = record::target(active.name(), &cx.owner, &deps.home);
-    let secret = deps.apply.read(&target).await;
+    let secret = match deps.apply.read(&target).await {
+        // Never asked for, so that none can be there.
+        Err(error) if error.is_forbidden() && !keeps => Ok(None),
+        read => read,
+    };
     let secret = secret.map_err(|error| Finding::of_write(&target, &error))?;
+    let too_old = |expired: SnapshotTooOld| Finding::not_ready(expired.to_string());
     let record = match &secret {
-        None => Record::default(),
+        None => lost(cx).map_err(too_old)?,
         Some(secret) => match Record::read(secret, active.name(), &cx.owner) {
             Ok(record) => record,
             // Nothing stays Terminating because of what we forgot.
             Err(why) if cx.row.deleting() => {
                 tracing::warn!(%target, %why, "a record is not used");
-                Record::default()
+                lost(cx).map_err(too_old)?
             }
             Err(why) => return Err(unreadable(&target, active.name(), &why)),
         },
@@ -87,15 +97,25 @@ pub(crate) async fn recall(
     Ok(record)
 }
 
-/// Makes the record say this state.
+/// What is known without a record. One may have gone before its CR, with the namespace or by a
+/// foreground deletion: then the patches are looked for.
+fn lost(cx: &Context) -> Result<Record, SnapshotTooOld> {
+    let mut record = Record::default();
+    if finalizer::has(&cx.object, &cx.active().finalizer()) {
+        record.patches = patched::search(&cx.snapshot, cx.active(), &cx.owner.uid)?;
+    }
+    Ok(record)
+}
+
+/// Makes the record say this.
 pub(crate) async fn remember(
     cx: &Context,
     actor: &Actor<'_>,
     memory: &mut Memory,
     before: &Record,
-    state: &Value,
+    record: &Record,
 ) -> Result<Restated, Finding> {
-    if before.says(state) {
+    if before.same(record) {
         return Ok(Restated::No);
     }
     let active = cx.active();
@@ -107,10 +127,6 @@ pub(crate) async fn remember(
             true,
             Retry::Backoff,
         )
-    };
-    let record = Record {
-        // As it would be read back.
-        state: serde_json::from_str(&state.to_string()).unwrap_or_else(|_| state.clone()),
     };
     let manager = active.manager();
     let body = match memory.record.take().and_then(|kept| kept.version) {
@@ -130,8 +146,12 @@ pub(crate) async fn remember(
     // From here on it is in doubt what the API server has, until it has answered.
     match actor.write_as_host(&target, body).await {
         Ok(Written { object }) => {
-            memory.record = object.map(|secret| Kept::of(Some(&secret), &record));
-            Ok(Restated::Yes)
+            memory.record = object.map(|secret| Kept::of(Some(&secret), record));
+            Ok(if before.says(&record.state) {
+                Restated::No
+            } else {
+                Restated::Yes
+            })
         }
         // Nothing can be remembered there any more, nor has to be.
         Err(error) if cx.row.deleting() && error.is_namespace_terminating() => Ok(Restated::No),

@@ -74,6 +74,12 @@ pub enum Verdict {
     Held,
     /// The plan deletes it explicitly.
     Delete,
+    /// The plan patches it, and it is not so.
+    Patch,
+    /// The plan patches it, and it is not there.
+    Absent,
+    /// The plan no longer patches it: the patch is taken back.
+    Undo,
     /// The plan evicts it.
     Evict,
     /// It shall have this many replicas.
@@ -89,6 +95,8 @@ pub enum ApplyReason {
     Drift(Vec<String>),
     /// After a restart: these paths of the intent are not ours on the live object.
     NotCovered(Vec<String>),
+    /// A former operator's field manager has fields of it (`formerFieldManagers`).
+    Former,
     /// The CR asks for it (`kybern.dev/force-resync`).
     Forced,
 }

@@ -5,6 +5,7 @@ use crate::error::DecideError;
 use crate::intent::fingerprint;
 use crate::memory::{Memory, Settled, resource_version};
 use crate::owner::{Owner, inventory};
+use crate::patch;
 use crate::traits::Answer;
 use kybern_interface::{Query, names};
 use kybern_table::{Path, Row, Segment, Snapshot};
@@ -151,7 +152,9 @@ pub(crate) fn unchanged(
     let version = resource_version(object);
     let status = memory.status.as_mut();
     let status = status.is_none_or(|status| status.settled(version, object));
-    found == memory.children.len() && status
+    let manager = active.patch_manager(&owner.uid);
+    let patched = patch::hold(&mut memory.patched, snapshot, &manager);
+    found == memory.children.len() && status && patched
 }
 
 /// Whether the CR's `force-resync` annotation has a value that no pass has honoured yet. The

@@ -144,6 +144,16 @@ pub enum WriteBody {
         /// Field manager.
         manager: String,
     },
+    /// Server-side apply without force on an object of somebody else's. `metadata.uid` is in the
+    /// object, so that it never creates.
+    Patch {
+        /// The fields, or none to give all up.
+        object: Value,
+        /// Field manager.
+        manager: String,
+        /// `status`, or empty for the object itself.
+        part: String,
+    },
     /// JSON patch (RFC 6902).
     JsonPatch {
         /// The operations; a stale `metadata.resourceVersion` among them answers 409.
@@ -189,7 +199,7 @@ impl WriteBody {
         match self {
             Self::Create { .. } => "create",
             Self::Apply { .. } => "apply",
-            Self::JsonPatch { .. } => "patch",
+            Self::Patch { .. } | Self::JsonPatch { .. } => "patch",
             Self::ApplyStatus { .. } => "status",
             Self::Evict { .. } => "evict",
             Self::Scale { .. } => "scale",

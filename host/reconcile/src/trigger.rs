@@ -22,6 +22,8 @@ pub(crate) enum Slot {
     Answers,
     /// Names that children of the CR cannot have yet.
     Names,
+    /// Objects that the CR patches.
+    Patched,
 }
 
 #[derive(Debug, Default)]
@@ -30,6 +32,7 @@ struct Known {
     part_of: String,
     answers: Vec<ScanRead>,
     names: Vec<ScanRead>,
+    patched: Vec<ScanRead>,
 }
 
 /// Why a change concerns a CR.
@@ -71,6 +74,7 @@ fn concern(out: &mut Concerned, key: &CrKey, make: impl FnOnce() -> Concern) {
 pub(crate) struct Triggers {
     answers: Reads,
     names: Reads,
+    patched: Reads,
     known: HashMap<CrKey, Known>,
     by_uid: HashMap<String, BTreeSet<CrKey>>,
     by_part_of: HashMap<String, CrKey>,
@@ -109,6 +113,7 @@ impl Triggers {
     pub(crate) fn forget(&mut self, key: &CrKey) {
         self.install(key, Slot::Answers, &[]);
         self.install(key, Slot::Names, &[]);
+        self.install(key, Slot::Patched, &[]);
         if let Some(known) = self.known.remove(key) {
             self.unlink(key, &known.uid, &known.part_of);
         }
@@ -137,6 +142,7 @@ impl Triggers {
         let (place, index) = match slot {
             Slot::Answers => (&mut known.answers, &mut self.answers),
             Slot::Names => (&mut known.names, &mut self.names),
+            Slot::Patched => (&mut known.patched, &mut self.patched),
         };
         if *place == reads {
             return false;
@@ -179,6 +185,10 @@ impl Triggers {
             let by = || StartedBy::Answer(delta.name(), Arc::clone(matched));
             concern(out, key, || Concern::new(OnHold::Waits, by()));
         });
+        self.patched.concerned(delta, |key, _| {
+            let by = || StartedBy::Patched(delta.name());
+            concern(out, key, || Concern::new(OnHold::Waits, by()));
+        });
         // A name that changes hands may be all that a CR failed at.
         self.names.concerned(delta, |key, _| {
             let by = || StartedBy::Name(delta.name());
@@ -216,6 +226,7 @@ fn missed(reads: &[ScanRead], slot: Slot, change: &RowChange) -> Option<Concern>
             Concern::new(OnHold::Waits, by)
         }
         Slot::Names => Concern::new(OnHold::Ends, StartedBy::Name(delta.name())),
+        Slot::Patched => Concern::new(OnHold::Waits, StartedBy::Patched(delta.name())),
     })
 }
 

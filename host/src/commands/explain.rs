@@ -105,7 +105,7 @@ pub(crate) async fn run(args: ExplainArgs) -> anyhow::Result<ExitCode> {
         );
     };
     let home = cluster.default_namespace().to_owned();
-    let kept = if active.keeps_state() {
+    let kept = if active.keeps_records() {
         let beside = if namespace.is_empty() {
             &home
         } else {
@@ -230,10 +230,18 @@ fn redacted(plan: &Plan) -> anyhow::Result<Value> {
         if let Some(state) = action.get_mut("state") {
             *state = Value::from("<redacted>");
         }
-        let Some(object) = action.get_mut("object") else {
-            continue;
+        let target = action.pointer("/target/kind").cloned();
+        let (object, kind) = match action.get_mut("object") {
+            Some(object) => {
+                let kind = object.get("kind").cloned();
+                (object, kind)
+            }
+            None => match action.get_mut("patch") {
+                Some(patch) => (patch, target),
+                None => continue,
+            },
         };
-        if object.get("kind") != Some(&Value::from("Secret")) {
+        if kind != Some(Value::from("Secret")) {
             continue;
         }
         for field in ["data", "stringData"] {
@@ -258,6 +266,9 @@ fn verdict(verdict: &Verdict) -> String {
             "would be applied: not ours on the live object: {}",
             paths.join(", ")
         ),
+        Verdict::Apply(ApplyReason::Former) => {
+            "would be applied: a former operator's fields are taken over".into()
+        }
         Verdict::Apply(ApplyReason::Forced) => "would be applied: asked for by annotation".into(),
         Verdict::Converged => "is as intended".into(),
         Verdict::Kept => "is left alone".into(),
@@ -268,6 +279,9 @@ fn verdict(verdict: &Verdict) -> String {
         Verdict::Orphan => "would lose its owner and stay".into(),
         Verdict::Held => "would be deleted, but too many at once: held".into(),
         Verdict::Delete => "would be deleted: the plan says so".into(),
+        Verdict::Patch => "would be patched".into(),
+        Verdict::Absent => "is not there: it is patched when it is".into(),
+        Verdict::Undo => "its patch would be taken back: the plan no longer has it".into(),
         Verdict::Evict => "would be evicted".into(),
         Verdict::Scale(replicas) => format!("shall have {replicas} replicas"),
     }
@@ -286,6 +300,7 @@ mod tests {
                 { "type": "apply", "object": { "kind": "Secret", "data": { "a": "aGlkZGVu" }, "stringData": { "b": "hidden" } } },
                 { "type": "apply", "object": { "kind": "ConfigMap", "data": { "c": "shown" } } },
                 { "type": "setState", "state": { "token": "hidden" } },
+                { "type": "patch", "target": { "version": "v1", "kind": "Secret", "name": "s" }, "patch": { "data": { "a": "aGlkZGVu" } } },
             ],
         }))
         .unwrap();

@@ -5,7 +5,7 @@ use crate::args::RbacArgs;
 use crate::kinds::{Kinds, Served, plugin_table};
 use crate::terminal;
 use anyhow::Context;
-use kybern_interface::{Gvk, Registration};
+use kybern_interface::{GrantVerb, Gvk, Registration};
 use kybern_kube::{ApiResource, ListOptions, Resource};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -89,7 +89,7 @@ fn rules(registrations: &[Registration], served: &Served) -> Vec<Value> {
             need(&resource.group, format!("{plural}/status"), &["patch"]);
             need(&resource.group, format!("{plural}/finalizers"), &["update"]);
         }
-        if registration.spec.grants.state {
+        if registration.keeps_records() {
             // The records of its CRs; their names are not known before.
             let verbs = ["create", "delete", "get", "patch"];
             need("", "secrets".to_owned(), &verbs);
@@ -104,13 +104,19 @@ fn rules(registrations: &[Registration], served: &Served) -> Vec<Value> {
             for kind in &grant.kinds {
                 let plural = plural(served.preferred(&grant.group, kind), kind);
                 need(&grant.group, plural.clone(), &["get", "list", "watch"]);
-                if !grant.verbs.is_empty() {
-                    need(&grant.group, plural.clone(), &["create", "patch", "delete"]);
+                for verb in &grant.verbs {
+                    let verbs: &[&str] = match verb {
+                        GrantVerb::Apply => &["create", "patch", "delete"],
+                        GrantVerb::Patch => &["patch"],
+                        GrantVerb::Delete => &["delete"],
+                    };
+                    need(&grant.group, plural.clone(), verbs);
                 }
                 for subresource in &grant.subresources {
                     let verbs: &[&str] = match subresource.as_str() {
                         "eviction" | "token" => &["create"],
                         "scale" => &["get", "patch"],
+                        "status" => &["patch"],
                         _ => &["create", "patch"],
                     };
                     need(&grant.group, format!("{plural}/{subresource}"), verbs);
@@ -167,6 +173,27 @@ mod tests {
                 { "apiGroups": ["app.example.com"], "resources": ["appservices/finalizers"], "verbs": ["update"] },
                 { "apiGroups": ["app.example.com"], "resources": ["appservices/status"], "verbs": ["patch"] },
                 { "apiGroups": ["networking.k8s.io"], "resources": ["networkpolicies"], "verbs": ["create", "delete", "get", "list", "patch", "watch"] },
+            ])
+        );
+    }
+
+    #[test]
+    fn patches_need_records_and_no_more_of_what_they_patch() {
+        let registration: Registration = serde_json::from_value(json!({
+            "apiVersion": "kybern.dev/v1alpha1", "kind": "Plugin", "metadata": { "name": "a" },
+            "spec": { "source": { "file": "x" }, "grants": { "write": [
+                { "group": "apps", "kinds": ["Deployment"], "verbs": ["patch"], "subresources": ["status"] },
+                { "group": "", "kinds": ["Pod"], "verbs": ["delete"] },
+            ] } },
+        }))
+        .unwrap();
+        assert_eq!(
+            Value::from(rules(&[registration], &Served::default())),
+            json!([
+                { "apiGroups": [""], "resources": ["pods"], "verbs": ["delete", "get", "list", "watch"] },
+                { "apiGroups": [""], "resources": ["secrets"], "verbs": ["create", "delete", "get", "patch"] },
+                { "apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["get", "list", "patch", "watch"] },
+                { "apiGroups": ["apps"], "resources": ["deployments/status"], "verbs": ["patch"] },
             ])
         );
     }

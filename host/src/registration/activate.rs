@@ -98,6 +98,10 @@ impl Controller {
                 .into_iter()
                 .filter(|(_, used)| *used == Use::Write)
                 .map(|(gvk, _)| gvk)
+                .chain(check::left_kinds(
+                    &prepared.registration,
+                    &prepared.manifest,
+                ))
                 .collect(),
             degraded: entry.degraded.clone(),
             ungranted: check::ungranted(&registration.spec, &prepared.manifest),

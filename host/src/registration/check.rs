@@ -96,9 +96,6 @@ fn supported(spec: &PluginSpec) -> Result<(), Problem> {
     if !spec.grants.secrets.is_empty() {
         missing.push("grants.secrets");
     }
-    if !spec.former_field_managers.is_empty() {
-        missing.push("formerFieldManagers");
-    }
     if spec.service_account_name.is_some() {
         missing.push("serviceAccountName");
     }
@@ -313,6 +310,27 @@ pub(crate) fn used_kinds(spec: &PluginSpec, manifest: &Manifest) -> Vec<(Gvk, Us
     kinds
 }
 
+/// Kinds that an earlier version of the plugin wrote, as the status says, and that the grants still
+/// name: children of them may be left, which are pruned only while they are seen.
+pub(crate) fn left_kinds(registration: &Registration, manifest: &Manifest) -> Vec<Gvk> {
+    let spec = &registration.spec;
+    let status = registration.status.written.iter();
+    let left = status.filter(|kind| {
+        let granted = spec
+            .grants
+            .write
+            .iter()
+            .any(|g| g.group == kind.group && g.kinds.contains(&kind.kind));
+        let asked = manifest
+            .writes
+            .iter()
+            .any(|ask| ask.group == kind.group && ask.kind == kind.kind);
+        granted && !asked
+    });
+    left.map(|kind| Gvk::new(&*kind.group, &*kind.version, &*kind.kind))
+        .collect()
+}
+
 /// What a registration does with a kind.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Use {
@@ -382,6 +400,30 @@ mod tests {
                 "{group} {kind}"
             );
         }
+    }
+
+    #[test]
+    fn a_kind_that_only_an_earlier_version_wrote_is_left_while_it_is_granted() {
+        let kind = |kind: &str| json!({ "group": "", "version": "v1", "kind": kind });
+        let registration: Registration = serde_json::from_value(json!({
+            "apiVersion": "kybern.dev/v1alpha1", "kind": "Plugin", "metadata": { "name": "a" },
+            "spec": {
+                "source": { "file": "x" },
+                "grants": { "write": [{ "kinds": ["Pod", "Service"], "verbs": ["apply"] }] },
+            },
+            "status": { "written": [kind("Pod"), kind("Service"), kind("Secret")] },
+        }))
+        .unwrap();
+        let mut ask = kind("Pod");
+        ask["verbs"] = json!(["apply"]);
+        let manifest: Manifest = serde_json::from_value(json!({
+            "name": "a", "version": "1.0.0", "world": kybern_interface::WORLD, "writes": [ask],
+        }))
+        .unwrap();
+        assert_eq!(
+            left_kinds(&registration, &manifest),
+            [Gvk::new("", "v1", "Service")]
+        );
     }
 
     #[test]

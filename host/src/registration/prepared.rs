@@ -1,6 +1,6 @@
 //! A registration whose plugin is loaded and checked, before its tables are ready.
 
-use super::check::{Use, used_kinds};
+use super::check::{Use, left_kinds, used_kinds};
 use super::problem::Problem;
 use crate::kinds::Served;
 use crate::wiring::watches::Wanted;
@@ -74,6 +74,9 @@ impl Prepared {
                 Use::Write => Wanted::all(def),
             });
         }
+        let left = left_kinds(&self.registration, &self.manifest);
+        let left = left.iter().filter_map(|gvk| served.get(gvk));
+        wanted.extend(left.map(|found| Wanted::all(crate::kinds::table(found))));
         Ok(wanted)
     }
 

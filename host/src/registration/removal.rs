@@ -213,6 +213,7 @@ pub(crate) async fn release(
         let Released {
             crs,
             children,
+            patches,
             failures,
         } = if step.finalizers {
             engine.release(&active, policy).await
@@ -220,7 +221,14 @@ pub(crate) async fn release(
             engine.release_children(&active, policy).await
         };
         let plugin = registration.name();
-        tracing::info!(plugin, crs, children, failures = failures.len(), "released");
+        tracing::info!(
+            plugin,
+            crs,
+            children,
+            patches,
+            failures = failures.len(),
+            "released"
+        );
         if !failures.is_empty() {
             return Tried::Refused(refused(&failures));
         }

@@ -68,6 +68,18 @@ impl Objects {
         match body {
             WriteBody::Create { object, manager } => self.create(target, object, manager, now),
             WriteBody::Apply { object, manager } => self.apply(target, object, manager, Part::Main),
+            WriteBody::Patch {
+                object,
+                manager,
+                part,
+            } => {
+                let part = match part.as_str() {
+                    "status" => Part::Status,
+                    _ => Part::Main,
+                };
+                self.unclaimed(target, object, manager, part)?;
+                self.apply(target, object, manager, part)
+            }
             WriteBody::ApplyStatus { object, manager } => {
                 self.apply(target, object, manager, Part::Status)
             }
@@ -105,6 +117,45 @@ impl Objects {
         let managers = BTreeMap::from([(manager.to_owned(), fields::leaves(&object))]);
         self.held.insert(target.clone(), Held { object, managers });
         Ok(vec![self.store(target)])
+    }
+
+    /// What an apply without force must not change: what others set to something else.
+    fn unclaimed(
+        &self,
+        target: &ObjectRef,
+        intent: &Value,
+        manager: &str,
+        part: Part,
+    ) -> Result<(), WriteError> {
+        let Some(held) = self.held.get(target) else {
+            return Ok(());
+        };
+        let causes: Vec<Cause> = fields::leaves(intent)
+            .into_iter()
+            .filter(|path| part.holds(path) && !is_identity(path))
+            .filter(|path| fields::get(intent, path) != fields::get(&held.object, path))
+            .filter_map(|path| {
+                let others = &mut held.managers.iter();
+                let (other, _) =
+                    others.find(|(other, theirs)| *other != manager && theirs.contains(&path))?;
+                Some(Cause {
+                    reason: "FieldManagerConflict".into(),
+                    message: format!("conflict with {other:?}"),
+                    field: format!(".{}", path.join(".")),
+                })
+            })
+            .collect();
+        if causes.is_empty() {
+            return Ok(());
+        }
+        let mut refusal = Refusal {
+            code: 409,
+            reason: "Conflict".into(),
+            message: format!("Apply failed with {} conflicts", causes.len()),
+            ..Refusal::default()
+        };
+        refusal.causes = causes;
+        Err(WriteError::Refused(refusal))
     }
 
     /// Server-side apply with force.
@@ -325,6 +376,15 @@ impl Part {
             Self::Status => status,
         }
     }
+}
+
+/// Whether a path says which object is meant, and nothing about it.
+fn is_identity(path: &[String]) -> bool {
+    let path: Vec<&str> = path.iter().map(String::as_str).collect();
+    matches!(
+        path.as_slice(),
+        ["apiVersion" | "kind"] | ["metadata", "name" | "namespace" | "uid"]
+    )
 }
 
 fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {

@@ -180,6 +180,18 @@ impl Apply for ClusterApply {
                     .apply(&at, body(&object)?, &ApplyOptions::force(&manager))
                     .await
             }
+            WriteBody::Patch {
+                object,
+                manager,
+                part,
+            } => {
+                let options = ApplyOptions::polite(&manager);
+                let object = body(&object)?;
+                match part.as_str() {
+                    "" => self.writes.apply(&at, object, &options).await,
+                    part => self.writes.apply_part(&at, part, object, &options).await,
+                }
+            }
             WriteBody::JsonPatch { patch, manager } => {
                 let options = PatchOptions {
                     write: WriteOptions::by(&manager),

@@ -67,5 +67,6 @@ pub use scratch::sweep;
 pub use shared::shared;
 pub use spawner::spawn;
 pub use store::{Store, StoreCopy};
+pub use ureq::http::Method;
 pub use user::User;
 pub use wait::{Progress, Stopwatch, until};

@@ -1,13 +1,14 @@
-//! A plugin that remembers: idle, a Deployment has no replicas; awake again, as many as before.
+//! A plugin that remembers, and touches what is not its own: idle, a Deployment has no replicas; awake again, as many as before.
 //!
 //! How many there were is nowhere else: `kubectl scale`, or an autoscaler, set it on the
 //! Deployment, which has 0 by then.
 
 use kybern_sdk::{
-    Child, DeploymentStatus, Gvk, HookError, Plan, Plugin, Schema, Situation, Subresource, Target,
-    json,
+    Child, DeploymentStatus, Gvk, HookError, PatchObject, Plan, Plugin, Schema, Situation,
+    Subresource, Target, json,
 };
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// A Deployment that can be put to sleep.
 #[derive(Debug, Deserialize, Schema)]
@@ -23,6 +24,8 @@ pub struct Spec {
     drain: bool,
     /// How many replicas the Deployment `guest`, which is not a child, shall have.
     guest: Option<u32>,
+    /// What the ConfigMap `board`, which is not a child, shall say under this resource's name.
+    note: Option<String>,
 }
 
 /// A Pod of the namespace.
@@ -65,6 +68,7 @@ type Cr = kybern_sdk::Cr<Spec, DeploymentStatus>;
     reads = ["apps/v1/Deployment", "v1/Pod"],
     write(kind = "apps/v1/Deployment", verbs = ["apply"], subresources = ["scale"]),
     write(kind = "v1/Pod", subresources = ["eviction"]),
+    write(kind = "v1/ConfigMap", verbs = ["patch"]),
     state,
 )]
 impl Plugin for Sleeper {
@@ -107,6 +111,12 @@ fn others(cr: &Cr, situation: &Situation<'_>) -> Result<Plan, HookError> {
         let deployment = Gvk::new("apps", "v1", "Deployment");
         let target = Target::new(deployment, namespace, "guest");
         plan = plan.create_subresource(Subresource::scale(target, replicas));
+    }
+    if let Some(note) = &cr.spec.note {
+        let board = Target::new(Gvk::new("", "v1", "ConfigMap"), namespace, "board");
+        let mut data = BTreeMap::new();
+        data.insert(cr.metadata.name.clone(), note);
+        plan = plan.patch(PatchObject::new(board, json!({ "data": data })));
     }
     Ok(plan)
 }

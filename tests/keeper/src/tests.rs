@@ -25,6 +25,17 @@ fn idle_remembers_what_was_there() {
 }
 
 #[test]
+fn a_note_is_a_patch_under_the_resources_own_name() {
+    let noted = testing::Situation::new(json!({
+        "apiVersion": "keeper.example.com/v1", "kind": "Sleeper",
+        "metadata": { "name": "web", "namespace": "ns" }, "spec": { "note": "here" },
+    }));
+    let plan = noted.decide::<Sleeper>().unwrap();
+    let patch = plan.patch("ConfigMap", "board").unwrap();
+    assert_eq!(patch["data"], json!({ "web": "here" }));
+}
+
+#[test]
 fn awake_goes_back_to_it() {
     let asleep = situation(false, Some(0)).state(json!({ "replicas": 7, "secret": "s" }));
     assert_eq!(replicas(&asleep.decide::<Sleeper>().unwrap()), 7);

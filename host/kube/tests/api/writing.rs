@@ -206,6 +206,64 @@ async fn status_is_applied_to_its_subresource() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_part_that_is_given_up_keeps_what_others_said() {
+    let writes = writes(&admin(plane()).await);
+    let namespace = plane().namespace("parts").expect("a namespace");
+    let deployments = Resource::new("apps", "v1", "Deployment", "deployments", true);
+    let target = Target::new(&deployments, Some(&namespace), "web");
+    let labels = json!({ "app": "web" });
+    let named = |more: serde_json::Value| {
+        let mut object =
+            json!({ "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "web" } });
+        for (key, value) in more.as_object().expect("fields") {
+            object[key] = value.clone();
+        }
+        object
+    };
+    let spec = json!({ "selector": { "matchLabels": labels }, "template": { "metadata": { "labels": labels },
+        "spec": { "containers": [{ "name": "web", "image": "web" }] } } });
+    let theirs = ApplyOptions::force("theirs");
+    let made = writes
+        .apply(&target, bytes(&named(json!({ "spec": spec }))), &theirs)
+        .await
+        .expect("applies");
+    let status = |status: serde_json::Value| bytes(&named(json!({ "status": status })));
+    writes
+        .apply_part(&target, "status", status(json!({ "replicas": 3 })), &theirs)
+        .await
+        .expect("applies");
+    let ours = ApplyOptions::polite("ours");
+    let taken = status(json!({ "replicas": 2 }));
+    let conflict = refused(writes.apply_part(&target, "status", taken, &ours).await);
+    assert!(conflict.is_field_conflict(), "{conflict:?}");
+    let more = status(json!({ "readyReplicas": 1 }));
+    let live = writes
+        .apply_part(&target, "status", more, &ours)
+        .await
+        .expect("applies");
+    let counts = |live: &serde_json::Value| {
+        let status = live["status"].clone();
+        (status["replicas"].clone(), status["readyReplicas"].clone())
+    };
+    assert_eq!(counts(&value(&live)), (json!(3), json!(1)));
+    let mut nothing = named(json!({}));
+    nothing["metadata"]["uid"] = value(&made)["metadata"]["uid"].clone();
+    let live = writes
+        .apply_part(&target, "status", bytes(&nothing), &ours)
+        .await
+        .expect("applies");
+    let live = value(&live);
+    assert_eq!(counts(&live), (json!(3), json!(null)));
+    assert!(!live.to_string().contains("\"ours\""), "{live}");
+    // Once more changes nothing.
+    let again = writes
+        .apply_part(&target, "status", bytes(&nothing), &ours)
+        .await
+        .expect("applies");
+    assert_eq!(value(&again), live);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_impersonated_user_may_only_what_it_may() {
     let cluster = admin(plane()).await;
     let namespace = plane().namespace("acting").expect("a namespace");

@@ -230,6 +230,11 @@ impl Api {
         self.state.lock().lose = Some(k);
     }
 
+    /// Every answer arrives from now on.
+    pub(crate) fn lose_nothing(&self) {
+        self.state.lock().lose = None;
+    }
+
     /// Accepted writes of the host since the last call.
     pub(crate) fn writes(&self) -> Vec<String> {
         std::mem::take(&mut self.state.lock().writes)
@@ -608,13 +613,14 @@ fn update(
     store(state, Some(live), wanted)
 }
 
-/// A forced server-side apply.
+/// A server-side apply.
 fn apply(
     state: &mut State,
     live: &Value,
     intent: &Value,
     manager: &str,
     subresource: &str,
+    force: bool,
 ) -> Result<Value, WriteError> {
     let status = |path: &Vec<String>| path.first().is_some_and(|s| s == "f:status");
     let mut wanted: Flat = flat::flatten(intent);
@@ -636,6 +642,30 @@ fn apply(
         .map(|e| e.3.clone())
         .unwrap_or_default();
     let mut after = flat::flatten(live);
+    let causes: Vec<Cause> = list
+        .iter()
+        .filter(|e| !force && !mine(e))
+        .flat_map(|(name, .., paths)| paths.iter().map(move |path| (name, path)))
+        .filter(|(_, path)| {
+            wanted
+                .get(*path)
+                .is_some_and(|v| after.get(*path) != Some(v))
+        })
+        .map(|(name, path)| Cause {
+            reason: "FieldManagerConflict".into(),
+            message: format!("conflict with {name:?}"),
+            field: path.concat().replace("f:", "."),
+        })
+        .collect();
+    if !causes.is_empty() {
+        return Err(WriteError::Refused(Refusal {
+            code: 409,
+            reason: "Conflict".into(),
+            message: "Apply failed".into(),
+            causes,
+            retry_after: None,
+        }));
+    }
     for (path, value) in &wanted {
         if after.get(path) != Some(value) {
             for entry in list.iter_mut().filter(|e| !mine(e)) {
@@ -806,7 +836,11 @@ impl Apply for Api {
             WriteBody::Create { object, manager } => {
                 Some(create(&mut state, object.clone(), manager)?)
             }
-            WriteBody::Apply { object, manager } | WriteBody::ApplyStatus { object, manager } => {
+            WriteBody::Apply { object, manager }
+            | WriteBody::Patch {
+                object, manager, ..
+            }
+            | WriteBody::ApplyStatus { object, manager } => {
                 let Some(live) = live else {
                     return Err(match verb {
                         "status" => not_found(),
@@ -836,8 +870,19 @@ impl Apply for Api {
                         "spec.selector: Invalid value: field is immutable",
                     ));
                 }
-                let subresource = if verb == "status" { "status" } else { "" };
-                Some(apply(&mut state, &live, object, manager, subresource)?)
+                let (subresource, force) = match &write.body {
+                    WriteBody::ApplyStatus { .. } => ("status", true),
+                    WriteBody::Patch { part, .. } => (&**part, false),
+                    _ => ("", true),
+                };
+                Some(apply(
+                    &mut state,
+                    &live,
+                    object,
+                    manager,
+                    subresource,
+                    force,
+                )?)
             }
             WriteBody::JsonPatch { patch, manager } => {
                 let live = live.ok_or_else(not_found)?;

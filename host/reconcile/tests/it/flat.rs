@@ -46,6 +46,9 @@ pub(crate) fn flatten(object: &Value) -> Flat {
         }
     }
     let mut out = Flat::new();
+    if object.as_object().is_some_and(Map::is_empty) {
+        return out;
+    }
     walk(&object, "", &mut Vec::new(), &mut out);
     out
 }

@@ -20,6 +20,7 @@ mod level;
 mod lifecycle;
 mod own_writes;
 mod ownership;
+mod patching;
 mod record;
 mod seeing;
 mod spans;

@@ -135,6 +135,37 @@ async fn a_running_operator_is_replaced_in_place() {
     // What the old operator set and the plan does not name is gone with it.
     assert_eq!(after["data"], json!({ "v": "new" }));
     assert_eq!(world.ready("a").0, "True");
+    assert!(!after.to_string().contains("old-operator"), "{after}");
+    world.api.writes();
+    world.settle().await;
+    assert_eq!(world.api.writes(), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_former_manager_that_is_named_late_is_taken_over_all_the_same() {
+    let world = World::new();
+    world
+        .api
+        .put("user", cr("a", json!({ "maps": { "x": "1" } })));
+    world.settle().await;
+    world
+        .api
+        .edit("old-operator", "ConfigMap", "ns", "a-x", |child| {
+            child["data"]["old"] = json!("1")
+        });
+    world.settle().await;
+    let child = || world.api.get("ConfigMap", "ns", "a-x").unwrap();
+    assert_eq!(child()["data"]["old"], "1", "somebody's");
+    let mut active = active("reg");
+    let registration = Arc::make_mut(&mut active.registration);
+    registration.spec.former_field_managers = vec!["old-operator".into()];
+    world.engine.register(active);
+    world.settle().await;
+    assert_eq!(child()["data"], json!({ "v": "1" }));
+    assert!(!child().to_string().contains("old-operator"));
+    world.api.writes();
+    world.settle().await;
+    assert_eq!(world.api.writes(), Vec::<String>::new());
 }
 
 #[tokio::test(start_paused = true)]

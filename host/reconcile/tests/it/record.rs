@@ -4,7 +4,7 @@ use crate::api::Api;
 use crate::world::{World, active, app, apply, cr, map, plan};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use kybern_interface::{Plan, RemovalPolicy, Situation, names};
+use kybern_interface::{GrantVerb, Plan, RemovalPolicy, Situation, names};
 use kybern_reconcile::{DecideError, Ending, WriteError};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -100,7 +100,11 @@ async fn who_keeps_nothing_has_no_record_and_who_may_keep_nothing_is_not_even_as
 
     let mut world = World::bare();
     let mut poor = active("reg");
-    Arc::make_mut(&mut poor.registration).spec.grants.state = false;
+    let grants = &mut Arc::make_mut(&mut poor.registration).spec.grants;
+    grants.state = false;
+    for grant in &mut grants.write {
+        grant.verbs.retain(|verb| *verb != GrantVerb::Patch);
+    }
     world.engine.register(poor);
     world.decide(keeper);
     world.start();

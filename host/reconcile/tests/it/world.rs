@@ -194,9 +194,9 @@ pub(crate) fn active(name: &str) -> Active {
     let registration: Registration = serde_json::from_value(json!({
         "apiVersion": "kybern.dev/v1alpha1", "kind": "Plugin", "metadata": { "name": name },
         "spec": { "source": { "file": "x" }, "grants": { "write": [
-            { "group": "", "kinds": ["ConfigMap", "PersistentVolumeClaim", "Secret"], "verbs": ["apply", "delete"], "scope": "Cluster", "adopt": true },
+            { "group": "", "kinds": ["ConfigMap", "PersistentVolumeClaim", "Secret"], "verbs": ["apply", "patch", "delete"], "scope": "Cluster", "adopt": true },
             { "group": "", "kinds": ["Namespace"], "verbs": ["apply"], "scope": "Cluster" },
-            { "group": "apps", "kinds": ["Deployment"], "verbs": ["apply"], "subresources": ["scale"] },
+            { "group": "apps", "kinds": ["Deployment"], "verbs": ["apply", "patch"], "subresources": ["scale", "status"] },
             { "group": "", "kinds": ["Pod"], "verbs": [], "subresources": ["eviction"] },
         ], "state": true } },
     }))

@@ -149,7 +149,7 @@ async fn take_off(
             Ok(_) => {
                 if object.pointer("/metadata/deletionTimestamp").is_some() {
                     say!(
-                        "{what} was being deleted: it goes now; look for children of it in other namespaces"
+                        "{what} was being deleted: it goes now; look for children of it in other namespaces, and for what it patched"
                     );
                 }
                 return Ok(true);

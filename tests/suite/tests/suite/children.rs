@@ -2,6 +2,7 @@
 
 use crate::scene::{SOON, Scene};
 use anyhow::Result;
+use kybern_testcluster::guest;
 use serde_json::{Value, json};
 
 fn spec<'a>(value: &'a Value, path: &str) -> &'a Value {
@@ -169,5 +170,54 @@ fn a_deployment_of_the_same_name_that_is_not_ours_is_not_touched() -> Result<()>
         after["metadata"]["resourceVersion"],
         created["metadata"]["resourceVersion"]
     );
+    Ok(())
+}
+
+/// A component whose manifest asks for no Services: the kind that it names instead is not served.
+fn without_services(wasm: &[u8]) -> Vec<u8> {
+    let (asked, instead) = (br#""kind":"Service""#, br#""kind":"Nothing""#);
+    let windows = wasm.windows(asked.len());
+    let places: Vec<usize> = windows
+        .enumerate()
+        .filter(|(_, window)| *window == asked)
+        .map(|(place, _)| place)
+        .collect();
+    assert!(!places.is_empty(), "the manifest asks for Services");
+    let mut other = wasm.to_vec();
+    for place in places {
+        other[place..place + instead.len()].copy_from_slice(instead);
+    }
+    other
+}
+
+#[test]
+fn children_of_a_kind_that_a_new_version_no_longer_asks_for_are_still_pruned() -> Result<()> {
+    let mut scene = Scene::new("leftkind")?;
+    let wasm = std::fs::read(guest("appservice")?)?;
+    let file = scene.plane.folder().join("leftkind.wasm");
+    std::fs::write(&file, &wasm)?;
+    let mut registration = scene.appservice()?;
+    registration["spec"]["source"] = json!({ "file": file });
+    scene.grant(std::slice::from_ref(&registration))?;
+    scene.start_host()?;
+    let plugin = scene.register(&registration)?;
+    let (app, deployment, service) = scene.create_app("web", 1)?;
+    scene.converged()?;
+    scene.stop_host()?;
+    std::fs::write(&file, without_services(&wasm))?;
+    let ports = json!({ "spec": { "ports": [] } });
+    scene.client().merge_patch(&app, &ports)?;
+    scene.start_host()?;
+    scene.client().wait_gone(&service, SOON)?;
+    assert!(scene.client().find(&deployment)?.is_some());
+    scene.converged()?;
+    // It is known as long as it is granted.
+    let written = |plugin: &Value| plugin["status"]["written"].to_string();
+    let status = scene.client().get(&plugin)?;
+    assert!(written(&status).contains("Service"), "{status}");
+    scene.kill_host();
+    scene.start_host()?;
+    scene.converged()?;
+    assert_eq!(written(&scene.client().get(&plugin)?), written(&status));
     Ok(())
 }

@@ -8,10 +8,9 @@ use serde_json::{Value, json};
 /// Kept with the count; it must not be seen anywhere.
 const HIDDEN: &str = "not-to-be-shown";
 
-/// A host with the guest that puts Deployments to sleep.
-fn with_keeper(name: &str) -> Result<(Scene, Object)> {
-    let mut scene = Scene::new(name)?;
-    let registration = json!({
+/// A registration of the guest that puts Deployments to sleep, not yet created.
+pub(crate) fn keeper(scene: &Scene) -> Result<Value> {
+    Ok(json!({
         "apiVersion": "kybern.dev/v1alpha1",
         "kind": "Plugin",
         "metadata": { "name": scene.namespace },
@@ -27,11 +26,18 @@ fn with_keeper(name: &str) -> Result<(Scene, Object)> {
                 "write": [
                     { "group": "apps", "kinds": ["Deployment"], "verbs": ["apply"], "subresources": ["scale"] },
                     { "group": "", "kinds": ["Pod"], "verbs": [], "subresources": ["eviction"] },
+                    { "group": "", "kinds": ["ConfigMap"], "verbs": ["patch"] },
                 ],
                 "state": true,
             },
         },
-    });
+    }))
+}
+
+/// A host with the guest that puts Deployments to sleep.
+pub(crate) fn with_keeper(name: &str) -> Result<(Scene, Object)> {
+    let mut scene = Scene::new(name)?;
+    let registration = keeper(&scene)?;
     scene.grant(std::slice::from_ref(&registration))?;
     scene.start_host()?;
     let plugin = scene.register(&registration)?;

@@ -5,6 +5,7 @@
 
 mod crash;
 mod oracle;
+mod patches;
 mod steps;
 mod watches;
 mod world;

@@ -207,13 +207,13 @@ impl World {
     }
 }
 
-fn ready(scene: &Scene) -> Result<Host> {
+pub(super) fn ready(scene: &Scene) -> Result<Host> {
     let mut host = scene.launch(&[])?;
     host.wait_ready()?;
     Ok(host)
 }
 
-fn upstream(scene: &Scene) -> Result<Upstream> {
+pub(super) fn upstream(scene: &Scene) -> Result<Upstream> {
     let file = scene.plane.folder().join("certificates/apiserver.crt");
     let pem = std::fs::read(&file).with_context(|| file.display().to_string())?;
     Ok(Upstream::new(&scene.plane.url(), Some(&pem))?)
