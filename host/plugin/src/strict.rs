@@ -41,6 +41,7 @@ impl Shown {
         let secret = match key {
             "data" | "stringData" => is("kind", "Secret"),
             "state" => is("type", "setState"),
+            "input" => is("type", "effect"),
             _ => false,
         };
         if secret { Self::No } else { self }

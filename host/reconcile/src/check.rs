@@ -4,6 +4,7 @@
 
 use crate::active::{Active, KindFacts};
 use crate::config::PlanLimits;
+use crate::effects::EffectTask;
 use crate::grant;
 use crate::intent::{Intent, PRUNE_DISABLED};
 use crate::owner::Owner;
@@ -61,6 +62,7 @@ pub(crate) struct Checked {
     /// What the plugin wants to remember; none leaves it as it is.
     pub(crate) state: Option<Value>,
     pub(crate) subresources: Vec<SubTask>,
+    pub(crate) effects: Vec<EffectTask>,
 }
 
 /// What is to be done on a subresource.
@@ -78,11 +80,11 @@ pub(crate) enum Sub {
     },
 }
 
-struct Checker<'a> {
-    active: &'a Active,
+pub(crate) struct Checker<'a> {
+    pub(crate) active: &'a Active,
     owner: &'a Owner,
     kinds: &'a dyn Kinds,
-    limits: &'a PlanLimits,
+    pub(crate) limits: &'a PlanLimits,
     offences: Vec<Offence>,
     seen: BTreeSet<(String, String, String, String)>,
 }
@@ -113,11 +115,11 @@ pub(crate) fn check(
 }
 
 impl Checker<'_> {
-    fn offend(&mut self, fault: Fault, message: String) {
+    pub(crate) fn offend(&mut self, fault: Fault, message: String) {
         self.offences.push(Offence { fault, message });
     }
 
-    fn invalid(&mut self, message: String) {
+    pub(crate) fn invalid(&mut self, message: String) {
         self.offend(Fault::Invalid, message);
     }
 
@@ -168,7 +170,11 @@ impl Checker<'_> {
                         .push((*severity, reason.clone(), message.clone()));
                 }
                 Action::Patch(_) => self.unsupported(at, "patch"),
-                Action::Effect(_) => self.unsupported(at, "effect"),
+                Action::Effect(effect) => {
+                    let task = EffectTask::of(effect);
+                    self.effect(at, effect, &task, &checked.effects);
+                    checked.effects.push(task);
+                }
                 Action::Sql(_) => self.unsupported(at, "sql"),
                 Action::SetState(set) => {
                     if checked.state.is_some() {
@@ -552,7 +558,7 @@ impl Checker<'_> {
 }
 
 /// Whether a value nests deeper than `limit`.
-fn depth_over(value: &Value, limit: usize) -> bool {
+pub(crate) fn depth_over(value: &Value, limit: usize) -> bool {
     match value {
         Value::Object(object) => {
             limit == 0 || object.values().any(|inner| depth_over(inner, limit - 1))
@@ -563,7 +569,7 @@ fn depth_over(value: &Value, limit: usize) -> bool {
 }
 
 /// A guest's text in a message: quoted, bounded.
-fn short(text: &str) -> String {
+pub(crate) fn short(text: &str) -> String {
     let mut out: String = text.chars().take(64).collect();
     if out.len() < text.len() {
         out.push('…');

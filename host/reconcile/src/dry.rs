@@ -1,12 +1,12 @@
 //! A dry pass: everything up to the writes.
 
+use crate::act::Actor;
 use crate::error::EngineError;
 use crate::finding::Finding;
 use crate::finish::wanted_status;
 use crate::key::CrKey;
 use crate::pass::{self, Located};
 use crate::planning::{self, Unplanned};
-use crate::remember;
 use crate::report::{DryPass, Ending, Verdict};
 use crate::sensing;
 use crate::shared::Shared;
@@ -19,7 +19,7 @@ pub(crate) async fn run(shared: &Shared, key: &CrKey) -> Result<DryPass, EngineE
         Located::Gone => return Err(EngineError::NoSuchObject(key.to_string())),
         Located::NotReady(message, _) => return Err(EngineError::NotReady(message)),
     };
-    let mut memory = shared
+    let memory = shared
         .memory(key)
         .filter(|memory| memory.uid == cx.owner.uid)
         .unwrap_or_default();
@@ -46,8 +46,9 @@ pub(crate) async fn run(shared: &Shared, key: &CrKey) -> Result<DryPass, EngineE
             return Ok(dry);
         }
     };
-    let record = match remember::recall(&shared.deps, &cx, &mut memory).await {
-        Ok(record) => record,
+    let actor = Actor::new(&shared.deps, cx.active(), &cx.owner);
+    let record = match memory.ledger.recall(&actor, cx.leaving()).await {
+        Ok(recalled) => recalled.record,
         Err(finding) => {
             dry.ending = finding.ending;
             return Ok(dry);

@@ -1,16 +1,17 @@
 //! Following a plan: writes, prune, finalizer; and what is remembered when all of it went through.
 
 use crate::act::{Acted, Actor};
+use crate::effects::{self, Stand};
 use crate::finalizer;
 use crate::finding::{Finding, Retry};
 use crate::key::name_key;
 use crate::memory::{Memory, Settled};
+use crate::outcomes::Identity;
 use crate::owner::{inventory, provably_ours};
 use crate::pass::{Context, Outcome};
 use crate::planning::{self, Planned, Unplanned};
 use crate::prune;
-use crate::record::Record;
-use crate::remember::{self, Restated};
+use crate::remember::{Edit, Recalled, Restated};
 use crate::report::{ApplyReason, Ending, Verdict};
 use crate::shared::Shared;
 use crate::subresource;
@@ -29,7 +30,7 @@ pub(crate) async fn follow(
     actor: &Actor<'_>,
     memory: &mut Memory,
     plan: &Plan,
-    record: &Record,
+    recalled: &Recalled,
     forced: bool,
     now: Settled,
 ) -> Outcome {
@@ -82,13 +83,11 @@ pub(crate) async fn follow(
         return outcome;
     }
 
-    if let Some(state) = &planned.checked.state {
-        match remember::remember(cx, actor, memory, record, state).await {
-            Ok(restated) => outcome.restated = restated,
-            Err(finding) => {
-                outcome.finding = finding;
-                return outcome;
-            }
+    match remember(cx, actor, memory, recalled, &planned).await {
+        Ok(restated) => outcome.restated = restated,
+        Err(finding) => {
+            outcome.finding = finding;
+            return outcome;
         }
     }
 
@@ -134,9 +133,16 @@ pub(crate) async fn follow(
         ));
         return outcome;
     }
-    if let Err(finding) = let_go(shared, cx, actor, plan, &planned).await {
+    let known_outcomes = &recalled.record.outcomes;
+    let stand = effects::start(shared, cx, memory, &planned.checked.effects, known_outcomes);
+    if let Err(finding) = let_go(shared, cx, actor, plan, &planned, &stand).await {
         outcome.finding = finding;
         return outcome;
+    }
+    if outcome.finding.is_ready()
+        && let Some(finding) = stand.finding()
+    {
+        outcome.finding = finding;
     }
     if outcome.restated == Restated::Yes {
         if memory.restates >= MAX_RESTATES {
@@ -146,6 +152,28 @@ pub(crate) async fn follow(
         settle(shared, cx, memory, now);
     }
     outcome
+}
+
+/// Makes the record say what the plan says: its state, and which effects it goes on to know.
+async fn remember(
+    cx: &Context,
+    actor: &Actor<'_>,
+    memory: &Memory,
+    recalled: &Recalled,
+    planned: &Planned,
+) -> Result<Restated, Finding> {
+    let state = planned.checked.state.as_ref();
+    if state.is_none() && recalled.record.outcomes.is_empty() {
+        return Ok(Restated::No);
+    }
+    let tasks = planned.checked.effects.iter();
+    let named: Vec<Identity> = tasks.map(|task| task.identity.clone()).collect();
+    let edit = Edit {
+        state,
+        named: &named,
+    };
+    let ledger = memory.ledger.clone();
+    ledger.remember(actor, cx.leaving(), recalled, &edit).await
 }
 
 /// What a plan depends on should come to rest.
@@ -177,9 +205,20 @@ async fn let_go(
     actor: &Actor<'_>,
     plan: &Plan,
     planned: &Planned,
+    stand: &Stand,
 ) -> Result<(), Finding> {
     let active = cx.active();
     let finalizer = active.finalizer();
+    if cx.row.deleting()
+        && let Some(why) = stand.holds()
+    {
+        // The outcome is the next trigger, or the time when it is tried again.
+        return Err(Finding::waiting("Deleting", why, Retry::OnChange));
+    }
+    if cx.row.deleting() && effects::under_way(shared, actor, cx) {
+        let why = "waiting for effects that are under way";
+        return Err(Finding::waiting("Deleting", why, Retry::OnChange));
+    }
     if cx.row.deleting()
         && let Deletion::InProgress(why) = &plan.deletion
     {

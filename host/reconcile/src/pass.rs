@@ -13,7 +13,7 @@ use crate::key::CrKey;
 use crate::memory::{Memory, Settled};
 use crate::owner::{Owner, child_tables};
 use crate::record::Record;
-use crate::remember::{self, Restated};
+use crate::remember::{Leaving, Recalled, Restated};
 use crate::report::{AnswerSummary, Ending, Step};
 use crate::sensing;
 use crate::shared::Shared;
@@ -52,6 +52,15 @@ pub(crate) struct Context {
 impl Context {
     pub(crate) fn active(&self) -> &Active {
         &self.registered.active
+    }
+
+    /// Whether the CR is being deleted.
+    pub(crate) fn leaving(&self) -> Leaving {
+        if self.row.deleting() {
+            Leaving::Yes
+        } else {
+            Leaving::No
+        }
     }
 }
 
@@ -221,6 +230,7 @@ pub(crate) async fn run(
         registration: cx.registered.fingerprint,
         object: sensing::object_fingerprint(&cx.row, &cx.object),
         answers: sensing::fingerprints(&answers),
+        outcomes: memory.ledger.news(),
         extras: std::collections::BTreeSet::new(),
     };
     let skip = !forced
@@ -233,11 +243,12 @@ pub(crate) async fn run(
         return outcome;
     }
     memory.settled = None;
+    memory.effect_at = None;
 
     let decided = decide(shared, cx, actor, memory, &answers);
     let mut outcome = match Stage::Decide.of(&actor.metrics, decided).await {
-        Ok((plan, record)) => {
-            let followed = follow::follow(shared, cx, actor, memory, &plan, &record, forced, now);
+        Ok((plan, recalled)) => {
+            let followed = follow::follow(shared, cx, actor, memory, &plan, &recalled, forced, now);
             Stage::Write.of(&actor.metrics, followed).await
         }
         Err(finding) => Outcome::of(finding),
@@ -309,11 +320,11 @@ async fn decide(
     actor: &Actor<'_>,
     memory: &mut Memory,
     answers: &[Answer],
-) -> Result<(Plan, Record), Finding> {
-    let record = remember::recall(&shared.deps, cx, memory).await?;
+) -> Result<(Plan, Recalled), Finding> {
+    let recalled = memory.ledger.recall(actor, cx.leaving()).await?;
     actor.metrics.lock().decides += 1;
-    let plan = ask_plan(shared, cx, answers, &record).await?;
-    Ok((plan, record))
+    let plan = ask_plan(shared, cx, answers, &recalled.record).await?;
+    Ok((plan, recalled))
 }
 
 /// The plugin's plan.
@@ -328,7 +339,7 @@ pub(crate) async fn ask_plan(
         resource: cx.primary.gvk.clone(),
         object: plain(&cx.object),
         queries: answers.iter().map(|answer| answer.name.clone()).collect(),
-        outcomes: Vec::new(),
+        outcomes: record.outcomes.visible(),
         state: record.state.clone(),
         settings: active.settings.clone(),
         now: cx.now.clone(),

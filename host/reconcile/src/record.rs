@@ -11,6 +11,7 @@
 //! At most [`MAX_BYTES`] as JSON. Nothing here prints what a record holds.
 
 use crate::finalizer::guarded;
+use crate::outcomes::Outcomes;
 use crate::owner::{Owner, hex};
 use crate::traits::ObjectRef;
 use base64::Engine as _;
@@ -31,6 +32,8 @@ const VERSION: u32 = 1;
 pub(crate) struct Record {
     /// What the plugin kept; null if nothing.
     pub(crate) state: Value,
+    /// What came of its effects.
+    pub(crate) outcomes: Outcomes,
 }
 
 impl fmt::Debug for Record {
@@ -67,6 +70,8 @@ struct Document {
     uid: String,
     #[serde(default)]
     state: Value,
+    #[serde(default, skip_serializing_if = "Outcomes::is_empty")]
+    outcomes: Outcomes,
 }
 
 /// The name of the record that a registration has of the CR with this uid.
@@ -127,6 +132,7 @@ impl Record {
         }
         Ok(Self {
             state: document.state,
+            outcomes: document.outcomes,
         })
     }
 
@@ -137,6 +143,12 @@ impl Record {
         ours == theirs
     }
 
+    /// Bytes of what is remembered, as JSON.
+    pub(crate) fn size(&self) -> usize {
+        let outcomes = serde_json::to_string(&self.outcomes).unwrap_or_default();
+        self.state.to_string().len() + outcomes.len()
+    }
+
     /// `data` of the Secret.
     fn data(&self, registration: &str, owner: &Owner) -> Result<Value, RecordError> {
         let document = Document {
@@ -144,6 +156,7 @@ impl Record {
             plugin: registration.to_owned(),
             uid: owner.uid.clone(),
             state: self.state.clone(),
+            outcomes: self.outcomes.clone(),
         };
         let text = serde_json::to_vec(&document).map_err(|_| RecordError::Broken("state"))?;
         if text.len() > MAX_BYTES {

@@ -17,6 +17,7 @@ fn owner(uid: &str) -> Owner {
 fn record() -> Record {
     Record {
         state: json!({ "password": "hidden", "n": 3 }),
+        ..Record::default()
     }
 }
 
@@ -98,6 +99,7 @@ fn a_record_is_beside_its_cr_and_named_by_its_uid() {
 fn a_record_that_would_be_too_large_is_not_written() {
     let record = Record {
         state: json!("x".repeat(MAX_BYTES)),
+        ..Record::default()
     };
     let owner = owner("u1");
     assert!(matches!(

@@ -117,7 +117,8 @@ pub(crate) async fn run(args: ExplainArgs) -> anyhow::Result<ExitCode> {
     let engine = Engine::new(Deps {
         reader: reader.clone(),
         sense,
-        decide: Arc::new(guests),
+        decide: Arc::new(guests.clone()),
+        act: Arc::new(guests),
         // A dry pass writes nothing; were it to, it would write into memory.
         apply: Arc::new(MemoryApply::new(Vec::from_iter(kept), ingest)),
         kinds: Arc::new(kinds.clone()),

@@ -204,6 +204,7 @@ async fn release(
             SqlLimits::default(),
         ))),
         decide: Arc::new(Guests::new(false)),
+        act: Arc::new(Guests::new(false)),
         apply: Arc::new(ClusterApply::new(writes.clone(), recorder, ingest)),
         kinds: Arc::new(kinds.clone()),
         clock: Arc::new(SystemClock),

@@ -10,6 +10,7 @@
 mod api;
 mod breaker;
 mod deletion;
+mod effects;
 mod ending;
 mod failures;
 mod faults;
