@@ -144,6 +144,7 @@ mod tests {
                 "stringData.a",
             ),
             (r#"{"type":"setState","state":{"a":["X"]}}"#, "state.a[0]"),
+            (r#"{"type":"effect","input":{"a":["X"]}}"#, "input.a[0]"),
         ] {
             let [first, second] = ["hidden-1", "hidden-2"].map(|text| what.replace('X', text));
             assert_eq!(

@@ -1,6 +1,7 @@
 //! A dry pass: everything up to the writes.
 
 use crate::act::Actor;
+use crate::effects;
 use crate::error::EngineError;
 use crate::finding::Finding;
 use crate::finish::wanted_status;
@@ -29,6 +30,7 @@ pub(crate) async fn run(shared: &Shared, key: &CrKey) -> Result<DryPass, EngineE
         plan: None,
         offences: Vec::new(),
         steps: Vec::new(),
+        effects: Vec::new(),
         ending: Ending::Succeeded,
         status_changes: false,
         state_changes: false,
@@ -74,6 +76,7 @@ pub(crate) async fn run(shared: &Shared, key: &CrKey) -> Result<DryPass, EngineE
     match planned {
         Ok(planned) => {
             dry.steps = planned.steps();
+            dry.effects = effects::told(shared, &cx, &planned.checked.effects, &record.outcomes);
             let state = planned.checked.state.as_ref();
             dry.state_changes = state.is_some_and(|state| !record.says(state));
             let quiet = dry

@@ -200,14 +200,14 @@ pub(crate) fn start(
             Standing::Done { old_in } => old_in.into_iter().for_each(&mut at),
             Standing::Later(wait, reason) => {
                 at(wait);
-                stand.failing.push(told(task, &reason));
+                stand.failing.push(failure(task, &reason));
             }
-            Standing::Failed(reason) => stand.failed.push(told(task, &reason)),
+            Standing::Failed(reason) => stand.failed.push(failure(task, &reason)),
             Standing::Due(past) => {
                 match past {
                     Past::None => stand.pending.push(format!("effect {task}")),
                     Past::Success => {}
-                    Past::Failure(reason) => stand.failing.push(told(task, &reason)),
+                    Past::Failure(reason) => stand.failing.push(failure(task, &reason)),
                 }
                 if clear {
                     jobs.add(job(cx, memory, task));
@@ -221,6 +221,33 @@ pub(crate) fn start(
     stand
 }
 
+/// How the effects of a plan stand, for people.
+pub(crate) fn told(
+    shared: &Shared,
+    cx: &Context,
+    tasks: &[EffectTask],
+    outcomes: &Outcomes,
+) -> Vec<String> {
+    let (phase, now) = (phase(cx), shared.deps.clock.now());
+    let told = |task: &EffectTask| {
+        if task.phase != phase {
+            return format!("effect {task}: not in this phase");
+        }
+        match outcomes.standing(&task.identity, task.max_age, now) {
+            Standing::Done { .. } => format!("effect {task}: has succeeded"),
+            Standing::Due(_) => format!("effect {task}: would run, or runs"),
+            Standing::Later(wait, reason) => {
+                let seconds = wait.as_secs();
+                format!("effect {task}: would run again in {seconds} s: {reason}")
+            }
+            Standing::Failed(reason) => {
+                format!("effect {task}: failed, and does not run again with this input: {reason}")
+            }
+        }
+    };
+    tasks.iter().map(told).collect()
+}
+
 /// Which effects are the pass's matter.
 fn phase(cx: &Context) -> EffectPhase {
     if cx.row.deleting() {
@@ -230,7 +257,7 @@ fn phase(cx: &Context) -> EffectPhase {
     }
 }
 
-fn told(task: &EffectTask, reason: &str) -> String {
+fn failure(task: &EffectTask, reason: &str) -> String {
     format!("effect {task}: {reason}")
 }
 

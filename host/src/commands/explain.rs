@@ -207,6 +207,9 @@ fn print(pass: &DryPass) -> anyhow::Result<()> {
     for step in &pass.steps {
         say!("  {}: {}", step.target, verdict(&step.verdict));
     }
+    for effect in &pass.effects {
+        say!("  {effect}");
+    }
     if pass.status_changes {
         say!("  status: would be written");
     }
@@ -222,13 +225,16 @@ fn print(pass: &DryPass) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The plan without the values of Secrets; what is remembered goes into one.
+/// The plan without the values of Secrets; what is remembered goes into one, and what effects get
+/// may be as secret.
 fn redacted(plan: &Plan) -> anyhow::Result<Value> {
     let mut plan = serde_json::to_value(plan)?;
     let actions = plan.get_mut("actions").and_then(Value::as_array_mut);
     for action in actions.into_iter().flatten() {
-        if let Some(state) = action.get_mut("state") {
-            *state = Value::from("<redacted>");
+        for field in ["state", "input"] {
+            if let Some(value) = action.get_mut(field) {
+                *value = Value::from("<redacted>");
+            }
         }
         let Some(object) = action.get_mut("object") else {
             continue;
@@ -286,6 +292,7 @@ mod tests {
                 { "type": "apply", "object": { "kind": "Secret", "data": { "a": "aGlkZGVu" }, "stringData": { "b": "hidden" } } },
                 { "type": "apply", "object": { "kind": "ConfigMap", "data": { "c": "shown" } } },
                 { "type": "setState", "state": { "token": "hidden" } },
+                { "type": "effect", "name": "e", "key": "k", "input": { "token": "hidden" } },
             ],
         }))
         .unwrap();

@@ -596,6 +596,31 @@ async fn a_registration_that_goes_ends_its_effects_and_nothing_stays() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_effect_that_waits_does_not_run_for_a_registration_that_may_less_by_now() {
+    let world = World::new();
+    world.decide(|situation| {
+        let mut plan = caller(situation)?;
+        plan.actions.remove(0);
+        Ok(plan)
+    });
+    world.act(|_| (secs(20), Ok(json!(1))));
+    for n in 0..9 {
+        let name = format!("a{n}");
+        world
+            .api
+            .put("user", cr(&name, json!({ "calls": { "k": 1 } })));
+    }
+    tokio::time::sleep(secs(5)).await;
+    assert_eq!(world.engine.metrics().effects, [8, 1]);
+    let mut poor = active("reg");
+    Arc::make_mut(&mut poor.registration).spec.grants.state = false;
+    world.engine.register(poor);
+    world.settle().await;
+    assert_eq!(world.acts().len(), 8);
+    assert_eq!(world.engine.metrics().effects, [0, 0]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn shutdown_gives_effects_two_seconds_and_drops_the_others() {
     let mut world = calling(json!({ "calls": { "quick": 1, "slow": 1 } })).await;
     world.act(|effect| {
@@ -737,4 +762,5 @@ async fn what_goes_in_and_comes_out_is_in_no_report() {
         .await
         .unwrap();
     assert_eq!(dry.ending, Ending::Unchanged);
+    assert_eq!(dry.effects, ["effect call (k1): has succeeded"]);
 }
