@@ -14,6 +14,7 @@ use crate::jobs::Job;
 use crate::metrics::EffectResult;
 use crate::outcomes::{Retry, Standing};
 use crate::queue::backoff;
+use crate::record::Record;
 use crate::remember::Leaving;
 use crate::report::Ending;
 use crate::shared::Shared;
@@ -81,17 +82,19 @@ async fn attempt(shared: &Shared, job: &Job, actor: &Actor<'_>) -> Result<Came, 
             message: format!("it ran longer than its limit of {} ms", time.as_millis()),
         })
     });
-    Ok(judge(shared, answer, number))
+    Ok(judge(shared, job, answer, number))
 }
 
 /// Writes that an attempt begins; its number.
 async fn begin(shared: &Shared, job: &Job, actor: &Actor<'_>) -> Result<u32, Nothing> {
+    let under = job.registered.stamp();
     let mut failures = 0;
     loop {
         let now = shared.deps.clock.now();
         let task = &job.task;
-        let edit = |record: &mut crate::record::Record| {
-            let standing = record.outcomes.standing(&task.identity, task.max_age, now);
+        let edit = |record: &mut Record| {
+            let outcomes = &record.outcomes;
+            let standing = outcomes.standing(&task.identity, task.max_age, &under, now);
             matches!(standing, Standing::Due(_)).then(|| record.outcomes.begin(&task.identity))
         };
         match job.ledger.note(actor, leaving(job), edit).await {
@@ -162,7 +165,7 @@ fn document(job: &Job, attempt: u32) -> Effect {
 }
 
 /// What an answer of the act hook means.
-fn judge(shared: &Shared, answer: Result<Value, DecideError>, attempt: u32) -> Came {
+fn judge(shared: &Shared, job: &Job, answer: Result<Value, DecideError>, attempt: u32) -> Came {
     let error = match answer {
         Ok(value) => {
             let (bytes, most) = (
@@ -189,7 +192,7 @@ fn judge(shared: &Shared, answer: Result<Value, DecideError>, attempt: u32) -> C
         DecideError::Crashed { .. } => EffectResult::Crashed,
     };
     let (reason, after) = match &error {
-        DecideError::Hook(HookError::Invalid(reason)) => return never(reason, counted),
+        DecideError::Hook(HookError::Invalid(reason)) => return never(job, reason, counted),
         DecideError::Hook(HookError::Wait(failure) | HookError::Retry(failure)) => {
             (failure.message.clone(), failure.retry_after_ms)
         }
@@ -205,10 +208,11 @@ fn judge(shared: &Shared, answer: Result<Value, DecideError>, attempt: u32) -> C
     }
 }
 
-fn never(reason: &str, counted: EffectResult) -> Came {
+/// It does not run again as it is.
+fn never(job: &Job, reason: &str, counted: EffectResult) -> Came {
     Came {
         result: OutcomeResult::Error(cut(reason)),
-        retry: Some(Retry::Never),
+        retry: Some(Retry::Under(job.registered.stamp())),
         counted,
     }
 }
@@ -241,8 +245,8 @@ async fn settle(shared: &Shared, job: &Job, actor: &Actor<'_>, came: Came) {
     let mut failures = 0;
     loop {
         let identity = &job.task.identity;
-        let edit = |record: &mut crate::record::Record| {
-            record.outcomes.end(identity, at, &result, retry);
+        let edit = |record: &mut Record| {
+            record.outcomes.end(identity, at, &result, retry.clone());
         };
         let Err(finding) = job.ledger.note(actor, leaving(job), edit).await else {
             break;
@@ -251,10 +255,10 @@ async fn settle(shared: &Shared, job: &Job, actor: &Actor<'_>, came: Came) {
             let why = "it was done, but the record has no room for its outcome";
             let Came {
                 result: error,
-                retry: never,
+                retry: under,
                 ..
-            } = never(why, EffectResult::Failed);
-            (result, retry) = (error, never);
+            } = never(job, why, EffectResult::Failed);
+            (result, retry) = (error, under);
             continue;
         }
         let waits = wait(shared, job, &finding, &mut failures);

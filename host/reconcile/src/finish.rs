@@ -311,6 +311,10 @@ fn schedule(
             now + asked.mul_f64(0.9 + unit / 10.0).max(REQUEUE_FLOOR)
         });
     }
+    if !outcome.decided {
+        // What is due is seen by the next pass that decides.
+        memory.effect_at = memory.effect_at.filter(|at| *at > now);
+    }
     let (requeue, effect) = (memory.requeue_at, memory.effect_at);
     let timer = requeue
         .into_iter()

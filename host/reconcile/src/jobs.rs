@@ -17,7 +17,7 @@ use crate::owner::Owner;
 use crate::pass::Registered;
 use crate::remember::Ledger;
 use kybern_interface::EffectPhase;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
@@ -43,7 +43,8 @@ type Name = (String, String);
 
 #[derive(Debug)]
 enum State {
-    Waiting(Box<Job>),
+    /// Since when, by the pool's own count.
+    Waiting(u64, Box<Job>),
     /// Has a place, and has not begun yet.
     Starting,
     Begun,
@@ -60,13 +61,13 @@ struct Entry {
 
 impl Entry {
     fn waits(&self) -> bool {
-        matches!(self.state, State::Waiting(_))
+        matches!(self.state, State::Waiting(..))
     }
 }
 
 #[derive(Debug, Default)]
 struct Lane {
-    waiting: VecDeque<(CrKey, Name)>,
+    waiting: BTreeMap<u64, (CrKey, Name)>,
     running: usize,
 }
 
@@ -76,6 +77,7 @@ pub(crate) struct Jobs {
     of: BTreeMap<CrKey, BTreeMap<Name, Entry>>,
     lanes: BTreeMap<Arc<str>, Lane>,
     running: usize,
+    stamp: u64,
     limit: usize,
     limit_of_one: usize,
 }
@@ -86,6 +88,7 @@ impl Jobs {
             of: BTreeMap::new(),
             lanes: BTreeMap::new(),
             running: 0,
+            stamp: 0,
             limit: limit.max(1),
             limit_of_one: limit_of_one.max(1),
         }
@@ -99,39 +102,37 @@ impl Jobs {
             return;
         }
         let lane = self.lanes.entry(Arc::clone(&job.key.plugin)).or_default();
-        lane.waiting.push_back((job.key.clone(), name.clone()));
+        self.stamp = self.stamp.wrapping_add(1);
+        let place = (job.key.clone(), name.clone());
+        lane.waiting.insert(self.stamp, place);
         let entry = Entry {
             identity: job.task.identity.clone(),
             phase: job.task.phase,
             uid: job.owner.uid.clone(),
             cancel: job.cancel.clone(),
-            state: State::Waiting(Box::new(job)),
+            state: State::Waiting(self.stamp, Box::new(job)),
         };
         of.insert(name, entry);
     }
 
     /// The job that starts now, if one may.
     pub(crate) fn next(&mut self) -> Option<Job> {
-        while self.running < self.limit {
-            let lanes = self.lanes.values_mut();
-            let lane = lanes
-                .filter(|lane| !lane.waiting.is_empty() && lane.running < self.limit_of_one)
-                .min_by_key(|lane| lane.running)?;
-            let (key, name) = lane.waiting.pop_front()?;
-            // One that is gone has left its place behind.
-            let Some(entry) = self.of.get_mut(&key).and_then(|of| of.get_mut(&name)) else {
-                continue;
-            };
-            if !entry.waits() {
-                continue;
-            }
-            if let State::Waiting(job) = std::mem::replace(&mut entry.state, State::Starting) {
-                lane.running += 1;
-                self.running += 1;
-                return Some(*job);
-            }
+        if self.running >= self.limit {
+            return None;
         }
-        None
+        let lanes = self.lanes.values_mut();
+        let lane = lanes
+            .filter(|lane| !lane.waiting.is_empty() && lane.running < self.limit_of_one)
+            .min_by_key(|lane| lane.running)?;
+        let (_, (key, name)) = lane.waiting.pop_first()?;
+        let entry = self.of.get_mut(&key)?.get_mut(&name)?;
+        let state = std::mem::replace(&mut entry.state, State::Starting);
+        let State::Waiting(_, job) = state else {
+            return None;
+        };
+        lane.running += 1;
+        self.running += 1;
+        Some(*job)
     }
 
     /// A job has begun: from now on it ends by itself.
@@ -158,7 +159,14 @@ impl Jobs {
         if let Some(lane) = self.lanes.get_mut(&job.key.plugin) {
             lane.running = lane.running.saturating_sub(1);
         }
-        self.sweep();
+        self.close_if_idle(&job.key.plugin);
+    }
+
+    fn close_if_idle(&mut self, plugin: &str) {
+        let idle = |lane: &Lane| lane.running == 0 && lane.waiting.is_empty();
+        if self.lanes.get(plugin).is_some_and(idle) {
+            self.lanes.remove(plugin);
+        }
     }
 
     /// Of a CR, drops what has not begun and is none of these.
@@ -183,7 +191,7 @@ impl Jobs {
     }
 
     fn drop_if(&mut self, key: &CrKey, goes: impl Fn(&Entry) -> bool) {
-        let Some(of) = self.of.get_mut(key) else {
+        let (Some(of), Some(lane)) = (self.of.get_mut(key), self.lanes.get_mut(&key.plugin)) else {
             return;
         };
         of.retain(|_, entry| {
@@ -191,25 +199,16 @@ impl Jobs {
                 return true;
             }
             entry.cancel.cancel();
-            // What runs is there until it has ended.
-            !entry.waits()
+            match entry.state {
+                State::Waiting(stamp, _) => lane.waiting.remove(&stamp).is_none(),
+                // What runs is there until it has ended.
+                State::Starting | State::Begun => true,
+            }
         });
         if of.is_empty() {
             self.of.remove(key);
         }
-        self.sweep();
-    }
-
-    fn sweep(&mut self) {
-        let of = &self.of;
-        let there = |(key, name): &(CrKey, Name)| {
-            let entry = of.get(key).and_then(|of| of.get(name));
-            entry.is_some_and(Entry::waits)
-        };
-        self.lanes.retain(|_, lane| {
-            lane.waiting.retain(&there);
-            lane.running > 0 || !lane.waiting.is_empty()
-        });
+        self.close_if_idle(&key.plugin);
     }
 
     /// Whether an effect of the CR has a place.
@@ -239,3 +238,7 @@ impl Jobs {
         [self.running, waiting]
     }
 }
+
+#[cfg(test)]
+#[path = "jobs_tests.rs"]
+mod tests;

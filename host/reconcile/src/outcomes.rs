@@ -35,13 +35,13 @@ impl Identity {
 }
 
 /// When an attempt that failed is made again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) enum Retry {
     /// Not before this time.
     At(Timestamp),
-    /// Not with this input.
-    Never,
+    /// Not with this input, nor under this registration and plugin.
+    Under(String),
 }
 
 /// What came of the last attempt.
@@ -90,7 +90,7 @@ pub(crate) enum Standing {
     Due(Past),
     /// It failed and is to run again after this time.
     Later(Duration, String),
-    /// It failed and does not run again with this input.
+    /// It failed and does not run again as it is.
     Failed(String),
 }
 
@@ -142,11 +142,13 @@ impl Outcomes {
             .retain(|entry| named.iter().any(|identity| entry.is_of(identity)));
     }
 
-    /// How an effect stands at a time; a success older than `max_age` does not count.
+    /// How an effect stands at a time and under a registration; a success older than `max_age`
+    /// does not count.
     pub(crate) fn standing(
         &self,
         identity: &Identity,
         max_age: Option<Duration>,
+        under: &str,
         now: Timestamp,
     ) -> Standing {
         let entry = self.0.iter().find(|entry| entry.is(identity));
@@ -165,11 +167,12 @@ impl Outcomes {
             }
             OutcomeResult::Error(reason) => reason.clone(),
         };
-        match ended.retry {
+        match &ended.retry {
             // One that began after this has not ended: a host did.
             _ if *begun => Standing::Due(Past::Failure(reason)),
-            Some(Retry::Never) => Standing::Failed(reason),
-            Some(Retry::At(at)) => match between(now, at) {
+            Some(Retry::Under(same)) if same == under => Standing::Failed(reason),
+            Some(Retry::Under(_)) => Standing::Due(Past::Failure(reason)),
+            Some(Retry::At(at)) => match between(now, *at) {
                 Duration::ZERO => Standing::Due(Past::Failure(reason)),
                 wait => Standing::Later(wait, reason),
             },

@@ -29,43 +29,49 @@ const HOUR: Option<Duration> = Some(Duration::from_secs(3_600));
 fn an_effect_runs_until_it_succeeds_and_then_until_that_is_old() {
     let mut all = Outcomes::default();
     let a = effect("a", "1");
-    assert_eq!(all.standing(&a, None, at(0)), Standing::Due(Past::None));
+    assert_eq!(
+        all.standing(&a, None, "r1", at(0)),
+        Standing::Due(Past::None)
+    );
     assert_eq!(all.begin(&a), 1);
     assert!(all.visible().is_empty());
     // A host ended meanwhile: the next attempt counts on.
-    assert_eq!(all.standing(&a, None, at(1)), Standing::Due(Past::None));
+    assert_eq!(
+        all.standing(&a, None, "r1", at(1)),
+        Standing::Due(Past::None)
+    );
     assert_eq!(all.begin(&a), 2);
     all.end(&a, at(2), &failed("no"), Some(Retry::At(at(10))));
     let wait = Duration::from_secs(7);
     assert_eq!(
-        all.standing(&a, None, at(3)),
+        all.standing(&a, None, "r1", at(3)),
         Standing::Later(wait, "no".into())
     );
     let again = Standing::Due(Past::Failure("no".into()));
-    assert_eq!(all.standing(&a, None, at(10)), again);
+    assert_eq!(all.standing(&a, None, "r1", at(10)), again);
     assert_eq!(all.begin(&a), 3);
     assert_eq!(all.visible()[0].attempt, 2, "what is known stays");
     all.end(&a, at(11), &ok(7), None);
     assert_eq!(
-        all.standing(&a, None, at(9_999)),
+        all.standing(&a, None, "r1", at(9_999)),
         Standing::Done { old_in: None }
     );
     let left = Some(Duration::from_secs(3_599));
     assert_eq!(
-        all.standing(&a, HOUR, at(12)),
+        all.standing(&a, HOUR, "r1", at(12)),
         Standing::Done { old_in: left }
     );
     assert_eq!(
-        all.standing(&a, HOUR, at(3_611)),
+        all.standing(&a, HOUR, "r1", at(3_611)),
         Standing::Due(Past::Success)
     );
     // Another node's clock is behind, a little or a lot.
     assert_eq!(
-        all.standing(&a, HOUR, at(10)),
+        all.standing(&a, HOUR, "r1", at(10)),
         Standing::Done { old_in: left }
     );
     assert_eq!(
-        all.standing(&a, HOUR, at(-9_999)),
+        all.standing(&a, HOUR, "r1", at(-9_999)),
         Standing::Due(Past::Success)
     );
     assert_eq!(all.begin(&a), 1, "attempts count anew");
@@ -77,12 +83,15 @@ fn another_input_is_another_effect_and_takes_the_place() {
     let mut all = Outcomes::default();
     let (one, two) = (effect("a", "1"), effect("a", "2"));
     all.begin(&one);
-    all.end(&one, at(0), &failed("bad"), Some(Retry::Never));
+    all.end(&one, at(0), &failed("bad"), Some(Retry::Under("r1".into())));
     assert_eq!(
-        all.standing(&one, None, at(1)),
+        all.standing(&one, None, "r1", at(1)),
         Standing::Failed("bad".into())
     );
-    assert_eq!(all.standing(&two, None, at(1)), Standing::Due(Past::None));
+    assert_eq!(
+        all.standing(&two, None, "r1", at(1)),
+        Standing::Due(Past::None)
+    );
     assert_eq!(all.begin(&two), 1);
     all.end(&one, at(2), &ok(1), None);
     assert!(all.visible().is_empty(), "it was for another input");

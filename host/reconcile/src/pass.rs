@@ -8,7 +8,7 @@ use crate::active::{Active, Primary};
 use crate::finalizer;
 use crate::finding::{Finding, Retry};
 use crate::follow;
-use crate::intent::remove_path;
+use crate::intent::{hash_of, remove_path};
 use crate::key::CrKey;
 use crate::memory::{Memory, Settled};
 use crate::owner::{Owner, child_tables};
@@ -24,7 +24,7 @@ use crate::trigger::Slot;
 use crate::why::Why;
 use kybern_interface::{Plan, Sensing, Situation, Trigger};
 use kybern_table::{Index, KindKey, Row, ScanRead, Snapshot, TableState};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::sync::Arc;
 
 /// A registration with what follows from it once.
@@ -33,6 +33,14 @@ pub(crate) struct Registered {
     pub(crate) active: Active,
     /// Fingerprint of settings, grants and everything else that is registered.
     pub(crate) fingerprint: u128,
+}
+
+impl Registered {
+    /// What an effect ran under: equal for an equal registration and plugin, also after a restart.
+    pub(crate) fn stamp(&self) -> String {
+        let digest = self.active.digest.as_str();
+        hash_of(&json!([format!("{:032x}", self.fingerprint), digest]), &[])
+    }
 }
 
 /// What a pass knows from the start.

@@ -183,6 +183,48 @@ async fn what_is_invalid_is_not_tried_again_until_its_input_changes() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_invalid_is_tried_again_under_another_registration() {
+    let mut world = calling(json!({ "calls": { "k1": 1 } })).await;
+    world.act(|_| {
+        let denied = HookError::Invalid("no grant allows it".into());
+        (Duration::ZERO, Err(DecideError::Hook(denied)))
+    });
+    world.settle().await;
+    world.restart().await;
+    world.settle().await;
+    assert_eq!(world.acts(), ["call k1 #1"], "not under the same");
+    let mut rich = active("reg");
+    let http = json!([{ "host": "example.com" }]);
+    Arc::make_mut(&mut rich.registration).spec.grants.http = serde_json::from_value(http).unwrap();
+    world.engine.register(rich);
+    world.settle().await;
+    assert_eq!(world.acts(), ["call k1 #2"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_paused_cr_runs_nothing_and_is_left_in_peace() {
+    let world = calling(json!({ "calls": { "k1": 1 } })).await;
+    world.act(|_| (Duration::ZERO, retry("down")));
+    tokio::time::sleep(secs(20)).await;
+    let pause = |value: &'static str| {
+        world.api.edit("user", "App", "ns", "a", |a| {
+            a["metadata"]["annotations"] = json!({ "kybern.dev/paused": value });
+        });
+    };
+    pause("true");
+    tokio::time::sleep(secs(1)).await;
+    world.acts();
+    let passes = || world.engine.metrics().plugins["reg"].all_passes();
+    let before = passes();
+    world.settle().await;
+    assert_eq!(world.acts(), Vec::<String>::new());
+    assert!(passes() <= before + 2, "{} passes", passes() - before);
+    pause("false");
+    tokio::time::sleep(secs(1)).await;
+    assert_eq!(world.acts().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_effect_that_says_when_comes_again_then() {
     let world = calling(json!({ "calls": { "k1": 1 } })).await;
     world.act(|effect| {
