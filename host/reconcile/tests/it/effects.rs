@@ -1,9 +1,12 @@
 //! Effects: run once for what a plan names, outcomes given back, also across crashes.
 
 use crate::world::{World, active, app, apply, cr, map, plan};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use kybern_interface::{Deletion, Failure, HookError, Plan, RemovalPolicy, Situation};
 use kybern_reconcile::{Crash, DecideError, EffectResult, Ending, WriteError};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -438,6 +441,41 @@ async fn a_replica_whose_record_is_not_the_newest_runs_no_effect() {
     assert_eq!(world.ready("a").1, "RecordUnreadable");
 }
 
+/// The record with its only success at this second, as another replica would have written it.
+fn succeeded_at(record: &mut Value, second: i64) {
+    let text = STANDARD
+        .decode(record["data"]["record"].as_str().unwrap())
+        .unwrap();
+    let mut document: Value = serde_json::from_slice(&text).unwrap();
+    let at = jiff::Timestamp::from_second(1_800_000_000 + second).unwrap();
+    document["outcomes"][0]["ended"]["at"] = json!(at.to_string());
+    let text = document.to_string();
+    let digest: String = Sha256::digest(&text)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    record["data"] = json!({
+        "record": STANDARD.encode(&text),
+        "digest": STANDARD.encode(format!("sha256:{digest}")),
+    });
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_another_replica_has_done_is_not_done_again() {
+    let world = calling(json!({ "calls": { "k1": 1 }, "maxAgeMs": 60_000 })).await;
+    tokio::time::sleep(secs(30)).await;
+    assert_eq!(world.acts(), ["call k1 #1"]);
+    let uid = world.api.get("App", "ns", "a").unwrap()["metadata"]["uid"].clone();
+    let name = kybern_reconcile::record_name("reg", uid.as_str().unwrap());
+    world
+        .api
+        .edit("other", "Secret", "ns", &name, |s| succeeded_at(s, 30));
+    tokio::time::sleep(secs(45)).await;
+    assert_eq!(world.acts(), Vec::<String>::new(), "it is 45 s old");
+    tokio::time::sleep(secs(30)).await;
+    assert_eq!(world.acts(), ["call k1 #1"]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_outcome_and_a_state_that_is_set_meanwhile_are_both_kept() {
     let mut world = World::new();
@@ -544,6 +582,30 @@ async fn what_was_begun_for_a_living_cr_ends_before_it_is_undone() {
     );
     world.settle().await;
     assert!(world.api.get("App", "ns", "a").is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cr_that_goes_waits_for_what_runs() {
+    let world = World::new();
+    world.decide(|situation| {
+        let far = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "far", "namespace": "else" } });
+        let mut actions = vec![apply(far)];
+        if !situation.deleting() {
+            actions.push(effect("call", &json!("k"), json!(1)));
+        }
+        Ok(plan(json!(actions)))
+    });
+    world.act(|_| (secs(20), Ok(json!(1))));
+    world.api.put("user", cr("a", json!({})));
+    tokio::time::sleep(secs(5)).await;
+    world.api.delete("App", "ns", "a");
+    tokio::time::sleep(secs(10)).await;
+    let (_, reason, message) = world.condition("a", "Ready").unwrap();
+    assert_eq!(reason, "Deleting");
+    assert!(message.contains("effects that are under way"), "{message}");
+    tokio::time::sleep(secs(10)).await;
+    assert!(world.api.get("App", "ns", "a").is_none());
+    assert_eq!(world.acts(), ["call k #1"]);
 }
 
 #[tokio::test(start_paused = true)]
