@@ -4,6 +4,7 @@
 //! that it has; the encoder unites the worlds.
 
 use crate::cursor::{ReadAnswer, ReadRows};
+use crate::http::SendError;
 use crate::log::Level;
 use crate::{HookError, Plugin, dispatch};
 
@@ -61,7 +62,22 @@ pub mod act {
     });
 }
 
+/// Imports `http`; a plugin that sends nothing does not have the import.
+pub mod sending {
+    wit_bindgen::generate!({
+        path: "../wit",
+        inline: "
+            package kybern:sdk;
+            world sending { import kybern:operator/http@0.1.0; }
+        ",
+        world: "kybern:sdk/sending",
+        generate_all,
+        runtime_path: "::kybern_sdk::guest::wit_bindgen::rt",
+    });
+}
+
 use decide::kybern::operator::{log, rows, types};
+use sending::kybern::operator::http;
 
 impl<P: Plugin> decide::exports::kybern::operator::decide::Guest for P {
     fn decide(situation: String) -> Result<String, types::HookError> {
@@ -110,6 +126,31 @@ fn wire(error: HookError) -> types::HookError {
         HookError::Retry(why) => types::HookError::Retry(failure(why)),
         HookError::Internal(message) => types::HookError::Internal(message),
     }
+}
+
+pub(crate) fn send(request: crate::http::Request) -> Result<crate::http::Response, SendError> {
+    let header = |(name, value)| http::Header { name, value };
+    let timeout = request.timeout.map(|time| time.as_millis());
+    let sent = http::send(&http::Request {
+        method: request.method,
+        url: request.url,
+        headers: request.headers.into_iter().map(header).collect(),
+        body: request.body,
+        timeout_ms: timeout.map(|ms| u32::try_from(ms).unwrap_or(u32::MAX)),
+    });
+    let response = sent.map_err(|error| match error {
+        http::SendError::Denied(why) => SendError::Denied(why),
+        http::SendError::Invalid(why) => SendError::Invalid(why),
+        http::SendError::Failed(why) => SendError::Failed(why),
+        http::SendError::Timeout => SendError::Timeout,
+        http::SendError::TooLarge(most) => SendError::TooLarge(most),
+    })?;
+    let header = |header: http::Header| (header.name, header.value);
+    Ok(crate::http::Response {
+        status: response.status,
+        headers: response.headers.into_iter().map(header).collect(),
+        body: response.body,
+    })
 }
 
 /// Answers from the host.

@@ -66,6 +66,7 @@ mod dispatch;
 #[cfg(target_arch = "wasm32")]
 #[doc(hidden)]
 pub mod guest;
+pub mod http;
 #[cfg(feature = "arrow")]
 mod ipc;
 pub mod log;

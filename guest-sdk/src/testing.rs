@@ -9,6 +9,7 @@
 //! manifest does not ask for, and a `decide` that gives two plans for one
 //! situation.
 
+mod acting;
 mod answers;
 #[cfg(feature = "arrow")]
 mod arrow;
@@ -17,6 +18,8 @@ use crate::{
     Action, Effect, Gvk, HookError, Manifest, Outcome, Plugin, Sensing, SubresourceKind, Value,
     dispatch, json,
 };
+pub use acting::Acting;
+pub(crate) use acting::answer;
 use answers::{Answer, Answers, Rows};
 use kybern_interface::{GrantVerb, Plan};
 use serde::Serialize;

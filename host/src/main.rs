@@ -14,6 +14,7 @@ mod logging;
 mod memory;
 mod metrics;
 mod offline;
+mod outgoing;
 mod registration;
 mod server;
 mod simulator;

@@ -3,6 +3,7 @@
 use crate::Gvk;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::time::Duration;
 
 /// What `decide` returns.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -351,6 +352,38 @@ impl RunEffect {
             phase: EffectPhase::default(),
         }
     }
+
+    /// What the act hook gets; another input is another effect.
+    #[must_use]
+    pub fn with_input(mut self, input: impl Into<Value>) -> Self {
+        self.input = input.into();
+        self
+    }
+
+    /// It runs again when its success is older than this.
+    #[must_use]
+    pub fn with_max_age(mut self, age: Duration) -> Self {
+        self.max_age_ms = Some(millis(age));
+        self
+    }
+
+    /// It runs at most this long.
+    #[must_use]
+    pub fn with_timeout(mut self, time: Duration) -> Self {
+        self.timeout_ms = Some(millis(time));
+        self
+    }
+
+    /// It runs while the CR is being deleted; the CR stays until it has succeeded.
+    #[must_use]
+    pub fn finalizing(mut self) -> Self {
+        self.phase = EffectPhase::Finalize;
+        self
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// When an effect may run.

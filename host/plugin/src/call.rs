@@ -99,6 +99,9 @@ pub enum CallError {
         /// Which hook.
         hook: &'static str,
     },
+    /// The call was stopped ([`Stop`](crate::Stop)): nobody waits for it.
+    #[error("the call was stopped")]
+    Stopped,
     /// No instance became free in time. A retry can help.
     #[error("all plugin instances are busy")]
     Busy,

@@ -33,6 +33,7 @@ pub(crate) fn engine(config: &RuntimeConfig) -> Result<(Engine, Allocation), Run
         Err(error) => {
             tracing::warn!(
                 instances = config.instances,
+                effects = config.effects,
                 error = format!("{error:#}"),
                 "no room for a pool of plugin instances; each call maps its own memory"
             );
@@ -68,7 +69,7 @@ fn settings(config: &RuntimeConfig) -> Config {
 
 /// Room for as many components as the gate lets in, whatever they are made of.
 fn pool(config: &RuntimeConfig) -> PoolingAllocationConfig {
-    let instances = config.instances;
+    let instances = config.instances.saturating_add(config.effects);
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(instances)
         .max_component_instance_size(INSTANCE_BYTES)

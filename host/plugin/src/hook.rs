@@ -3,11 +3,13 @@
 use crate::answer::NamedAnswer;
 use crate::call::{Call, CallError, Usage};
 use crate::document;
+use crate::gate::Gate;
 use crate::limiter::OutOfMemory;
 use crate::limits::CallLimits;
 use crate::load::LoadError;
 use crate::log::printable;
 use crate::meter::{OutOfTime, Stopwatch};
+use crate::outside::{Outside, Stopped};
 use crate::runtime::Inner;
 use crate::state::CallState;
 use kybern_interface::{Failure, HookError, PACKAGE};
@@ -59,6 +61,8 @@ pub(crate) struct Callee<'a> {
     pub(crate) runtime: &'a Inner,
     pub(crate) plugin: &'a str,
     pub(crate) instance: &'a InstancePre<CallState>,
+    pub(crate) gate: &'a Gate,
+    pub(crate) outside: Outside,
 }
 
 impl Callee<'_> {
@@ -112,7 +116,7 @@ impl Callee<'_> {
             ..limits.clone()
         };
         let waiting = Stopwatch::start();
-        let Some(_pass) = self.runtime.gate.enter(limits.wait) else {
+        let Some(_pass) = self.gate.enter(limits.wait) else {
             return Call {
                 result: Err(CallError::Busy),
                 usage: Usage {
@@ -130,12 +134,13 @@ impl Callee<'_> {
                 answers,
                 limits,
                 Arc::clone(&self.runtime.memory),
+                self.outside.clone(),
             ),
         );
         store.limiter(|state| &mut state.limiter);
         store.set_epoch_deadline(1);
         store.epoch_deadline_callback(|store| {
-            store.data().deadline.check()?;
+            store.data().check()?;
             Ok(UpdateDeadline::Continue(1))
         });
         // What a guest hands over was in its memory, so it cannot be more; documents
@@ -211,6 +216,9 @@ fn hook_error(error: GuestError) -> CallError {
 
 /// What the engine's error means. It never depends on an error's text.
 fn ended(error: &wasmtime::Error, state: &CallState) -> CallError {
+    if error.is::<Stopped>() {
+        return CallError::Stopped;
+    }
     if let Some(OutOfTime { limit }) = error.downcast_ref() {
         return CallError::OutOfTime { limit: *limit };
     }

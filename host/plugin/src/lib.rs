@@ -3,7 +3,7 @@
 //! # Contract
 //! - [`Runtime::load`] takes untrusted bytes and gives a [`Plugin`], or says
 //!   what is wrong with them and what to do about it.
-//! - [`Plugin::decide`] and [`Plugin::sense`] block: call them on guest
+//! - [`Plugin::decide`], [`Plugin::sense`] and [`Plugin::act`] block: call them on guest
 //!   threads, never on an async worker. Each call gets a fresh instance, so
 //!   nothing that one call does can be seen by another.
 //! - Whatever a guest does ends in a [`CallError`] within [`CallLimits`]:
@@ -22,6 +22,7 @@ mod document;
 mod engine;
 mod gate;
 mod hook;
+mod http;
 mod ipc;
 mod limiter;
 mod limits;
@@ -29,6 +30,7 @@ mod load;
 mod log;
 mod manifest;
 mod meter;
+mod outside;
 mod plugin;
 mod row_json;
 mod rows;
@@ -42,8 +44,10 @@ mod world;
 pub use answer::NamedAnswer;
 pub use call::{Call, CallError, Usage};
 pub use engine::Allocation;
+pub use http::{Header, Outgoing, Request, Response, SendError};
 pub use limits::CallLimits;
 pub use load::LoadError;
 pub use manifest::read_manifest;
+pub use outside::{Outside, Stop};
 pub use plugin::{Code, Plugin};
 pub use runtime::{Runtime, RuntimeConfig, RuntimeError};

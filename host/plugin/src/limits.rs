@@ -33,6 +33,10 @@ pub struct CallLimits {
     pub handles: usize,
     /// Bytes that one host call hands to the guest: an Arrow stream or a JSON array. Default 8 MiB.
     pub host_call_bytes: usize,
+    /// Bytes of one body of a request that is sent, or of its answer. Default 1 MiB.
+    pub http_bytes: usize,
+    /// Requests that one call sends. Default 64.
+    pub http_requests: u32,
     /// Bytes of log messages; each message counts 64 bytes more than its text. Default 64 KiB.
     pub log_bytes: usize,
     /// Bytes of the returned document. Default 4 MiB.
@@ -52,6 +56,8 @@ impl Default for CallLimits {
             instances: 64,
             handles: 64,
             host_call_bytes: 8 * MIB,
+            http_bytes: MIB,
+            http_requests: 64,
             log_bytes: 64 * KIB,
             output_bytes: 4 * MIB,
             output_depth: 64,

@@ -41,6 +41,11 @@ pub enum LoadError {
         /// What to do about it.
         cure: &'static str,
     },
+    /// Its manifest names effects, and it exports no `act` hook.
+    #[error(
+        "the plugin's manifest names effects, but it exports no `act` hook (kybern:operator/act)"
+    )]
+    NoAct,
     /// It exports no `decide` hook.
     #[error("the plugin exports no `decide` hook (kybern:operator/decide)")]
     NoDecide,

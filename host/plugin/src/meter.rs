@@ -65,6 +65,11 @@ impl Deadline {
         }
     }
 
+    /// Time on the clock that is left.
+    pub(crate) fn left(&self) -> Duration {
+        self.wall.saturating_sub(self.started.wall())
+    }
+
     /// Whether time is left.
     pub(crate) fn check(&self) -> Result<(), OutOfTime> {
         if self.started.cpu() > self.cpu {

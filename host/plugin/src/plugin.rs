@@ -8,6 +8,7 @@ use crate::hook::{Callee, Hook};
 use crate::limits::CallLimits;
 use crate::load::LoadError;
 use crate::manifest;
+use crate::outside::Outside;
 use crate::runtime::Inner;
 use crate::shape::Shape;
 use crate::state::CallState;
@@ -17,7 +18,7 @@ use kybern_interface::{Manifest, PACKAGE};
 use sha2::{Digest, Sha256};
 use std::fmt;
 use std::sync::Arc;
-use wasmtime::component::{Component, InstancePre};
+use wasmtime::component::{Component, InstancePre, Linker};
 
 /// A loaded plugin. Cheap to clone; every call gets a fresh instance.
 #[derive(Clone)]
@@ -39,12 +40,13 @@ struct Loaded {
     code: Code,
     digest: String,
     manifest: Manifest,
-    /// For the hooks that are pure functions. The act hook will get one of its
-    /// own, with effects linked in.
+    /// For the hooks that are pure functions, and for act calls without a way out.
     pure: InstancePre<CallState>,
+    /// For act calls that may send requests.
+    outgoing: InstancePre<CallState>,
     decide: Hook,
     sense: Option<Hook>,
-    has_act: bool,
+    act: Option<Hook>,
 }
 
 impl Plugin {
@@ -74,9 +76,9 @@ impl Plugin {
         self.loaded.sense.is_some()
     }
 
-    /// Whether it exports the act hook. This host does not call it yet.
+    /// Whether it exports the act hook.
     pub fn has_act(&self) -> bool {
-        self.loaded.has_act
+        self.loaded.act.is_some()
     }
 
     /// Calls `decide` with a situation document; gives a plan document that is
@@ -131,11 +133,36 @@ impl Plugin {
         }
     }
 
+    /// Calls `act` with an effect document; [`CallError::NoHook`] if the plugin has none. Blocks,
+    /// also while requests wait. Its instance is none of those that pure hooks wait for.
+    pub fn act(&self, effect: &str, limits: &CallLimits, outside: Outside) -> Call<String> {
+        let loaded = &self.loaded;
+        let Some(act) = &loaded.act else {
+            return Call {
+                result: Err(CallError::NoHook { hook: "act" }),
+                usage: Usage::default(),
+            };
+        };
+        let instance = match outside.outgoing {
+            Some(_) => &loaded.outgoing,
+            None => &loaded.pure,
+        };
+        let callee = Callee {
+            instance,
+            gate: &loaded.runtime.effects,
+            outside,
+            ..self.callee()
+        };
+        callee.call(act, effect, Vec::new(), limits)
+    }
+
     fn callee(&self) -> Callee<'_> {
         Callee {
             runtime: &self.loaded.runtime,
             plugin: &self.loaded.manifest.name,
             instance: &self.loaded.pure,
+            gate: &self.loaded.runtime.gate,
+            outside: Outside::default(),
         }
     }
 }
@@ -161,20 +188,25 @@ pub(crate) fn load(runtime: &Arc<Inner>, wasm: &[u8]) -> Result<Plugin, LoadErro
     let shape = Shape::read(wasm)?;
     world::check(&shape)?;
     let manifest = manifest::parse(shape.manifest()?)?;
+    world::check_capabilities(&shape, &manifest)?;
     let digest = format!("sha256:{:x}", Sha256::digest(wasm));
 
     let (component, code) = component(runtime, wasm, &digest)?;
     let hook = |name| find(&component, name);
     let decide = hook("decide").ok_or(LoadError::NoDecide)?;
     let sense = hook("sense");
-    let has_act = hook("act").is_some();
-    let pure = runtime
-        .linker
-        .instantiate_pre(&component)
-        .map_err(|error| LoadError::Interface {
+    let act = hook("act");
+    if act.is_none() && !manifest.effects.is_empty() {
+        return Err(LoadError::NoAct);
+    }
+    let ready = |linker: &Linker<CallState>| {
+        let ready = linker.instantiate_pre(&component);
+        ready.map_err(|error| LoadError::Interface {
             reason: format!("{error:#}"),
             offered: PACKAGE,
-        })?;
+        })
+    };
+    let (pure, outgoing) = (ready(&runtime.linker)?, ready(&runtime.outgoing)?);
 
     let plugin = Plugin {
         loaded: Arc::new(Loaded {
@@ -183,9 +215,10 @@ pub(crate) fn load(runtime: &Arc<Inner>, wasm: &[u8]) -> Result<Plugin, LoadErro
             digest,
             manifest,
             pure,
+            outgoing,
             decide,
             sense,
-            has_act,
+            act,
         }),
     };
     plugin.probe()?;
@@ -197,6 +230,7 @@ impl Plugin {
     fn probe(&self) -> Result<(), LoadError> {
         let mut hooks = vec![&self.loaded.decide];
         hooks.extend(&self.loaded.sense);
+        hooks.extend(&self.loaded.act);
         self.callee().probe(&hooks, &CallLimits::default())
     }
 }

@@ -7,7 +7,7 @@ use crate::load::LoadError;
 use crate::plugin::{self, Plugin};
 use crate::state::CallState;
 use crate::ticker::Ticker;
-use crate::{log, rows};
+use crate::{http, log, rows};
 use parking_lot::Mutex;
 use std::fmt;
 use std::path::PathBuf;
@@ -20,8 +20,10 @@ use wasmtime::component::Linker;
 /// How a [`Runtime`] is set up.
 #[derive(Debug, Clone)]
 pub struct RuntimeConfig {
-    /// Calls that run at the same time; more wait. Default 32.
+    /// Calls of pure hooks that run at the same time; more wait. Default 32.
     pub instances: u32,
+    /// Calls of act hooks that run at the same time, beside those; more wait. Default 32.
+    pub effects: u32,
     /// Largest linear memory that any call may be given, in bytes. Default 1 GiB.
     pub max_memory: usize,
     /// Stack of a guest in bytes; the calling thread needs twice that. Default 512 KiB.
@@ -40,6 +42,7 @@ impl Default for RuntimeConfig {
     fn default() -> Self {
         Self {
             instances: 32,
+            effects: 32,
             max_memory: 1024 * 1024 * 1024,
             max_stack: 512 * 1024,
             tick: Duration::from_millis(5),
@@ -81,8 +84,13 @@ pub struct Runtime {
 /// What plugins share.
 pub(crate) struct Inner {
     pub(crate) engine: Engine,
+    /// For pure hooks, and for act calls without a way out.
     pub(crate) linker: Linker<CallState>,
+    /// For act calls that may send requests.
+    pub(crate) outgoing: Linker<CallState>,
     pub(crate) gate: Gate,
+    /// An act call waits for the world outside: no pure call waits for that.
+    pub(crate) effects: Gate,
     pub(crate) ticker: Ticker,
     pub(crate) cache: Option<Cache>,
     pub(crate) compiling: Mutex<()>,
@@ -96,12 +104,17 @@ impl Runtime {
     /// Sets up the engine, its instances and its cache.
     pub fn new(config: RuntimeConfig) -> Result<Self, RuntimeError> {
         let (engine, allocation) = engine(&config)?;
-        let mut linker = Linker::new(&engine);
-        rows::add_to_linker(&mut linker)
-            .and_then(|()| log::add_to_linker(&mut linker))
-            .map_err(|error| RuntimeError::Engine {
-                reason: format!("{error:#}"),
-            })?;
+        let linker = |http: fn(&mut Linker<CallState>) -> wasmtime::Result<()>| {
+            let mut linker = Linker::new(&engine);
+            rows::add_to_linker(&mut linker)
+                .and_then(|()| log::add_to_linker(&mut linker))
+                .and_then(|()| http(&mut linker))
+                .map(|()| linker)
+                .map_err(|error| RuntimeError::Engine {
+                    reason: format!("{error:#}"),
+                })
+        };
+        let (pure, outgoing) = (linker(http::deny_in_linker)?, linker(http::add_to_linker)?);
         let cache = match &config.cache_dir {
             Some(path) => Some(Cache::open(path, config.cache_bytes)?),
             None => None,
@@ -109,9 +122,11 @@ impl Runtime {
         let inner = Inner {
             ticker: Ticker::start(&engine, config.tick).map_err(RuntimeError::Ticker)?,
             gate: Gate::new(config.instances),
+            effects: Gate::new(config.effects),
             compiling: Mutex::new(()),
             engine,
-            linker,
+            linker: pure,
+            outgoing,
             cache,
             config,
             memory: Arc::default(),

@@ -5,6 +5,7 @@ use crate::limiter::Limiter;
 use crate::limits::CallLimits;
 use crate::log::CallLog;
 use crate::meter::Deadline;
+use crate::outside::Outside;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use wasmtime::component::ResourceTable;
@@ -18,6 +19,11 @@ pub(crate) struct CallState {
     /// Open cursors.
     pub(crate) cursors: ResourceTable,
     pub(crate) host_call_bytes: usize,
+    /// Bytes of one body of a request or an answer.
+    pub(crate) http_bytes: usize,
+    /// Requests that it may still send.
+    pub(crate) http_requests: u32,
+    pub(crate) outside: Outside,
     pub(crate) rows: u64,
     pub(crate) bytes_in: u64,
 }
@@ -29,6 +35,7 @@ impl CallState {
         answers: Vec<NamedAnswer>,
         limits: &CallLimits,
         memory: Arc<AtomicUsize>,
+        outside: Outside,
     ) -> Self {
         let mut cursors = ResourceTable::new();
         cursors.set_max_capacity(limits.handles);
@@ -39,8 +46,18 @@ impl CallState {
             answers: Answers::new(answers),
             cursors,
             host_call_bytes: limits.host_call_bytes,
+            http_bytes: limits.http_bytes,
+            http_requests: limits.http_requests,
+            outside,
             rows: 0,
             bytes_in: 0,
         }
+    }
+
+    /// Whether the guest may go on.
+    pub(crate) fn check(&self) -> wasmtime::Result<()> {
+        self.outside.check()?;
+        self.deadline.check()?;
+        Ok(())
     }
 }

@@ -41,6 +41,7 @@ impl Shown {
         let secret = match key {
             "data" | "stringData" => is("kind", "Secret"),
             "state" => is("type", "setState"),
+            "input" => is("type", "effect"),
             _ => false,
         };
         if secret { Self::No } else { self }
@@ -143,6 +144,7 @@ mod tests {
                 "stringData.a",
             ),
             (r#"{"type":"setState","state":{"a":["X"]}}"#, "state.a[0]"),
+            (r#"{"type":"effect","input":{"a":["X"]}}"#, "input.a[0]"),
         ] {
             let [first, second] = ["hidden-1", "hidden-2"].map(|text| what.replace('X', text));
             assert_eq!(

@@ -5,17 +5,18 @@
 
 use crate::load::LoadError;
 use crate::shape::Shape;
-use kybern_interface::PACKAGE;
+use kybern_interface::{Capability, CapabilityAsk, Manifest, PACKAGE};
 
 const PACKAGE_NAME: &str = "kybern:operator";
-/// Interfaces that a pure hook may import.
-const GIVEN: [&str; 3] = ["rows", "log", "types"];
+/// Interfaces that a plugin may import.
+const GIVEN: [&str; 4] = ["rows", "log", "types", "http"];
 
 const WASI_CURE: &str = "WASI is not supported yet: build for wasm32-unknown-unknown (Rust), \
      or stub WASI out (componentize-py --stub-wasi, jco --backend-qjs-stub-wasi)";
 const NEWER_CURE: &str = "build it with an SDK for kybern:operator@0.1.0";
 const OTHER_CURE: &str =
-    "a plugin can import the interfaces rows, log and types of kybern:operator only";
+    "a plugin can import the interfaces rows, log, http and types of kybern:operator only";
+const HTTP_CURE: &str = "ask for the capability http in the manifest";
 
 /// A name like `kybern:operator/rows@0.1.0`, taken apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,6 +73,26 @@ pub(crate) fn check(shape: &Shape<'_>) -> Result<(), LoadError> {
         }),
         None => Ok(()),
     }
+}
+
+/// Refuses a component that imports what its manifest does not ask for.
+pub(crate) fn check_capabilities(shape: &Shape<'_>, manifest: &Manifest) -> Result<(), LoadError> {
+    let asked = |ask: &CapabilityAsk| ask.name == Capability::Http;
+    if manifest.capabilities.iter().any(asked) {
+        return Ok(());
+    }
+    match shape.imports.iter().find(|import| is_http(import)) {
+        Some(import) => Err(LoadError::Imports {
+            imports: vec![(*import).to_owned()],
+            cure: HTTP_CURE,
+        }),
+        None => Ok(()),
+    }
+}
+
+fn is_http(import: &str) -> bool {
+    let name = Name::parse(import);
+    name.package == PACKAGE_NAME && name.interface == "http"
 }
 
 /// Refuses a manifest that names another world or version.
@@ -161,8 +182,8 @@ mod tests {
         );
         assert!(text.contains("wasi:cli/environment@0.2.6, wasi:io/streams@0.2.6"));
         assert!(text.contains("not supported yet"));
-        assert!(verdict(&["kybern:operator/http@0.1.9"], &[]).contains("SDK for"));
-        assert!(verdict(&["env"], &[]).contains("rows, log and types"));
+        assert!(verdict(&["kybern:operator/mail@0.1.9"], &[]).contains("SDK for"));
+        assert!(verdict(&["env"], &[]).contains("rows, log, http and types"));
     }
 
     #[test]

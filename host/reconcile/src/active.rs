@@ -4,6 +4,7 @@ use kybern_interface::{Gvk, Manifest, Registration, Selector};
 use kybern_table::{KindKey, Row};
 use serde_json::Value;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What the engine must know about a served kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,6 +70,8 @@ pub struct PassLimits {
     pub concurrency: usize,
     /// How much one pass may prune.
     pub max_prune: MaxPrune,
+    /// Time of one effect.
+    pub effect_time: Duration,
 }
 
 impl Default for PassLimits {
@@ -76,12 +79,14 @@ impl Default for PassLimits {
         Self {
             concurrency: 8,
             max_prune: MaxPrune::default(),
+            effect_time: Duration::from_secs(30),
         }
     }
 }
 
 impl PassLimits {
-    /// What a registration's `limits` say about passes; the defaults where it says nothing or nonsense.
+    /// What a registration's `limits` say about passes; the defaults where it says nothing or
+    /// nonsense. The time of effects is read by who reads durations.
     pub fn of(limits: &kybern_interface::Limits) -> Self {
         let default = Self::default();
         let concurrency = limits
@@ -101,6 +106,7 @@ impl PassLimits {
                 percent,
                 ..default.max_prune
             },
+            ..default
         }
     }
 }

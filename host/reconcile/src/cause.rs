@@ -47,6 +47,10 @@ pub enum StartedBy {
     Retry,
     /// The plugin's own delay is over.
     Timer,
+    /// An effect has ended.
+    Outcome(Arc<str>),
+    /// An effect is to run again.
+    Effect,
     /// The CR has come to rest and is no longer slowed down.
     Rested,
     /// Nothing has happened for long.
@@ -69,6 +73,8 @@ impl StartedBy {
             Self::LogLost => "log_lost",
             Self::Retry => "retry",
             Self::Timer => "timer",
+            Self::Outcome(_) => "outcome",
+            Self::Effect => "effect",
             Self::Rested => "rested",
             Self::Resync => "resync",
         }
@@ -140,6 +146,8 @@ impl fmt::Display for StartedBy {
             Self::LogLost => f.write_str("the change log was too short"),
             Self::Retry => f.write_str("retry"),
             Self::Timer => f.write_str("the plugin's timer"),
+            Self::Outcome(name) => write!(f, "effect {name} has ended"),
+            Self::Effect => f.write_str("an effect is due"),
             Self::Rested => f.write_str("it has come to rest"),
             Self::Resync => f.write_str("resync"),
         }

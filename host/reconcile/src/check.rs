@@ -7,6 +7,7 @@ mod text;
 
 use crate::active::{Active, KindFacts};
 use crate::config::PlanLimits;
+use crate::effects::EffectTask;
 use crate::grant;
 use crate::intent::{Intent, PRUNE_DISABLED};
 use crate::owner::Owner;
@@ -21,7 +22,8 @@ use kybern_interface::{
 };
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
-use text::{depth_over, label, short, subdomain};
+pub(crate) use text::{depth_over, short};
+use text::{label, subdomain};
 
 /// A kind of offence; the reason of the condition is the gravest one's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -68,6 +70,7 @@ pub(crate) struct Checked {
     pub(crate) state: Option<Value>,
     pub(crate) subresources: Vec<SubTask>,
     pub(crate) patches: Vec<PatchIntent>,
+    pub(crate) effects: Vec<EffectTask>,
 }
 
 /// What is to be done on a subresource.
@@ -85,11 +88,11 @@ pub(crate) enum Sub {
     },
 }
 
-struct Checker<'a> {
-    active: &'a Active,
+pub(crate) struct Checker<'a> {
+    pub(crate) active: &'a Active,
     owner: &'a Owner,
     kinds: &'a dyn Kinds,
-    limits: &'a PlanLimits,
+    pub(crate) limits: &'a PlanLimits,
     offences: Vec<Offence>,
     seen: BTreeSet<(String, String, String, String)>,
 }
@@ -120,11 +123,11 @@ pub(crate) fn check(
 }
 
 impl Checker<'_> {
-    fn offend(&mut self, fault: Fault, message: String) {
+    pub(crate) fn offend(&mut self, fault: Fault, message: String) {
         self.offences.push(Offence { fault, message });
     }
 
-    fn invalid(&mut self, message: String) {
+    pub(crate) fn invalid(&mut self, message: String) {
         self.offend(Fault::Invalid, message);
     }
 
@@ -175,7 +178,11 @@ impl Checker<'_> {
                         .push((*severity, reason.clone(), message.clone()));
                 }
                 Action::Patch(patch) => checked.patches.extend(self.patch(at, patch)),
-                Action::Effect(_) => self.unsupported(at, "effect"),
+                Action::Effect(effect) => {
+                    let task = EffectTask::of(effect);
+                    self.effect(at, effect, &task, &checked.effects);
+                    checked.effects.push(task);
+                }
                 Action::Sql(_) => self.unsupported(at, "sql"),
                 Action::SetState(set) => {
                     if checked.state.is_some() {

@@ -234,7 +234,6 @@ fn what_is_not_served_granted_or_supported_is_said_so() {
         "adopt",
     );
     for action in [
-        json!({ "type": "effect", "name": "e", "key": "k" }),
         json!({ "type": "sql", "statement": "DELETE" }),
         json!({ "type": "createSubresource", "target": { "version": "v1", "kind": "ServiceAccount", "name": "x" }, "subresource": "token" }),
     ] {

@@ -17,6 +17,14 @@ pub struct EngineConfig {
     pub backoff_cap: Duration,
     /// How often a CR is looked at again though nothing happened.
     pub resync: Duration,
+    /// Effects under way at once, over all registrations.
+    pub effects: usize,
+    /// Effects under way at once of one registration.
+    pub effects_of_one: usize,
+    /// First delay after an effect that failed; doubles with each failure up to `backoff_cap`.
+    pub effect_backoff: Duration,
+    /// How long shutdown waits for effects under way before it drops them.
+    pub effect_grace: Duration,
     /// How long shutdown waits for passes under way before it drops them.
     pub grace: Duration,
     /// Bounds of a plan.
@@ -32,6 +40,11 @@ impl Default for EngineConfig {
             backoff_base: Duration::from_millis(5),
             backoff_cap: Duration::from_secs(300),
             resync: Duration::from_secs(36_000),
+            effects: 32,
+            effects_of_one: 8,
+            effect_backoff: Duration::from_secs(1),
+            // Less than from losing the lead to another replica having it.
+            effect_grace: Duration::from_secs(2),
             grace: Duration::from_secs(30),
             plan: PlanLimits::default(),
         }
@@ -49,6 +62,10 @@ pub struct PlanLimits {
     pub status_bytes: usize,
     /// Bytes of a state as JSON; a record takes 512 KiB.
     pub state_bytes: usize,
+    /// Effects of one plan.
+    pub effects: usize,
+    /// Bytes of an effect's input, and of its outcome, as JSON.
+    pub effect_bytes: usize,
     /// Depth of one object.
     pub depth: usize,
     /// Characters of a message of an Event.
@@ -62,6 +79,8 @@ impl Default for PlanLimits {
             object_bytes: 1_048_576,
             status_bytes: 262_144,
             state_bytes: 262_144,
+            effects: 64,
+            effect_bytes: 65_536,
             depth: 64,
             message_chars: 1_024,
         }

@@ -1,12 +1,13 @@
 //! A dry pass: everything up to the writes.
 
+use crate::act::Actor;
+use crate::effects;
 use crate::error::EngineError;
 use crate::finding::Finding;
 use crate::finish::wanted_status;
 use crate::key::CrKey;
 use crate::pass::{self, Located};
 use crate::planning::{self, Unplanned};
-use crate::remember;
 use crate::report::{DryPass, Ending, Verdict};
 use crate::sensing;
 use crate::shared::Shared;
@@ -19,7 +20,7 @@ pub(crate) async fn run(shared: &Shared, key: &CrKey) -> Result<DryPass, EngineE
         Located::Gone => return Err(EngineError::NoSuchObject(key.to_string())),
         Located::NotReady(message, _) => return Err(EngineError::NotReady(message)),
     };
-    let mut memory = shared
+    let memory = shared
         .memory(key)
         .filter(|memory| memory.uid == cx.owner.uid)
         .unwrap_or_default();
@@ -29,6 +30,7 @@ pub(crate) async fn run(shared: &Shared, key: &CrKey) -> Result<DryPass, EngineE
         plan: None,
         offences: Vec::new(),
         steps: Vec::new(),
+        effects: Vec::new(),
         ending: Ending::Succeeded,
         status_changes: false,
         state_changes: false,
@@ -46,8 +48,9 @@ pub(crate) async fn run(shared: &Shared, key: &CrKey) -> Result<DryPass, EngineE
             return Ok(dry);
         }
     };
-    let record = match remember::recall(&shared.deps, &cx, &mut memory).await {
-        Ok(record) => record,
+    let actor = Actor::new(&shared.deps, cx.active(), &cx.owner);
+    let record = match memory.ledger.recall(&actor, &cx).await {
+        Ok(recalled) => recalled.record,
         Err(finding) => {
             dry.ending = finding.ending;
             return Ok(dry);
@@ -74,6 +77,7 @@ pub(crate) async fn run(shared: &Shared, key: &CrKey) -> Result<DryPass, EngineE
     match planned {
         Ok(planned) => {
             dry.steps = planned.steps();
+            dry.effects = effects::told(shared, &cx, &planned.checked.effects, &record.outcomes);
             let state = planned.checked.state.as_ref();
             dry.state_changes = state.is_some_and(|state| !record.says(state));
             let quiet = dry

@@ -5,8 +5,10 @@ use crate::cause::StartedBy;
 use crate::config::EngineConfig;
 use crate::counters::Counters;
 use crate::dry;
+use crate::effect;
 use crate::error::EngineError;
 use crate::intent::fingerprint;
+use crate::jobs::Job;
 use crate::key::CrKey;
 use crate::metrics::Metrics;
 use crate::pass::Registered;
@@ -14,7 +16,7 @@ use crate::queue::{Line, Next};
 use crate::release::{self, Finalizers};
 use crate::report::{DryPass, PassReport};
 use crate::shared::Shared;
-use crate::traits::{Apply, Clock, Decide, Entropy, Kinds, Sense};
+use crate::traits::{Act, Apply, Clock, Decide, Entropy, Kinds, Sense};
 use crate::why::{OnHold, Priority, Why};
 use kybern_interface::{Gvk, RemovalPolicy};
 use kybern_table::{Reader, Sequence};
@@ -34,6 +36,8 @@ pub struct Deps {
     pub sense: Arc<dyn Sense>,
     /// Runs plugins.
     pub decide: Arc<dyn Decide>,
+    /// Runs effects.
+    pub act: Arc<dyn Act>,
     /// Writes.
     pub apply: Arc<dyn Apply>,
     /// Facts about served kinds.
@@ -104,7 +108,8 @@ impl Engine {
         shared.add_rivals(&name, active);
     }
 
-    /// Takes a registration away; returns when its last pass has ended. Nothing is written: see
+    /// Takes a registration away; returns when its last pass has ended, and its effects, which are
+    /// cancelled. Nothing is written: see
     /// [`Engine::release`]. What was counted stays until [`Counters::forget`].
     pub async fn unregister(&self, name: &str) {
         let shared = &self.shared;
@@ -112,11 +117,14 @@ impl Engine {
         let removed = shared.registry.write().remove(&name);
         shared.queue.lock().close(&name);
         loop {
+            // Passes that still run may have added some.
+            shared.jobs.lock().close(&name);
             let ended = shared.ended.notified();
             tokio::pin!(ended);
             // Listens from here on, so that a pass that ends in between is not missed.
             ended.as_mut().enable();
-            if shared.queue.lock().running_of(&name) == 0 {
+            let passes = shared.queue.lock().running_of(&name);
+            if passes + shared.jobs.lock().running_of(&name) == 0 {
                 break;
             }
             ended.await;
@@ -141,6 +149,7 @@ impl Engine {
         // Dropped after the passes, wherever this future ends.
         let mut under_way = UnderWay::new(shared);
         let mut passes: JoinSet<(CrKey, Next)> = JoinSet::new();
+        let mut effects: JoinSet<()> = JoinSet::new();
         let mut open = true;
         // What is there now is a start; what comes after is seen in the change log.
         let snapshot = shared.deps.reader.snapshot();
@@ -162,6 +171,7 @@ impl Engine {
                 });
                 under_way.passes.insert(handle.id(), key);
             }
+            self.start_effects(&mut effects);
             let due = shared.queue.lock().next_due();
             tokio::select! {
                 () = shutdown.cancelled() => break,
@@ -173,21 +183,53 @@ impl Engine {
                 Some(joined) = passes.join_next_with_id(), if !passes.is_empty() => {
                     self.joined(joined, &mut under_way);
                 }
+                Some(_) = effects.join_next(), if !effects.is_empty() => {}
                 () = shared.wake.notified() => {}
                 () = sleep_until(due), if due.is_some() => {}
             }
         }
+        tokio::join!(
+            self.drain(&mut passes, &mut under_way),
+            self.drain_effects(&mut effects)
+        );
+    }
+
+    async fn drain(&self, passes: &mut JoinSet<(CrKey, Next)>, under_way: &mut UnderWay) {
         let drain = async {
             while let Some(joined) = passes.join_next_with_id().await {
-                self.joined(joined, &mut under_way);
+                self.joined(joined, under_way);
             }
         };
-        if tokio::time::timeout(shared.deps.config.grace, drain)
-            .await
-            .is_err()
-        {
+        let grace = self.shared.deps.config.grace;
+        if tokio::time::timeout(grace, drain).await.is_err() {
             tracing::warn!(left = passes.len(), "shutdown drops passes that do not end");
             passes.shutdown().await;
+        }
+    }
+
+    /// Starts the effects that may start.
+    fn start_effects(&self, effects: &mut JoinSet<()>) {
+        loop {
+            let next = self.shared.jobs.lock().next();
+            let Some(job) = next else { return };
+            let place = Place {
+                shared: Arc::clone(&self.shared),
+                job,
+            };
+            effects.spawn(async move { effect::run(&place.shared, &place.job).await });
+        }
+    }
+
+    /// Effects have little time to end: soon another replica may run them.
+    async fn drain_effects(&self, effects: &mut JoinSet<()>) {
+        let grace = self.shared.deps.config.effect_grace;
+        let drain = async { while effects.join_next().await.is_some() {} };
+        if tokio::time::timeout(grace, drain).await.is_err() {
+            tracing::warn!(
+                left = effects.len(),
+                "shutdown drops effects that do not end"
+            );
+            effects.shutdown().await;
         }
     }
 
@@ -248,10 +290,12 @@ impl Engine {
         release::run(&self.shared.deps, active, policy, Finalizers::Keep).await
     }
 
-    /// Whether nothing is due, delayed resyncs and retries apart, and no pass is under way.
+    /// Whether nothing is due, delayed resyncs and retries apart, and no pass or effect is under way.
     pub fn is_idle(&self) -> bool {
+        // An effect that ends makes its pass due before it gives its place back.
+        let effects = self.shared.jobs.lock().counts() != [0, 0];
         let queue = self.shared.queue.lock();
-        queue.running() == 0 && !queue.has_ready()
+        !effects && queue.running() == 0 && !queue.has_ready()
     }
 
     /// Counters and gauges.
@@ -272,11 +316,26 @@ impl Engine {
             delayed,
             running,
             slowed,
+            effects: shared.jobs.lock().counts(),
             trigger_keys: shared.triggers.lock().len(),
             remembered: shared.memories.lock().len(),
             answered_ahead: shared.ahead.len(),
             ..shared.deps.counters.metrics()
         }
+    }
+}
+
+/// An effect that has a place in the pool, however it ends.
+struct Place {
+    shared: Arc<Shared>,
+    job: Job,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.shared.jobs.lock().ended(&self.job);
+        self.shared.ended.notify_waiters();
+        self.shared.wake.notify_one();
     }
 }
 

@@ -63,6 +63,12 @@ impl Finding {
         }
     }
 
+    /// Whether there is nothing better to say.
+    pub(crate) fn is_ready(&self) -> bool {
+        let health = self.health.as_ref();
+        health.is_some_and(|health| health.kind == HealthKind::Ready)
+    }
+
     /// It failed; a person has to act if `stalled`.
     pub(crate) fn failed(
         reason: &str,
@@ -365,14 +371,14 @@ impl Finding {
         }
     }
 
-    fn reason(&self) -> &str {
+    pub(crate) fn reason(&self) -> &str {
         match &self.ending {
             Ending::Failed { reason, .. } | Ending::Waiting { reason, .. } => reason,
             _ => "",
         }
     }
 
-    fn message(&self) -> &str {
+    pub(crate) fn message(&self) -> &str {
         match &self.ending {
             Ending::Failed { message, .. } | Ending::Waiting { message, .. } => message,
             _ => "",

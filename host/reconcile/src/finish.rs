@@ -311,15 +311,24 @@ fn schedule(
             now + asked.mul_f64(0.9 + unit / 10.0).max(REQUEUE_FLOOR)
         });
     }
-    let timer = memory
-        .requeue_at
+    if !outcome.decided {
+        // What is due is seen by the next pass that decides.
+        memory.effect_at = memory.effect_at.filter(|at| *at > now);
+    }
+    let (requeue, effect) = (memory.requeue_at, memory.effect_at);
+    let timer = requeue
+        .into_iter()
+        .chain(effect)
+        .min()
         .map(|at| at.saturating_duration_since(now));
     let due = |delay: Duration| {
         let timer = timer.is_some_and(|timer| timer <= delay);
-        let by = if timer {
-            StartedBy::Timer
-        } else {
-            StartedBy::Retry
+        let by = match timer {
+            true if requeue.is_some_and(|at| effect.is_none_or(|effect| at <= effect)) => {
+                StartedBy::Timer
+            }
+            true => StartedBy::Effect,
+            false => StartedBy::Retry,
         };
         Why::of(by, OnHold::Waits)
     };

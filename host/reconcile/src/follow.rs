@@ -1,18 +1,20 @@
 //! Following a plan: writes, prune, finalizer; and what is remembered when all of it went through.
 
 use crate::act::{Acted, Actor};
+use crate::effects::{self, Stand};
 use crate::finalizer;
 use crate::finding::{Finding, Retry};
 use crate::key::name_key;
 use crate::memory::{Memory, Settled};
+use crate::outcomes::Identity;
 use crate::owner::{inventory, provably_ours};
 use crate::pass::{Context, Outcome};
 use crate::patch::PatchTask;
-use crate::patched;
+use crate::patched::{self, Patched};
 use crate::planning::{self, Planned, Unplanned};
 use crate::prune;
 use crate::record::Record;
-use crate::remember::{self, Restated};
+use crate::remember::{Edit, Recalled, Restated};
 use crate::report::{ApplyReason, Ending, Verdict};
 use crate::shared::Shared;
 use crate::subresource;
@@ -33,7 +35,7 @@ pub(crate) async fn follow(
     actor: &Actor<'_>,
     memory: &mut Memory,
     plan: &Plan,
-    record: &Record,
+    recalled: &Recalled,
     forced: bool,
     now: Settled,
 ) -> Outcome {
@@ -46,7 +48,7 @@ pub(crate) async fn follow(
         &cx.row,
         &cx.snapshot,
         memory,
-        record,
+        &recalled.record,
         forced,
     );
     let planned = match planned {
@@ -87,12 +89,8 @@ pub(crate) async fn follow(
         return outcome;
     }
 
-    let mut kept = record.clone();
-    if let Some(state) = &planned.checked.state {
-        kept.set(state);
-    }
-    kept.patches = patched::with(&record.patches, &planned.patches);
-    match remember::remember(cx, actor, memory, record, &kept).await {
+    let mut listed = patched::with(&recalled.record.patches, &planned.patches);
+    match remember(cx, actor, memory, recalled, &planned, &listed).await {
         Ok(restated) => outcome.restated = restated,
         Err(finding) => {
             outcome.finding = finding;
@@ -146,13 +144,20 @@ pub(crate) async fn follow(
         return outcome;
     }
     memory.patched = acted.patched;
-    if let Err(finding) = patched(cx, actor, memory, &planned, &mut kept).await {
+    if let Err(finding) = patched(cx, actor, memory, &planned, &mut listed).await {
         outcome.finding = finding;
         return outcome;
     }
-    if let Err(finding) = let_go(shared, cx, actor, plan, &planned, &kept).await {
+    let known_outcomes = &recalled.record.outcomes;
+    let stand = effects::start(shared, cx, memory, &planned.checked.effects, known_outcomes);
+    if let Err(finding) = let_go(shared, cx, actor, plan, &planned, &listed, &stand).await {
         outcome.finding = finding;
         return outcome;
+    }
+    if outcome.finding.is_ready()
+        && let Some(finding) = stand.finding()
+    {
+        outcome.finding = finding;
     }
     if outcome.restated == Restated::Yes {
         if memory.restates >= MAX_RESTATES {
@@ -162,6 +167,32 @@ pub(crate) async fn follow(
         settle(shared, cx, memory, now);
     }
     outcome
+}
+
+/// Makes the record say what the plan says: its state, which effects it goes on to know, and what
+/// is patched.
+async fn remember(
+    cx: &Context,
+    actor: &Actor<'_>,
+    memory: &Memory,
+    recalled: &Recalled,
+    planned: &Planned,
+    listed: &[Patched],
+) -> Result<Restated, Finding> {
+    let state = planned.checked.state.as_ref();
+    let known = &recalled.record;
+    if state.is_none() && known.outcomes.is_empty() && known.patches == listed {
+        return Ok(Restated::No);
+    }
+    let tasks = planned.checked.effects.iter();
+    let named: Vec<Identity> = tasks.map(|task| task.identity.clone()).collect();
+    let edit = Edit {
+        state,
+        named: &named,
+        patches: listed,
+    };
+    let ledger = memory.ledger.clone();
+    ledger.remember(actor, cx.leaving(), recalled, &edit).await
 }
 
 /// What a plan depends on should come to rest.
@@ -192,7 +223,7 @@ async fn patched(
     actor: &Actor<'_>,
     memory: &mut Memory,
     planned: &Planned,
-    kept: &mut Record,
+    listed: &mut Vec<Patched>,
 ) -> Result<(), Finding> {
     let stubborn = if cx.row.deleting() {
         Stubborn::HandedOver
@@ -203,16 +234,18 @@ async fn patched(
         let undone = undo::undo(actor, patched, stubborn).await;
         undone.map_err(|error| Finding::of_undo(&patched.target(), &error))?;
     }
-    let before = kept.clone();
-    kept.patches = patched::without(&kept.patches, &planned.undo);
     let came = memory
         .patched
         .iter()
         .map(|baseline| baseline.patched.clone());
-    kept.patches = patched::replaced(&kept.patches, came);
-    remember::remember(cx, actor, memory, &before, kept)
-        .await
-        .map(|_| ())
+    let left = patched::replaced(&patched::without(listed, &planned.undo), came);
+    if left == *listed {
+        return Ok(());
+    }
+    listed.clone_from(&left);
+    let ledger = memory.ledger.clone();
+    let edit = |record: &mut Record| record.patches = left;
+    ledger.note(actor, cx.leaving(), edit).await
 }
 
 /// Removes our finalizer when nothing needs it any more.
@@ -222,16 +255,27 @@ async fn let_go(
     actor: &Actor<'_>,
     plan: &Plan,
     planned: &Planned,
-    kept: &Record,
+    listed: &[Patched],
+    stand: &Stand,
 ) -> Result<(), Finding> {
     let active = cx.active();
     let finalizer = active.finalizer();
+    if cx.row.deleting()
+        && let Some(why) = stand.holds()
+    {
+        // The outcome is the next trigger, or the time when it is tried again.
+        return Err(Finding::waiting("Deleting", why, Retry::OnChange));
+    }
+    if cx.row.deleting() && effects::under_way(shared, actor, cx) {
+        let why = "waiting for effects that are under way";
+        return Err(Finding::waiting("Deleting", why, Retry::OnChange));
+    }
     if cx.row.deleting()
         && let Deletion::InProgress(why) = &plan.deletion
     {
         return Err(Finding::waiting("Deleting", why, Retry::Poll));
     }
-    let needed = planned.out_of_reach() || !kept.patches.is_empty();
+    let needed = planned.out_of_reach() || !listed.is_empty();
     if !finalizer::has(&cx.object, &finalizer) || (!cx.row.deleting() && needed) {
         return Ok(());
     }

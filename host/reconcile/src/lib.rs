@@ -5,7 +5,8 @@
 //! ```
 //!
 //! The engine knows tables and plans. Answers, decisions and writes come
-//! through the traits [`Sense`], [`Decide`] and [`Apply`].
+//! through the traits [`Sense`], [`Decide`] and [`Apply`]; effects run after passes, through
+//! [`Act`].
 
 mod act;
 mod active;
@@ -18,6 +19,8 @@ mod counters;
 mod delta;
 mod diff;
 mod dry;
+mod effect;
+mod effects;
 mod engine;
 mod error;
 mod fields;
@@ -28,10 +31,12 @@ mod follow;
 mod grant;
 mod histogram;
 mod intent;
+mod jobs;
 mod kept;
 mod key;
 mod memory;
 mod metrics;
+mod outcomes;
 mod owner;
 mod pass;
 mod patch;
@@ -66,13 +71,13 @@ pub use engine::{Deps, Engine, Released};
 pub use error::{Cause, Crash, DecideError, EngineError, Refusal, SenseError, WriteError};
 pub use histogram::Histogram;
 pub use kept::Kept;
-pub use metrics::{Again, Metrics, PassResult, PluginMetrics};
+pub use metrics::{Again, EffectResult, Metrics, PassResult, PluginMetrics};
 pub use plan::parse_plan;
 pub use queue::backoff;
 pub use record::{is_record, record_name};
 pub use report::{AnswerSummary, ApplyReason, DryPass, Ending, PassReport, Step, Verdict};
 pub use stage::Stage;
 pub use traits::{
-    Answer, Apply, Clock, Decide, Entropy, EventRequest, Kinds, ObjectRef, Sense, SenseRequest,
-    Sensed, Write, WriteBody, Written,
+    Act, Answer, Apply, Clock, Decide, Entropy, EventRequest, Kinds, ObjectRef, Sense,
+    SenseRequest, Sensed, Write, WriteBody, Written,
 };

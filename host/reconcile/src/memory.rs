@@ -4,7 +4,7 @@ use crate::fields::{self, FieldSet};
 use crate::intent::{Intent, fingerprint, named};
 use crate::patch;
 use crate::ready::{self, Readiness};
-use crate::remember::Kept;
+use crate::remember::Ledger;
 use crate::seen::Seen;
 use kybern_interface::{ApplyMode, names};
 use kybern_table::Row;
@@ -190,6 +190,8 @@ pub(crate) struct Settled {
     pub(crate) object: u128,
     /// Name and fingerprint of each answer.
     pub(crate) answers: Vec<(String, u128)>,
+    /// How many outcomes of effects there had been.
+    pub(crate) outcomes: u64,
     /// Uids that are in the inventory though the plan does not name them.
     pub(crate) extras: BTreeSet<String>,
 }
@@ -224,8 +226,8 @@ pub(crate) struct Memory {
     pub(crate) patched: Vec<patch::Baseline>,
     /// The status as last written.
     pub(crate) status: Option<StatusBaseline>,
-    /// The record as it was last read or written; none while that is not known.
-    pub(crate) record: Option<Kept>,
+    /// The record.
+    pub(crate) ledger: Ledger,
     /// Passes in a row that changed the state.
     pub(crate) restates: u32,
     /// Fingerprints of the last plan's Events; none before the first plan.
@@ -244,4 +246,6 @@ pub(crate) struct Memory {
     pub(crate) resynced: Option<Option<String>>,
     /// When the plugin's own timer is due.
     pub(crate) requeue_at: Option<Instant>,
+    /// When an effect is to run again.
+    pub(crate) effect_at: Option<Instant>,
 }

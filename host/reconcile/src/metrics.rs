@@ -24,6 +24,8 @@ pub struct Metrics {
     pub delayed: usize,
     /// Passes under way.
     pub running: usize,
+    /// Effects under way, and those that wait for their turn.
+    pub effects: [usize; 2],
     /// CRs that are slowed down because something changes with every pass.
     pub slowed: usize,
     /// Passes that were not started because nothing had changed but what a pass had written itself.
@@ -138,6 +140,43 @@ impl Again {
     }
 }
 
+/// How an effect ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum EffectResult {
+    /// It succeeded.
+    Succeeded,
+    /// The act hook returned an error.
+    Failed,
+    /// It ran out of its time.
+    TimedOut,
+    /// The act hook did not return.
+    Crashed,
+    /// It was ended because its CR, its registration or this replica's lead went.
+    Cancelled,
+}
+
+impl EffectResult {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::Succeeded,
+        Self::Failed,
+        Self::TimedOut,
+        Self::Crashed,
+        Self::Cancelled,
+    ];
+
+    /// For labels.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::TimedOut => "timed_out",
+            Self::Crashed => "crashed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
 /// Counters of one registration.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct PluginMetrics {
@@ -145,6 +184,8 @@ pub struct PluginMetrics {
     pub passes: BTreeMap<PassResult, Histogram>,
     /// How long stages of passes took.
     pub stages: BTreeMap<Stage, Histogram>,
+    /// How long effects took, by result.
+    pub effects: BTreeMap<EffectResult, Histogram>,
     /// From when a pass was due until it started, by priority as in [`Metrics::PRIORITIES`].
     pub waited: [Histogram; 4],
     /// Passes that failed or wait, by reason.
@@ -196,6 +237,10 @@ impl PluginMetrics {
 
     pub(crate) fn stage(&mut self, stage: Stage, took: Duration) {
         self.stages.entry(stage).or_default().observe(took);
+    }
+
+    pub(crate) fn effect(&mut self, result: EffectResult, took: Duration) {
+        self.effects.entry(result).or_default().observe(took);
     }
 
     pub(crate) fn due_again(&mut self, again: Again) {

@@ -9,12 +9,12 @@ use crate::ahead;
 use crate::finalizer;
 use crate::finding::{Finding, Retry};
 use crate::follow;
-use crate::intent::remove_path;
+use crate::intent::{hash_of, remove_path};
 use crate::key::CrKey;
 use crate::memory::{Memory, Settled};
 use crate::owner::{Owner, child_tables};
 use crate::record::Record;
-use crate::remember::{self, Restated};
+use crate::remember::{Leaving, Recalled, Restated};
 use crate::report::{AnswerSummary, Ending, Step};
 use crate::sensing;
 use crate::shared::Shared;
@@ -25,7 +25,7 @@ use crate::trigger::Slot;
 use crate::why::Why;
 use kybern_interface::{Plan, Query, Sensing, Situation, Trigger};
 use kybern_table::{Index, KindKey, Row, Snapshot, TableState};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::sync::Arc;
 
 /// A registration with what follows from it once.
@@ -34,6 +34,14 @@ pub(crate) struct Registered {
     pub(crate) active: Active,
     /// Fingerprint of settings, grants and everything else that is registered.
     pub(crate) fingerprint: u128,
+}
+
+impl Registered {
+    /// What an effect ran under: equal for an equal registration and plugin, also after a restart.
+    pub(crate) fn stamp(&self) -> String {
+        let digest = self.active.digest.as_str();
+        hash_of(&json!([format!("{:032x}", self.fingerprint), digest]), &[])
+    }
 }
 
 /// What a pass knows from the start.
@@ -53,6 +61,15 @@ pub(crate) struct Context {
 impl Context {
     pub(crate) fn active(&self) -> &Active {
         &self.registered.active
+    }
+
+    /// Whether the CR is being deleted.
+    pub(crate) fn leaving(&self) -> Leaving {
+        if self.row.deleting() {
+            Leaving::Yes
+        } else {
+            Leaving::No
+        }
     }
 }
 
@@ -229,6 +246,7 @@ pub(crate) async fn run(
         registration: cx.registered.fingerprint,
         object: sensing::object_fingerprint(&cx.row, &cx.object),
         answers: sensing::fingerprints(&answers),
+        outcomes: memory.ledger.news(),
         extras: std::collections::BTreeSet::new(),
     };
     let skip = !forced
@@ -241,11 +259,12 @@ pub(crate) async fn run(
         return outcome;
     }
     memory.settled = None;
+    memory.effect_at = None;
 
     let decided = decide(shared, cx, actor, memory, &answers);
     let mut outcome = match Stage::Decide.of(&actor.metrics, decided).await {
-        Ok((plan, record)) => {
-            let followed = follow::follow(shared, cx, actor, memory, &plan, &record, forced, now);
+        Ok((plan, recalled)) => {
+            let followed = follow::follow(shared, cx, actor, memory, &plan, &recalled, forced, now);
             Stage::Write.of(&actor.metrics, followed).await
         }
         Err(finding) => Outcome::of(finding),
@@ -321,11 +340,11 @@ async fn decide(
     actor: &Actor<'_>,
     memory: &mut Memory,
     answers: &[Answer],
-) -> Result<(Plan, Record), Finding> {
-    let record = remember::recall(&shared.deps, cx, memory).await?;
+) -> Result<(Plan, Recalled), Finding> {
+    let recalled = memory.ledger.recall(actor, cx).await?;
     actor.metrics.lock().decides += 1;
-    let plan = ask_plan(shared, cx, answers, &record).await?;
-    Ok((plan, record))
+    let plan = ask_plan(shared, cx, answers, &recalled.record).await?;
+    Ok((plan, recalled))
 }
 
 /// The plugin's plan.
@@ -340,7 +359,7 @@ pub(crate) async fn ask_plan(
         resource: cx.primary.gvk.clone(),
         object: plain(&cx.object),
         queries: answers.iter().map(|answer| answer.name.clone()).collect(),
-        outcomes: Vec::new(),
+        outcomes: record.outcomes.visible(),
         state: record.state.clone(),
         settings: active.settings.clone(),
         now: cx.now.clone(),

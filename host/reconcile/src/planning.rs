@@ -4,6 +4,7 @@ use crate::act::Task;
 use crate::active::{Active, table_of};
 use crate::check::{self, Checked, Offence, Sub};
 use crate::diff::{self, Managers};
+use crate::effects::EffectTask;
 use crate::engine::Deps;
 use crate::memory::Memory;
 use crate::owner::{Child, Owner, child_ref, find, inventory};
@@ -14,7 +15,7 @@ use crate::record::Record;
 use crate::report::{Step, Verdict};
 use crate::subresource;
 use crate::traits::ObjectRef;
-use kybern_interface::{Children, Deletion, Plan, names};
+use kybern_interface::{Children, Deletion, EffectPhase, Plan, names};
 use kybern_table::{KindKey, Row, Snapshot, SnapshotTooOld, TableState};
 use std::collections::BTreeSet;
 
@@ -81,9 +82,12 @@ impl Planned {
         steps
     }
 
-    /// Whether the plan wants a child that the garbage collector cannot reach.
+    /// Whether the plan wants something that needs the host when the CR goes: a child that the
+    /// garbage collector cannot reach, or an effect.
     pub(crate) fn out_of_reach(&self) -> bool {
+        let finalizes = |task: &EffectTask| task.phase == EffectPhase::Finalize;
         self.tasks.iter().any(|task| !task.intent.reachable)
+            || self.checked.effects.iter().any(finalizes)
     }
 
     /// Whether something is left behind if the CR just goes.

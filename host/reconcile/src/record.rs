@@ -11,6 +11,7 @@
 //! At most [`MAX_BYTES`] as JSON. Nothing here prints what a record holds.
 
 use crate::finalizer::guarded;
+use crate::outcomes::Outcomes;
 use crate::owner::{Owner, hex};
 use crate::patched::Patched;
 use crate::traits::ObjectRef;
@@ -34,6 +35,8 @@ pub(crate) struct Record {
     pub(crate) state: Value,
     /// What may have a patch of the CR's on it.
     pub(crate) patches: Vec<Patched>,
+    /// What came of its effects.
+    pub(crate) outcomes: Outcomes,
 }
 
 impl fmt::Debug for Record {
@@ -72,6 +75,8 @@ struct Document {
     state: Value,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     patches: Vec<Patched>,
+    #[serde(default, skip_serializing_if = "Outcomes::is_empty")]
+    outcomes: Outcomes,
 }
 
 /// The name of the record that a registration has of the CR with this uid.
@@ -133,6 +138,7 @@ impl Record {
         Ok(Self {
             state: document.state,
             patches: document.patches,
+            outcomes: document.outcomes,
         })
     }
 
@@ -142,20 +148,11 @@ impl Record {
         ours == theirs
     }
 
-    /// Makes it say this state, as it would be read back.
-    pub(crate) fn set(&mut self, state: &Value) {
-        self.state = serde_json::from_str(&state.to_string()).unwrap_or_else(|_| state.clone());
-    }
-
-    /// Whether another record would have another text.
-    pub(crate) fn same(&self, other: &Self) -> bool {
-        self.says(&other.state) && self.patches == other.patches
-    }
-
     /// Bytes of what is in it.
     pub(crate) fn size(&self) -> usize {
         let patches = serde_json::to_string(&self.patches).unwrap_or_default();
-        self.state.to_string().len() + patches.len()
+        let outcomes = serde_json::to_string(&self.outcomes).unwrap_or_default();
+        self.state.to_string().len() + patches.len() + outcomes.len()
     }
 
     /// `data` of the Secret.
@@ -166,6 +163,7 @@ impl Record {
             uid: owner.uid.clone(),
             state: self.state.clone(),
             patches: self.patches.clone(),
+            outcomes: self.outcomes.clone(),
         };
         let text = serde_json::to_vec(&document).map_err(|_| RecordError::Broken("state"))?;
         if text.len() > MAX_BYTES {

@@ -23,6 +23,7 @@ fn record() -> Record {
     Record {
         state: json!({ "password": "hidden", "n": 3 }),
         patches: vec![patched()],
+        ..Record::default()
     }
 }
 

@@ -154,6 +154,8 @@ pub struct DryPass {
     pub offences: Vec<String>,
     /// What would be done.
     pub steps: Vec<Step>,
+    /// How its effects stand, for people.
+    pub effects: Vec<String>,
     /// How it would end without any write failing.
     pub ending: Ending,
     /// Whether the status would be written.

@@ -11,6 +11,7 @@ use kybern_interface::{Query, names};
 use kybern_table::{Path, Row, Segment, Snapshot};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use tokio::time::Instant;
 
 /// Queries of one pass.
 const MAX_QUERIES: usize = 64;
@@ -128,7 +129,9 @@ pub(crate) fn unchanged(
     let same = last.digest == now.digest
         && last.registration == now.registration
         && last.object == now.object
-        && last.answers == now.answers;
+        && last.answers == now.answers
+        && last.outcomes == now.outcomes
+        && memory.effect_at.is_none_or(|at| at > Instant::now());
     if !same {
         return false;
     }

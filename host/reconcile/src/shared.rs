@@ -7,6 +7,7 @@ use crate::cause::StartedBy;
 use crate::delta::Delta;
 use crate::engine::Deps;
 use crate::finish::{self, Began};
+use crate::jobs::Jobs;
 use crate::key::CrKey;
 use crate::memory::Memory;
 use crate::metrics::PassResult;
@@ -39,6 +40,8 @@ pub(crate) struct Shared {
     pub(crate) registry: RwLock<Registry>,
     pub(crate) triggers: Mutex<Triggers>,
     pub(crate) queue: Mutex<Queue<CrKey>>,
+    /// Effects that wait or run.
+    pub(crate) jobs: Mutex<Jobs>,
     /// Memories of CRs whose pass is not under way.
     pub(crate) memories: Mutex<HashMap<CrKey, Memory>>,
     pub(crate) reports: Mutex<HashMap<CrKey, PassReport>>,
@@ -48,18 +51,21 @@ pub(crate) struct Shared {
     pub(crate) ahead: Ahead,
     /// Something may be due.
     pub(crate) wake: Notify,
-    /// A pass has ended.
+    /// A pass or an effect has ended.
     pub(crate) ended: Notify,
 }
 
 impl Shared {
     pub(crate) fn new(deps: Deps) -> Self {
-        let passes = deps.config.passes.max(1);
+        let config = &deps.config;
+        let passes = config.passes.max(1);
+        let jobs = Jobs::new(config.effects, config.effects_of_one);
         Self {
             deps,
             registry: RwLock::default(),
             triggers: Mutex::default(),
             queue: Mutex::new(Queue::new(passes)),
+            jobs: Mutex::new(jobs),
             memories: Mutex::default(),
             reports: Mutex::default(),
             awaited: Mutex::default(),
@@ -82,7 +88,7 @@ impl Shared {
         self.memories.lock().get(key).cloned()
     }
 
-    fn add(&self, key: &CrKey, priority: Priority, by: StartedBy, on_hold: OnHold) {
+    pub(crate) fn add(&self, key: &CrKey, priority: Priority, by: StartedBy, on_hold: OnHold) {
         self.add_why(key, priority, Why::of(by, on_hold));
     }
 
@@ -313,6 +319,7 @@ impl Shared {
             Located::Gone => {
                 self.triggers.lock().forget(key);
                 self.reports.lock().remove(key);
+                self.jobs.lock().cancel(key, None);
                 return (Next::Rest, PassResult::Gone);
             }
             Located::NotReady(message, tables) => {
@@ -328,6 +335,7 @@ impl Shared {
             }
         };
         self.know(key, &cx.row);
+        self.jobs.lock().cancel(key, Some(&cx.owner.uid));
         if began.why.on_hold == OnHold::Forgets {
             (memory.failures, memory.waits, memory.conflicts) = (0, 0, 0);
         }

@@ -8,11 +8,14 @@ use crate::error::{DecideError, SenseError, WriteError};
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
-use kybern_interface::{EventType, Gvk, Plan, Propagation, Query, Sensing, Situation, Trigger};
+use kybern_interface::{
+    Effect, EventType, Gvk, Plan, Propagation, Query, Sensing, Situation, Trigger,
+};
 use kybern_table::{ReadSet, Snapshot};
 use serde_json::Value;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What a pass asks.
 #[derive(Clone, Copy)]
@@ -89,6 +92,19 @@ pub trait Decide: Send + Sync {
         situation: Situation,
         answers: &[Answer],
     ) -> Result<Plan, DecideError>;
+}
+
+/// Runs a plugin's effects.
+#[async_trait]
+pub trait Act: Send + Sync {
+    /// Runs one effect; the outcome's document. It has this much time. Whoever drops the future
+    /// ends the effect: nothing of it goes on, apart from what the world outside has begun.
+    async fn act(
+        &self,
+        active: &Active,
+        effect: Effect,
+        time: Duration,
+    ) -> Result<Value, DecideError>;
 }
 
 /// One object by its full name.

@@ -225,6 +225,10 @@ fn of_engine(config: &EngineConfig) -> Vec<Bound> {
         backoff_base,
         backoff_cap,
         resync,
+        effects,
+        effects_of_one,
+        effect_backoff,
+        effect_grace,
         grace,
         plan,
     } = config;
@@ -233,12 +237,15 @@ fn of_engine(config: &EngineConfig) -> Vec<Bound> {
         object_bytes,
         status_bytes,
         state_bytes,
+        effects: plan_effects,
+        effect_bytes,
         depth,
         message_chars,
     } = plan;
     let is = |name, value: f64, usage| bound("engine", name, value, usage);
     let (running, delayed) = ("kybern_passes_running", "kybern_queue_delayed");
     let refused = "kybern_plans_refused_total";
+    let effecting = "kybern_effects_running";
     vec![
         is("passes", size(*passes), running),
         is("writes", size(*writes), "kybern_writes_total"),
@@ -246,11 +253,17 @@ fn of_engine(config: &EngineConfig) -> Vec<Bound> {
         is("backoff_base_seconds", seconds(*backoff_base), delayed),
         is("backoff_cap_seconds", seconds(*backoff_cap), delayed),
         is("resync_seconds", seconds(*resync), delayed),
+        is("effects", size(*effects), effecting),
+        is("effects_of_one", size(*effects_of_one), effecting),
+        is("effect_backoff_seconds", seconds(*effect_backoff), delayed),
+        is("effect_grace_seconds", seconds(*effect_grace), effecting),
         is("grace_seconds", seconds(*grace), running),
         is("plan_actions", size(*actions), refused),
         is("plan_object_bytes", size(*object_bytes), refused),
         is("plan_status_bytes", size(*status_bytes), refused),
         is("plan_state_bytes", size(*state_bytes), refused),
+        is("plan_effects", size(*plan_effects), refused),
+        is("plan_effect_bytes", size(*effect_bytes), refused),
         is("plan_depth", size(*depth), refused),
         is("plan_message_chars", size(*message_chars), refused),
     ]
@@ -259,6 +272,7 @@ fn of_engine(config: &EngineConfig) -> Vec<Bound> {
 fn of_runtime(config: &RuntimeConfig) -> Vec<Bound> {
     let RuntimeConfig {
         instances,
+        effects,
         max_memory,
         max_stack,
         tick: _,
@@ -273,6 +287,11 @@ fn of_runtime(config: &RuntimeConfig) -> Vec<Bound> {
             "instances",
             number(u64::from(*instances)),
             "kybern_plugin_calls_running",
+        ),
+        is(
+            "effects",
+            number(u64::from(*effects)),
+            "kybern_effects_running",
         ),
         is(
             "max_memory_bytes",
@@ -300,6 +319,8 @@ pub(super) fn of_calls(limits: &CallLimits) -> Vec<Bound> {
         instances,
         handles,
         host_call_bytes,
+        http_bytes,
+        http_requests,
         log_bytes,
         output_bytes,
         output_depth,
@@ -307,6 +328,7 @@ pub(super) fn of_calls(limits: &CallLimits) -> Vec<Bound> {
     let is = |name, value: f64, usage| bound("call", name, value, usage);
     let crashes = "kybern_plugin_crashes_total";
     let time_used = "kybern_plugin_cpu_seconds_total";
+    let effects = "kybern_effects_total";
     vec![
         is(
             "memory_bytes",
@@ -324,6 +346,8 @@ pub(super) fn of_calls(limits: &CallLimits) -> Vec<Bound> {
         is("instances", size(*instances), crashes),
         is("handles", size(*handles), crashes),
         is("host_call_bytes", size(*host_call_bytes), crashes),
+        is("http_bytes", size(*http_bytes), effects),
+        is("http_requests", number(u64::from(*http_requests)), effects),
         is(
             "log_bytes",
             size(*log_bytes),

@@ -118,7 +118,8 @@ pub(crate) async fn run(args: ExplainArgs) -> anyhow::Result<ExitCode> {
     let engine = Engine::new(Deps {
         reader: reader.clone(),
         sense,
-        decide: Arc::new(guests),
+        decide: Arc::new(guests.clone()),
+        act: Arc::new(guests),
         // A dry pass writes nothing; were it to, it would write into memory.
         apply: Arc::new(MemoryApply::new(Vec::from_iter(kept), ingest)),
         kinds: Arc::new(kinds.clone()),
@@ -207,6 +208,9 @@ fn print(pass: &DryPass) -> anyhow::Result<()> {
     for step in &pass.steps {
         say!("  {}: {}", step.target, verdict(&step.verdict));
     }
+    for effect in &pass.effects {
+        say!("  {effect}");
+    }
     if pass.status_changes {
         say!("  status: would be written");
     }
@@ -222,13 +226,16 @@ fn print(pass: &DryPass) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The plan without the values of Secrets; what is remembered goes into one.
+/// The plan without the values of Secrets; what is remembered goes into one, and what effects get
+/// may be as secret.
 fn redacted(plan: &Plan) -> anyhow::Result<Value> {
     let mut plan = serde_json::to_value(plan)?;
     let actions = plan.get_mut("actions").and_then(Value::as_array_mut);
     for action in actions.into_iter().flatten() {
-        if let Some(state) = action.get_mut("state") {
-            *state = Value::from("<redacted>");
+        for field in ["state", "input"] {
+            if let Some(value) = action.get_mut(field) {
+                *value = Value::from("<redacted>");
+            }
         }
         let target = action.pointer("/target/kind").cloned();
         let (object, kind) = match action.get_mut("object") {
@@ -301,6 +308,7 @@ mod tests {
                 { "type": "apply", "object": { "kind": "ConfigMap", "data": { "c": "shown" } } },
                 { "type": "setState", "state": { "token": "hidden" } },
                 { "type": "patch", "target": { "version": "v1", "kind": "Secret", "name": "s" }, "patch": { "data": { "a": "aGlkZGVu" } } },
+                { "type": "effect", "name": "e", "key": "k", "input": { "token": "hidden" } },
             ],
         }))
         .unwrap();

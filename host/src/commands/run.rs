@@ -6,6 +6,7 @@ use crate::budget::{self, Budget, Facts, Keeper, Sources};
 use crate::kinds::{Kinds, crd_table, plugin_table};
 use crate::memory::{self, Guard, GuardConfig, Meter};
 use crate::metrics;
+use crate::outgoing::Client;
 use crate::registration::controller::{Controller, Role};
 use crate::server::{self, Health};
 use crate::wiring::apply::ClusterApply;
@@ -73,7 +74,7 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
         reader: reader.clone(),
     })?;
     let (ingest, _ingest_thread) = Ingest::start(writer, reader.snapshot().sequence())?;
-    let guests = Guests::new(args.strict);
+    let guests = Guests::new(args.strict).with_client(Client::new());
     let runtime = Runtime::new(settings.runtime.clone())?;
     let sql = kybern_sql::Engine::new(reader.clone(), settings.sql.clone());
     let sources = Sources {
@@ -167,6 +168,7 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
             reader: reader.clone(),
             sense: Arc::<SqlSense>::clone(&sense),
             decide: Arc::new(guests.clone()),
+            act: Arc::new(guests.clone()),
             apply: Arc::new(ClusterApply::new(
                 writes.clone(),
                 recorder.clone(),

@@ -95,6 +95,7 @@ pub(crate) async fn run(args: SimulateArgs) -> anyhow::Result<ExitCode> {
         reader: reader.clone(),
         sense: Arc::<SqlSense>::clone(&sense),
         decide: Arc::new(guests.clone()),
+        act: Arc::new(guests.clone()),
         apply: Arc::new(cluster.clone()),
         kinds: Arc::new(kinds.clone()),
         clock: Arc::new(SystemClock),

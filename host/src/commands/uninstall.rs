@@ -205,6 +205,7 @@ async fn release(
             work::pool(),
         )),
         decide: Arc::new(Guests::new(false)),
+        act: Arc::new(Guests::new(false)),
         apply: Arc::new(ClusterApply::new(writes.clone(), recorder, ingest)),
         kinds: Arc::new(kinds.clone()),
         clock: Arc::new(SystemClock),

@@ -4,7 +4,9 @@
 //! process lives and the registration is there; gauges of what is due are there while it leads.
 
 use super::{Label, Sample, number, put, put_gauge, put_histograms, size};
-use kybern_reconcile::{Again, Counters, Engine, Histogram, Metrics, PassResult, PluginMetrics};
+use kybern_reconcile::{
+    Again, Counters, EffectResult, Engine, Histogram, Metrics, PassResult, PluginMetrics,
+};
 use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::metrics::MetricType;
 use std::fmt;
@@ -22,6 +24,7 @@ pub(super) fn put_all(
     passes(encoder, &metrics)?;
     times(encoder, &metrics)?;
     work(encoder, &metrics)?;
+    effects(encoder, &metrics)?;
     if engine.is_some() {
         due(encoder, &metrics)?;
         kept(encoder, &metrics)?;
@@ -146,6 +149,23 @@ fn work(encoder: &mut DescriptorEncoder<'_>, metrics: &Metrics) -> fmt::Result {
     counter(encoder, "kybern_writes", help, writes)
 }
 
+/// How many effects ended how, and how long they took.
+fn effects(encoder: &mut DescriptorEncoder<'_>, metrics: &Metrics) -> fmt::Result {
+    let none = Histogram::default();
+    let took = each(metrics, |counts| {
+        let of = |result: EffectResult| {
+            let took = counts.effects.get(&result).copied().unwrap_or(none);
+            (label("result", result.name()), took)
+        };
+        EffectResult::ALL.map(of).to_vec()
+    });
+    let count = |(labels, took): &(Vec<Label>, Histogram)| (labels.clone(), took.count());
+    let ended = took.iter().map(count).collect();
+    counter(encoder, "kybern_effects", "Effects that ended", ended)?;
+    let help = "How long an effect took, from when it had a place to its outcome";
+    put_histograms(encoder, "kybern_effect_duration_seconds", help, took)
+}
+
 /// What is due.
 fn due(encoder: &mut DescriptorEncoder<'_>, metrics: &Metrics) -> fmt::Result {
     let mut by_priority = |name: &str, help: &str, values: [f64; 4]| {
@@ -163,7 +183,12 @@ fn due(encoder: &mut DescriptorEncoder<'_>, metrics: &Metrics) -> fmt::Result {
     let help = "Custom resources that are due later";
     gauge(encoder, "kybern_queue_delayed", help, metrics.delayed)?;
     let help = "Passes under way";
-    gauge(encoder, "kybern_passes_running", help, metrics.running)
+    gauge(encoder, "kybern_passes_running", help, metrics.running)?;
+    let [running, waiting] = metrics.effects;
+    let help = "Effects under way";
+    gauge(encoder, "kybern_effects_running", help, running)?;
+    let help = "Effects that wait for a place";
+    gauge(encoder, "kybern_effects_waiting", help, waiting)
 }
 
 /// What is kept between passes.

@@ -1,7 +1,9 @@
 //! What can be said about a registration without loading anything.
 
 use super::problem::Problem;
-use kybern_interface::{GrantVerb, Gvk, Manifest, PluginSpec, Registration, ResourceRole, Scope};
+use kybern_interface::{
+    Capability, GrantVerb, Gvk, Manifest, PluginSpec, Registration, ResourceRole, Scope,
+};
 use std::sync::Arc;
 
 /// Groups that no grant may name.
@@ -90,9 +92,6 @@ fn supported(spec: &PluginSpec) -> Result<(), Problem> {
     if !spec.settings_from.is_empty() {
         missing.push("settingsFrom");
     }
-    if !spec.grants.http.is_empty() {
-        missing.push("grants.http");
-    }
     if !spec.grants.secrets.is_empty() {
         missing.push("grants.secrets");
     }
@@ -151,6 +150,10 @@ fn grants(spec: &PluginSpec) -> Result<(), Problem> {
             }
         }
     }
+    for grant in &spec.grants.http {
+        crate::outgoing::check(grant)
+            .map_err(|what| Problem::new("InvalidGrant", format!("spec.grants.http: {what}")))?;
+    }
     for grant in &spec.grants.read {
         if grant.group == "*" || grant.kinds.iter().any(|k| k == "*") {
             return Err(Problem::new(
@@ -192,8 +195,42 @@ pub(crate) fn conflicts(
     Ok(())
 }
 
+/// Capabilities are granted or the plugin does not run: what is not granted is not linked, and
+/// effects would fail one by one.
+fn capabilities(spec: &PluginSpec, manifest: &Manifest) -> Result<(), Problem> {
+    for ask in &manifest.capabilities {
+        let because = match ask.reason.as_str() {
+            "" => String::new(),
+            reason => format!(" ({reason})"),
+        };
+        match ask.name {
+            Capability::Http if spec.grants.http.is_empty() => {
+                return Err(Problem::new(
+                    "CapabilityNotGranted",
+                    format!(
+                        "the plugin {} asks for the capability http{because}: name the hosts that it may reach in spec.grants.http",
+                        manifest.name
+                    ),
+                ));
+            }
+            Capability::Http => {}
+            Capability::Secrets => {
+                return Err(Problem::new(
+                    "NotSupportedYet",
+                    format!(
+                        "the plugin {} asks for the capability secrets{because}, which this version of the host does not have",
+                        manifest.name
+                    ),
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
 /// What the manifest and the registration do not agree on.
 pub(crate) fn manifest(spec: &PluginSpec, manifest: &Manifest) -> Result<(), Problem> {
+    capabilities(spec, manifest)?;
     for resource in &spec.resources {
         let known = manifest.resources.iter().any(|ask| {
             ask.group == resource.group
@@ -272,6 +309,8 @@ pub(crate) fn ungranted(spec: &PluginSpec, manifest: &Manifest) -> Vec<String> {
     }
     if manifest.state && !spec.grants.state {
         missing.push("keep state".to_owned());
+    } else if !manifest.effects.is_empty() && !spec.grants.state {
+        missing.push("keep state, for outcomes of effects".to_owned());
     }
     missing
 }

@@ -3,12 +3,15 @@
 use super::problem::Problem;
 use kybern_interface::Limits;
 use kybern_plugin::CallLimits;
+use kybern_reconcile::PassLimits;
 use std::time::Duration;
 
 /// Most memory that a registration may ask for, bytes.
 const MAX_MEMORY: usize = 1 << 30;
 /// Most time that a registration may ask for in a pure call.
 const MAX_TIME: Duration = Duration::from_secs(30);
+/// Most time that a registration may ask for in an effect.
+const MAX_EFFECT_TIME: Duration = Duration::from_secs(600);
 
 /// What one call of this registration may use; the host's defaults where it says nothing.
 pub(crate) fn of(limits: &Limits) -> Result<CallLimits, Problem> {
@@ -27,9 +30,7 @@ pub(crate) fn of(limits: &Limits) -> Result<CallLimits, Problem> {
             .filter(|time| *time <= MAX_TIME)
             .ok_or_else(|| invalid("time", text, "a duration up to 30s, like 500ms"))?;
     }
-    if let Some(text) = &limits.effect_time {
-        duration(text).ok_or_else(|| invalid("effectTime", text, "a duration, like 30s"))?;
-    }
+    effect_time(limits)?;
     if let Some(0) = limits.concurrency {
         return Err(invalid("concurrency", "0", "a number from 1"));
     }
@@ -40,6 +41,16 @@ pub(crate) fn of(limits: &Limits) -> Result<CallLimits, Problem> {
             .ok_or_else(|| invalid("maxPrune", text, "a share from 0% to 100%"))?;
     }
     Ok(call)
+}
+
+/// What one effect of this registration may take.
+pub(crate) fn effect_time(limits: &Limits) -> Result<Duration, Problem> {
+    let Some(text) = &limits.effect_time else {
+        return Ok(PassLimits::default().effect_time);
+    };
+    duration(text)
+        .filter(|time| *time <= MAX_EFFECT_TIME)
+        .ok_or_else(|| invalid("effectTime", text, "a duration up to 10m, like 30s"))
 }
 
 fn invalid(field: &str, text: &str, wanted: &str) -> Problem {
@@ -92,6 +103,13 @@ mod tests {
                     ..Limits::default()
                 },
                 "spec.limits.time",
+            ),
+            (
+                Limits {
+                    effect_time: Some("11m".into()),
+                    ..Limits::default()
+                },
+                "spec.limits.effectTime",
             ),
             (
                 Limits {

@@ -107,7 +107,10 @@ impl Prepared {
             manifest: Arc::clone(&self.manifest),
             primaries,
             settings: self.settings.clone(),
-            limits: PassLimits::of(&self.registration.spec.limits),
+            limits: PassLimits {
+                effect_time: super::limits::effect_time(&self.registration.spec.limits)?,
+                ..PassLimits::of(&self.registration.spec.limits)
+            },
             has_sense: self.plugin.has_sense(),
         })
     }

@@ -62,7 +62,7 @@ pub(super) fn of_load(error: &kybern_plugin::LoadError) -> Problem {
         LoadError::Manifest { .. } => "InvalidManifest",
         LoadError::World { .. } => "WrongWorld",
         LoadError::Imports { .. } => "ImportsRefused",
-        LoadError::NoDecide | LoadError::Interface { .. } => "WrongInterface",
+        LoadError::NoDecide | LoadError::NoAct | LoadError::Interface { .. } => "WrongInterface",
         LoadError::Compile { .. } => "CompileFailed",
         LoadError::Probe(_) => "ProbeFailed",
     };

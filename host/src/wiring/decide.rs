@@ -1,5 +1,6 @@
 //! The engine's `Decide` over the wasm runtime: pure hooks on blocking guest threads.
 
+use crate::outgoing::Client;
 use async_trait::async_trait;
 use kybern_interface::{HookError, Plan, Sensing, Situation, Trigger};
 use kybern_plugin::{Call, CallError, CallLimits, NamedAnswer, Plugin, Usage};
@@ -11,9 +12,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// One loaded plugin and what its calls may use.
 #[derive(Clone)]
-struct Loaded {
-    plugin: Plugin,
-    limits: CallLimits,
+pub(super) struct Loaded {
+    pub(super) plugin: Plugin,
+    pub(super) limits: CallLimits,
 }
 
 /// What calls of one registration used so far.
@@ -38,6 +39,8 @@ pub(crate) struct Guests {
     totals: Arc<RwLock<HashMap<String, CallTotals>>>,
     running: Arc<AtomicUsize>,
     strict: bool,
+    /// Sends the requests of act hooks; none sends none.
+    client: Option<Client>,
 }
 
 impl Guests {
@@ -47,6 +50,18 @@ impl Guests {
             strict,
             ..Self::default()
         }
+    }
+
+    /// The same, whose act hooks may send what is granted.
+    pub(crate) fn with_client(self, client: Client) -> Self {
+        Self {
+            client: Some(client),
+            ..self
+        }
+    }
+
+    pub(super) fn client(&self) -> Option<Client> {
+        self.client.clone()
     }
 
     /// Makes a plugin callable for a registration.
@@ -125,7 +140,7 @@ impl Guests {
     }
 
     /// Runs one call on a blocking thread.
-    async fn call<F>(&self, active: &Active, call: F) -> Result<String, DecideError>
+    pub(super) async fn call<F>(&self, active: &Active, call: F) -> Result<String, DecideError>
     where
         F: FnOnce(Loaded) -> Call<String> + Send + 'static,
     {
@@ -212,7 +227,7 @@ impl Decide for Guests {
 }
 
 /// A document as JSON.
-fn document<T: serde::Serialize>(value: &T) -> Result<String, DecideError> {
+pub(super) fn document<T: serde::Serialize>(value: &T) -> Result<String, DecideError> {
     serde_json::to_string(value).map_err(|error| {
         DecideError::Hook(HookError::Internal(format!(
             "the host could not write the document: {error}"
@@ -220,7 +235,7 @@ fn document<T: serde::Serialize>(value: &T) -> Result<String, DecideError> {
     })
 }
 
-fn crashed(kind: Crash, message: impl Into<String>) -> DecideError {
+pub(super) fn crashed(kind: Crash, message: impl Into<String>) -> DecideError {
     DecideError::Crashed {
         kind,
         message: message.into(),
@@ -240,6 +255,8 @@ fn failure(error: CallError) -> DecideError {
         CallError::OutputTooLarge { .. } | CallError::MalformedOutput { .. } => {
             crashed(Crash::Output, message)
         }
-        CallError::Busy | CallError::Host { .. } => crashed(Crash::Busy, message),
+        CallError::Busy | CallError::Stopped | CallError::Host { .. } => {
+            crashed(Crash::Busy, message)
+        }
     }
 }

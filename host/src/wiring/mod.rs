@@ -1,5 +1,6 @@
 //! Joins the rooms: watches to the table, the engine's traits to SQL, sandbox and API server.
 
+mod act;
 pub(crate) mod apply;
 pub(crate) mod decide;
 pub(crate) mod ingest;

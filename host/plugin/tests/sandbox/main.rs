@@ -6,6 +6,7 @@
     reason = "tests"
 )]
 
+mod act;
 mod arrow;
 mod cache;
 mod evil;

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 /// Whether a value nests deeper than `limit`.
-pub(super) fn depth_over(value: &Value, limit: usize) -> bool {
+pub(crate) fn depth_over(value: &Value, limit: usize) -> bool {
     match value {
         Value::Object(object) => {
             limit == 0 || object.values().any(|inner| depth_over(inner, limit - 1))
@@ -14,7 +14,7 @@ pub(super) fn depth_over(value: &Value, limit: usize) -> bool {
 }
 
 /// A guest's text in a message: quoted, bounded.
-pub(super) fn short(text: &str) -> String {
+pub(crate) fn short(text: &str) -> String {
     let mut out: String = text.chars().take(64).collect();
     if out.len() < text.len() {
         out.push('…');

@@ -11,6 +11,7 @@ mod ahead;
 mod api;
 mod breaker;
 mod deletion;
+mod effects;
 mod ending;
 mod failures;
 mod faults;

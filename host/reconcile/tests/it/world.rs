@@ -3,21 +3,26 @@
 use crate::api::{Api, KINDS};
 use arrow::datatypes::Schema;
 use async_trait::async_trait;
-use kybern_interface::{Gvk, Manifest, Plan, Registration, Sensing, Situation, Trigger};
+use kybern_interface::{Effect, Gvk, Manifest, Plan, Registration, Sensing, Situation, Trigger};
 use kybern_reconcile::{
-    Active, Answer, Clock, Counters, Decide, DecideError, Deps, Engine, EngineConfig, Entropy,
+    Act, Active, Answer, Clock, Counters, Decide, DecideError, Deps, Engine, EngineConfig, Entropy,
     KindFacts, Kinds, PassLimits, PassReport, Primary, Sense, SenseError, SenseRequest, Sensed,
 };
 use kybern_table::{Columns, Index, Keys, KindKey, ReadSet, Reader, ScanRead, Sequence, Snapshot};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 type Hook = dyn Fn(&Situation) -> Result<Plan, DecideError> + Send + Sync;
+
+/// How long an effect takes, and what comes of it.
+pub(crate) type Acted = (Duration, Result<Value, DecideError>);
+type ActHook = dyn Fn(&Effect) -> Acted + Send + Sync;
 
 /// The hooks of one plugin.
 pub(crate) struct Hooks {
@@ -36,6 +41,39 @@ pub(crate) struct Hooks {
     pub(crate) company: Mutex<Option<usize>>,
     /// How many were asked for at once, each time.
     pub(crate) together: Mutex<Vec<usize>>,
+    pub(crate) act: Mutex<Arc<ActHook>>,
+    /// Effects that were begun.
+    pub(crate) acts: Mutex<Vec<Effect>>,
+    /// Effects under way.
+    pub(crate) acting: Arc<AtomicUsize>,
+}
+
+/// One more while it lives.
+struct Acting(Arc<AtomicUsize>);
+
+impl Acting {
+    fn new(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::SeqCst);
+        Self(Arc::clone(count))
+    }
+}
+
+impl Drop for Acting {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+#[async_trait]
+impl Act for Hooks {
+    async fn act(&self, _: &Active, effect: Effect, _: Duration) -> Result<Value, DecideError> {
+        let _acting = Acting::new(&self.acting);
+        let hook = Arc::clone(&self.act.lock());
+        let (takes, result) = hook(&effect);
+        self.acts.lock().push(effect);
+        tokio::time::sleep(takes).await;
+        result
+    }
 }
 
 fn map_key() -> KindKey {
@@ -204,6 +242,7 @@ pub(crate) fn active(name: &str) -> Active {
     let manifest: Manifest = serde_json::from_value(json!({
         "name": name, "version": "1.0.0", "world": kybern_interface::WORLD,
         "status": { "conditions": "standard", "observedGeneration": true },
+        "effects": [{ "name": "call" }, { "name": "undo" }],
     }))
     .unwrap();
     Active {
@@ -276,6 +315,8 @@ pub(crate) struct World {
     pub(crate) counters: Counters,
     reader: Reader,
     commits: watch::Receiver<Sequence>,
+    /// Wall-clock time goes on when the engine ends.
+    born: tokio::time::Instant,
     stop: CancellationToken,
     tasks: JoinSet<()>,
 }
@@ -302,10 +343,16 @@ impl World {
             company: Mutex::default(),
             together: Mutex::default(),
             meanwhile: Mutex::new(None),
+            act: Mutex::new(Arc::new(|effect| {
+                (Duration::ZERO, Ok(json!({ "did": effect.key })))
+            })),
+            acts: Mutex::default(),
+            acting: Arc::default(),
         });
         let api = Arc::new(api);
         let counters = Counters::default();
-        let engine = Self::engine(&api, &hooks, &reader, &counters);
+        let born = tokio::time::Instant::now();
+        let engine = Self::engine(&api, &hooks, &reader, &counters, born);
         Self {
             api,
             hooks,
@@ -313,19 +360,27 @@ impl World {
             counters,
             reader,
             commits,
+            born,
             stop: CancellationToken::new(),
             tasks: JoinSet::new(),
         }
     }
 
-    fn engine(api: &Arc<Api>, hooks: &Arc<Hooks>, reader: &Reader, counters: &Counters) -> Engine {
+    fn engine(
+        api: &Arc<Api>,
+        hooks: &Arc<Hooks>,
+        reader: &Reader,
+        counters: &Counters,
+        born: tokio::time::Instant,
+    ) -> Engine {
         Engine::new(Deps {
             reader: reader.clone(),
             sense: hooks.clone(),
             decide: hooks.clone(),
+            act: hooks.clone(),
             apply: api.clone(),
             kinds: Arc::new(Facts),
-            clock: Arc::new(Wall(tokio::time::Instant::now())),
+            clock: Arc::new(Wall(born)),
             entropy: Arc::new(Half),
             config: EngineConfig::default(),
             home: "kybern".into(),
@@ -347,7 +402,8 @@ impl World {
             done.unwrap();
         }
         self.stop = CancellationToken::new();
-        self.engine = Self::engine(&self.api, &self.hooks, &self.reader, &self.counters);
+        let (hooks, reader) = (&self.hooks, &self.reader);
+        self.engine = Self::engine(&self.api, hooks, reader, &self.counters, self.born);
         self.engine.register(active("reg"));
         self.start();
     }
@@ -403,6 +459,22 @@ impl World {
     pub(crate) fn ready(&self, name: &str) -> (String, String) {
         let (status, reason, _) = self.condition(name, "Ready").expect("no Ready condition");
         (status, reason)
+    }
+
+    pub(crate) fn act(&self, hook: impl Fn(&Effect) -> Acted + Send + Sync + 'static) {
+        *self.hooks.act.lock() = Arc::new(hook);
+    }
+
+    /// Effects that were begun since the last call: `call k1 #1`.
+    pub(crate) fn acts(&self) -> Vec<String> {
+        let acts = std::mem::take(&mut *self.hooks.acts.lock());
+        let told = |e: &Effect| format!("{} {} #{}", e.name, e.key, e.attempt);
+        acts.iter().map(told).collect()
+    }
+
+    /// Effects under way.
+    pub(crate) fn acting(&self) -> usize {
+        self.hooks.acting.load(Ordering::SeqCst)
     }
 
     pub(crate) fn decides(&self) -> usize {

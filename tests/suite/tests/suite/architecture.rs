@@ -260,6 +260,7 @@ fn every_crate_of_the_host_and_its_guests_has_a_rule() {
         "kybern",
         "kybern-arrow-guest",
         "kybern-bench",
+        "kybern-caller",
         "kybern-chart-tests",
         "kybern-evil",
         "kybern-faults",

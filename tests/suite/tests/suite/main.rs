@@ -16,6 +16,7 @@ mod bounds;
 mod budget;
 mod children;
 mod cli;
+mod effects;
 mod faults;
 mod heavy;
 mod lag;

@@ -1,7 +1,9 @@
 //! /metrics is what Prometheus reads, and what docs/operate.md says; its alerts name what is there.
 
+use crate::effects::Server;
 use crate::scene::Scene;
 use anyhow::{Context, Result, bail, ensure};
+use kybern_testcluster::Object;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -173,10 +175,16 @@ fn names(text: &str) -> BTreeSet<&str> {
 
 /// A host that has done something of everything that leaves a metric.
 fn busy(scene: &mut Scene) -> Result<()> {
-    let registration = scene.appservice()?;
-    scene.grant(std::slice::from_ref(&registration))?;
+    let server = Server::start()?;
+    let registrations = [scene.appservice()?, scene.caller(&server)?];
+    scene.grant(&registrations)?;
     scene.start_host_with(&["--memory-limit=8Gi"])?;
-    scene.register(&registration)?;
+    for registration in &registrations {
+        scene.client().create(registration)?;
+        let plugin = Object::of(registration)?;
+        scene.plugin_condition(&plugin, "Ready", "True")?;
+    }
+    scene.one_call(&server)?;
     scene.create_app("web", 1)?;
     // One that fails.
     let (other, ..) = scene.create_app("other", 1)?;
