@@ -2,7 +2,7 @@
 
 use crate::args::Options;
 use crate::report::Report;
-use crate::{ingest, live, memory, sql, startup};
+use crate::{converge, ingest, live, memory, ring, sql, startup};
 use anyhow::{Result, bail};
 
 /// One benchmark.
@@ -34,6 +34,14 @@ pub(crate) const BENCHES: &[Bench] = &[
     Bench {
         name: startup::NAME,
         run: startup::run,
+    },
+    Bench {
+        name: converge::NAME,
+        run: converge::run,
+    },
+    Bench {
+        name: ring::NAME,
+        run: ring::run,
     },
 ];
 
