@@ -30,6 +30,7 @@
 
 mod cases;
 mod observer;
+mod seen;
 
 use crate::args::Options;
 use crate::operator::{Operator, operators};

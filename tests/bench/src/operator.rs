@@ -170,8 +170,13 @@ impl Stage {
 }
 
 fn ready(plugin: &Value) -> bool {
-    let conditions = plugin["status"]["conditions"].as_array();
-    let ready = |condition: &Value| condition["type"] == "Ready" && condition["status"] == "True";
+    let conditions = plugin
+        .pointer("/status/conditions")
+        .and_then(Value::as_array);
+    let ready = |condition: &Value| {
+        let text = |path: &str| condition.pointer(path).and_then(Value::as_str);
+        text("/type") == Some("Ready") && text("/status") == Some("True")
+    };
     conditions.into_iter().flatten().any(ready)
 }
 

@@ -12,6 +12,8 @@ pub(crate) struct Resident {
     pub(crate) now: f64,
     /// The most since the start or the last reset.
     pub(crate) peak: f64,
+    /// Of what is held now, what is no file's: pages of the program can be read again.
+    pub(crate) anonymous: f64,
 }
 
 /// User and system time of all threads of the process so far, in seconds.
@@ -35,6 +37,7 @@ pub(crate) fn resident(id: u32) -> Result<Resident> {
     Ok(Resident {
         now: kibibytes(&status, "VmRSS:")?,
         peak: kibibytes(&status, "VmHWM:")?,
+        anonymous: kibibytes(&status, "RssAnon:")?,
     })
 }
 

@@ -1,8 +1,10 @@
 //! One system through all cases with one N, on a server of its own.
 
-use super::observer::{self, Kind, Observer};
+use super::observer::{self, Observer};
+use super::seen::Kind;
 use crate::clock::{now, pass, wall};
 use crate::operator::{Asked, Operator, Running, Stage};
+use crate::proc::Resident;
 use crate::systems::System;
 use anyhow::{Context, Result, bail, ensure};
 use kybern_testcluster::{Mark, Object, guest};
@@ -106,7 +108,7 @@ impl Bench<'_> {
     }
 
     /// Resident bytes with no custom resources; what a first start does once is done then.
-    fn empty(&mut self) -> Result<f64> {
+    fn empty(&mut self) -> Result<Resident> {
         let (_, mut running) = self.start()?;
         if self.operator.system == System::Kybern {
             self.stage.register(&[registration()?])?;
@@ -116,7 +118,7 @@ impl Bench<'_> {
         let (_, mut running) = self.start()?;
         running.rests(LIMIT)?;
         pass(self.rest);
-        let fixed = running.resident()?.now;
+        let fixed = running.resident()?;
         running.stop()?;
         Ok(fixed)
     }
@@ -129,7 +131,7 @@ impl Bench<'_> {
         })
     }
 
-    fn cold(&mut self, observer: &Observer, fixed: f64) -> Result<Running> {
+    fn cold(&mut self, observer: &Observer, fixed: Resident) -> Result<Running> {
         let server = self.server()?;
         let (mark, mut running) = self.start()?;
         self.wait(&mut running, observer, self.n)?;
@@ -146,16 +148,18 @@ impl Bench<'_> {
         outcome.add(&case, "wall_s", wall);
         outcome.add(&case, "cpu_ms_per_cr", cpu * 1_000.0 / each);
         outcome.add(&case, "peak_rss_mb", resident.peak / MEGABYTE);
-        outcome.add(&case, "fixed_rss_mb", fixed / MEGABYTE);
-        outcome.add(&case, "rss_bytes_per_cr", (resident.now - fixed) / each);
+        outcome.add(&case, "fixed_rss_mb", fixed.now / MEGABYTE);
+        outcome.add(&case, "rss_bytes_per_cr", (resident.now - fixed.now) / each);
         outcome.add(&case, "api_requests", asked.requests);
         outcome.add(&case, "api_writes", asked.writes);
         outcome.add(&case, "writes_per_cr", asked.writes / each);
         outcome.note += &format!(
-            "{case}: {wall:.2} s, {:.2} ms each, {:.1} MB ({:.1} fixed, peak {:.1}), {} writes, {} events, {} requests; the API server's processor time {server:.1} s",
+            "{case}: {wall:.2} s, {:.2} ms each, {:.1} MB, {:.1} of them anonymous (fixed {:.1} and {:.1}, peak {:.1}), {} writes, {} events, {} requests; the API server's processor time {server:.1} s",
             cpu * 1_000.0 / each,
             resident.now / MEGABYTE,
-            fixed / MEGABYTE,
+            resident.anonymous / MEGABYTE,
+            fixed.now / MEGABYTE,
+            fixed.anonymous / MEGABYTE,
             resident.peak / MEGABYTE,
             asked.writes,
             asked.events,

@@ -1,10 +1,9 @@
 //! Sees by its own watches when a custom resource is as it should be.
 //!
 //! # Contract
-//! Times are of the harness's clock, when the event was read. A resource is good while its children
-//! are there with what its spec wants and with it as owner, and its status says that this
-//! generation waits for the Deployment's pods. A count that is not there is zero.
+//! Times are of the harness's clock, when the event was read.
 
+use super::seen::{Item, Kind, Seen};
 use crate::lines::Watching;
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
@@ -13,157 +12,11 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
 
-/// A kind that is watched, and its path.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    App,
-    Deployment,
-    Service,
-}
-
-impl Kind {
-    pub(crate) const ALL: [Kind; 3] = [Kind::App, Kind::Deployment, Kind::Service];
-
-    /// apiVersion, kind and the path of all of them.
-    pub(crate) fn names(self) -> [&'static str; 3] {
-        match self {
-            Kind::App => [
-                "bench.example.com/v1",
-                "AppService",
-                "/apis/bench.example.com/v1/appservices",
-            ],
-            Kind::Deployment => ["apps/v1", "Deployment", "/apis/apps/v1/deployments"],
-            Kind::Service => ["v1", "Service", "/api/v1/services"],
-        }
-    }
-}
-
-/// As much of an object as is looked at.
-#[derive(Debug, Deserialize)]
-pub(crate) struct Seen {
-    metadata: Metadata,
-    #[serde(default)]
-    spec: Value,
-    #[serde(default)]
-    status: Value,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct Metadata {
-    name: String,
-    uid: String,
-    generation: i64,
-    labels: HashMap<String, String>,
-    owner_references: Vec<Value>,
-}
-
 #[derive(Debug, Deserialize)]
 struct Line {
     #[serde(rename = "type")]
     change: String,
     object: Value,
-}
-
-/// A resource and its children, by their common name.
-#[derive(Debug, Default)]
-struct Item {
-    app: Option<Seen>,
-    deployment: Option<Seen>,
-    service: Option<Seen>,
-    /// Since when it is good.
-    since: Option<Duration>,
-}
-
-impl Item {
-    fn put(&mut self, kind: Kind, seen: Option<Seen>) {
-        match kind {
-            Kind::App => self.app = seen,
-            Kind::Deployment => self.deployment = seen,
-            Kind::Service => self.service = seen,
-        }
-    }
-
-    /// What is wrong; none when it is good.
-    fn wrong(&self) -> Option<&'static str> {
-        let Some(app) = &self.app else {
-            return Some("there is no AppService");
-        };
-        let (Some(deployment), Some(service)) = (&self.deployment, &self.service) else {
-            return Some("a child is missing");
-        };
-        if !deployment.belongs_to(app) || !service.belongs_to(app) {
-            return Some("a child lacks its owner or its label");
-        }
-        if !deployment.runs(app) {
-            return Some("the Deployment is not as wanted");
-        }
-        if !service.offers(app) {
-            return Some("the Service is not as wanted");
-        }
-        (!app.reports()).then_some("the status is not that of this generation")
-    }
-}
-
-impl Seen {
-    fn belongs_to(&self, app: &Seen) -> bool {
-        let owner = |owner: &Value| {
-            owner["uid"].as_str() == Some(&app.metadata.uid)
-                && owner["controller"] == true
-                && owner["kind"] == "AppService"
-        };
-        let label = self.metadata.labels.get("app");
-        self.metadata.owner_references.iter().any(owner) && label == Some(&app.metadata.name)
-    }
-
-    fn runs(&self, app: &Seen) -> bool {
-        let name = app.metadata.name.as_str();
-        let pod = &self.spec["template"];
-        let container = &pod["spec"]["containers"][0];
-        let ports = |of: &Value, key: &str| -> Vec<Value> {
-            let ports = of.as_array().into_iter().flatten();
-            ports.map(|port| port[key].clone()).collect()
-        };
-        self.spec["replicas"] == app.spec["size"]
-            && self.spec["selector"]["matchLabels"]["app"] == name
-            && pod["metadata"]["labels"]["app"] == name
-            && pod["spec"]["containers"].as_array().map(Vec::len) == Some(1)
-            && container["name"] == "app"
-            && container["image"] == app.spec["image"]
-            && ports(&container["ports"], "containerPort")
-                == ports(&app.spec["ports"], "targetPort")
-    }
-
-    fn offers(&self, app: &Seen) -> bool {
-        let ports = |of: &Seen| -> Vec<[Value; 2]> {
-            let ports = of.spec["ports"].as_array().into_iter().flatten();
-            ports
-                .map(|port| [port["port"].clone(), port["targetPort"].clone()])
-                .collect()
-        };
-        self.spec["type"] == "ClusterIP"
-            && self.spec["selector"]["app"] == app.metadata.name.as_str()
-            && ports(self) == ports(app)
-    }
-
-    fn reports(&self) -> bool {
-        let has = |kind: &str, status: &str| {
-            let mut conditions = self.status["conditions"].as_array().into_iter().flatten();
-            conditions.any(|condition| condition["type"] == kind && condition["status"] == status)
-        };
-        let counts = [
-            "replicas",
-            "readyReplicas",
-            "availableReplicas",
-            "updatedReplicas",
-            "unavailableReplicas",
-        ];
-        self.status["observedGeneration"] == self.metadata.generation
-            // Without controllers there are no pods, and no Deployment is ready.
-            && has("Ready", "False")
-            && has("Reconciling", "True")
-            && counts.iter().all(|count| self.status[*count].as_i64().unwrap_or(0) == 0)
-    }
 }
 
 #[derive(Debug, Default)]
@@ -230,7 +83,7 @@ fn take(state: &mut State, number: usize, line: &[u8], at: Duration) -> Result<(
         "ADDED" | "MODIFIED" | "DELETED" => serde_json::from_value(line.object)?,
         other => bail!("{other}: {}", line.object),
     };
-    let name = seen.metadata.name.clone();
+    let name = seen.name().to_owned();
     let seen = (line.change != "DELETED").then_some(seen);
     state.put(kind, name, seen, at);
     Ok(())
@@ -243,7 +96,7 @@ pub(crate) fn judge(objects: [Vec<Value>; 3], expected: usize) -> Result<()> {
         let objects: Vec<Value> = objects
             .into_iter()
             // The API server's own Service.
-            .filter(|object| object["metadata"]["namespace"] != "default")
+            .filter(|object| object.pointer("/metadata/namespace") != Some(&"default".into()))
             .collect();
         let name = kind.names()[1];
         ensure!(
@@ -253,7 +106,7 @@ pub(crate) fn judge(objects: [Vec<Value>; 3], expected: usize) -> Result<()> {
         );
         for object in objects {
             let seen: Seen = serde_json::from_value(object)?;
-            let name = seen.metadata.name.clone();
+            let name = seen.name().to_owned();
             state.put(kind, name, Some(seen), Duration::ZERO);
         }
     }
