@@ -3,6 +3,7 @@
 //! The peers are programs with dependencies of their own (tests/bench/kube-rs, tests/bench/go),
 //! pinned by their own lock files and kept in the cache. Without Go its peers are left out.
 
+use crate::programs;
 use crate::workspace::{Workspace, succeed};
 use anyhow::{Context, Result};
 use clap::Args;
@@ -38,12 +39,19 @@ pub(crate) fn run(workspace: &Workspace, args: &BenchArgs) -> Result<()> {
     if args.json {
         command.arg("--json");
     }
+    if hosted(args) {
+        command.arg("--kybern").arg(kybern(workspace)?);
+        command.env("KYBERN_GUESTS", programs::guests_folder(workspace));
+    }
     if !args.alone {
         command.arg("--kube-rs").arg(kube_rs(workspace)?);
         if kybern_testcluster::go_is_there() {
-            command.arg("--go-informer").arg(go_informer(workspace)?);
+            let informer = go(workspace, ".", "go-informer")?;
+            command.arg("--go-informer").arg(informer);
+            let operator = go(workspace, "./appservice", "controller-runtime")?;
+            command.arg("--controller-runtime").arg(operator);
         } else {
-            eprintln!("there is no Go: its informers are left out");
+            eprintln!("there is no Go: its informers and controller-runtime are left out");
         }
         // Made by hand (docs/benchmarks.md): packages come from a registry of another language.
         let python = workspace.cache.join("bench").join("python");
@@ -71,10 +79,32 @@ fn kube_rs(workspace: &Workspace) -> Result<PathBuf> {
     Ok(target.join("release").join("kybern-bench-kube-rs"))
 }
 
-fn go_informer(workspace: &Workspace) -> Result<PathBuf> {
+/// Whether the host itself is measured, and nobody said which.
+fn hosted(args: &BenchArgs) -> bool {
+    let names = ["converge", "live", "ring"];
+    let asked = args
+        .name
+        .as_deref()
+        .is_none_or(|name| names.contains(&name));
+    asked && !args.more.iter().any(|word| word.starts_with("--kybern"))
+}
+
+/// The host, as users run it, and the guests that it is given.
+fn kybern(workspace: &Workspace) -> Result<PathBuf> {
+    programs::guests(workspace)?;
+    succeed(
+        workspace
+            .cargo()
+            .args(["build", "--release", "--package", "kybern"]),
+    )?;
+    Ok(workspace.target().join("release").join("kybern"))
+}
+
+/// A peer in Go: a package of its module.
+fn go(workspace: &Workspace, package: &str, name: &str) -> Result<PathBuf> {
     let kept = workspace.cache.join("bench");
     std::fs::create_dir_all(&kept).with_context(|| format!("create {}", kept.display()))?;
-    let program = kept.join("go-informer");
+    let program = kept.join(name);
     // The environment's flags could name other modules than the pinned ones.
     succeed(
         Command::new("go")
@@ -83,7 +113,7 @@ fn go_informer(workspace: &Workspace) -> Result<PathBuf> {
             .env("GOWORK", "off")
             .args(["build", "-trimpath", "-buildvcs=false", "-o"])
             .arg(&program)
-            .arg("."),
+            .arg(package),
     )?;
     Ok(program)
 }

@@ -17,7 +17,7 @@ use crate::world;
 use kybern_interface::{Manifest, PACKAGE};
 use sha2::{Digest, Sha256};
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use wasmtime::component::{Component, InstancePre, Linker};
 
 /// A loaded plugin. Cheap to clone; every call gets a fresh instance.
@@ -35,7 +35,8 @@ pub enum Code {
     Cached,
 }
 
-struct Loaded {
+/// What plugins of one component share.
+pub(crate) struct Loaded {
     runtime: Arc<Inner>,
     code: Code,
     digest: String,
@@ -69,6 +70,11 @@ impl Plugin {
     pub fn code_bytes(&self) -> usize {
         let image = self.loaded.pure.component().image_range();
         image.end.addr().saturating_sub(image.start.addr())
+    }
+
+    /// Whether both are one component in memory: loaded from the same bytes while the other was there.
+    pub fn shares_code_with(&self, other: &Plugin) -> bool {
+        Arc::ptr_eq(&self.loaded, &other.loaded)
     }
 
     /// Whether it exports the sense hook.
@@ -190,6 +196,9 @@ pub(crate) fn load(runtime: &Arc<Inner>, wasm: &[u8]) -> Result<Plugin, LoadErro
     let manifest = manifest::parse(shape.manifest()?)?;
     world::check_capabilities(&shape, &manifest)?;
     let digest = format!("sha256:{:x}", Sha256::digest(wasm));
+    if let Some(loaded) = runtime.live.lock().get(&digest).and_then(Weak::upgrade) {
+        return Ok(Plugin { loaded });
+    }
 
     let (component, code) = component(runtime, wasm, &digest)?;
     let hook = |name| find(&component, name);
@@ -222,7 +231,19 @@ pub(crate) fn load(runtime: &Arc<Inner>, wasm: &[u8]) -> Result<Plugin, LoadErro
         }),
     };
     plugin.probe()?;
-    Ok(plugin)
+    Ok(shared(runtime, plugin))
+}
+
+/// The one that was loaded from the same bytes meanwhile, or this one, which others find from now on.
+fn shared(runtime: &Inner, plugin: Plugin) -> Plugin {
+    let mut live = runtime.live.lock();
+    let digest = plugin.digest();
+    if let Some(loaded) = live.get(digest).and_then(Weak::upgrade) {
+        return Plugin { loaded };
+    }
+    live.retain(|_, loaded| loaded.strong_count() > 0);
+    live.insert(digest.to_owned(), Arc::downgrade(&plugin.loaded));
+    plugin
 }
 
 impl Plugin {

@@ -4,15 +4,16 @@ use crate::cache::Cache;
 use crate::engine::{Allocation, engine};
 use crate::gate::Gate;
 use crate::load::LoadError;
-use crate::plugin::{self, Plugin};
+use crate::plugin::{self, Loaded, Plugin};
 use crate::state::CallState;
 use crate::ticker::Ticker;
 use crate::{http, log, rows};
 use parking_lot::Mutex;
+use std::collections::HashMap;
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 use wasmtime::Engine;
 use wasmtime::component::Linker;
@@ -94,6 +95,8 @@ pub(crate) struct Inner {
     pub(crate) ticker: Ticker,
     pub(crate) cache: Option<Cache>,
     pub(crate) compiling: Mutex<()>,
+    /// Components that somebody has, by digest: registrations of one component share its code.
+    pub(crate) live: Mutex<HashMap<String, Weak<Loaded>>>,
     pub(crate) config: RuntimeConfig,
     /// Bytes of linear memory of all calls that run.
     pub(crate) memory: Arc<AtomicUsize>,
@@ -124,6 +127,7 @@ impl Runtime {
             gate: Gate::new(config.instances),
             effects: Gate::new(config.effects),
             compiling: Mutex::new(()),
+            live: Mutex::default(),
             engine,
             linker: pure,
             outgoing,

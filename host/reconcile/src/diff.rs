@@ -95,21 +95,20 @@ pub(crate) fn diff(
     if marked != Some(intent.hash.as_str()) {
         return only(Verdict::Apply(ApplyReason::Intent));
     }
-    if let Some(baseline) = remembered.filter(|baseline| baseline.hash == intent.hash) {
-        if !baseline.holds(live) {
+    let mut baseline = match remembered.filter(|baseline| baseline.hash == intent.hash) {
+        Some(baseline) if baseline.holds(live) => baseline.clone(),
+        Some(baseline) => {
             let suspects = baseline.suspects(intent, live);
             return only(Verdict::Apply(ApplyReason::Drift(suspects)));
         }
-    } else {
-        let entry = fields::owned_by(live, whose.manager, "").unwrap_or_default();
-        let missing = entry.cover(&intent.owned(), live).missing;
-        if !missing.is_empty() {
-            return only(Verdict::Apply(ApplyReason::NotCovered(missing)));
+        None => {
+            let entry = fields::owned_by(live, whose.manager, "").unwrap_or_default();
+            let cover = entry.cover(&intent.owned(), live);
+            if !cover.missing.is_empty() {
+                return only(Verdict::Apply(ApplyReason::NotCovered(cover.missing)));
+            }
+            Baseline::covering(intent, live, &cover.shape)
         }
-    }
-    let mut baseline = match remembered {
-        Some(baseline) if baseline.hash == intent.hash => baseline.clone(),
-        _ => Baseline::of(intent, live, whose.manager),
     };
     baseline.resource_version = crate::memory::resource_version(live);
     baseline.readiness = crate::ready::readiness(live);

@@ -35,9 +35,14 @@ impl Baseline {
     pub(crate) fn of(intent: &Intent, live: &Value, manager: &str) -> Self {
         let entry = fields::owned_by(live, manager, "").unwrap_or_default();
         let shape = entry.cover(&intent.owned(), live).shape;
+        Self::covering(intent, live, &shape)
+    }
+
+    /// The same, where it is known which of the manager's paths the intent has.
+    pub(crate) fn covering(intent: &Intent, live: &Value, shape: &FieldSet) -> Self {
         Self {
             hash: intent.hash.clone(),
-            values: values_at(&shape, live),
+            values: values_at(shape, live),
             shape: shape.render().to_string().into(),
             resource_version: resource_version(live),
             readiness: ready::readiness(live),

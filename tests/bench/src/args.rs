@@ -36,6 +36,9 @@ pub(crate) struct Options {
     /// Objects; 100,000 unless told.
     #[arg(long)]
     pub(crate) objects: Option<u64>,
+    /// Custom resources of `converge`, or hops of `ring`; 1,000 and 5,000, and 100, unless told.
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) n: Vec<usize>,
     /// Only these systems; all that can run unless told.
     #[arg(long, value_delimiter = ',')]
     pub(crate) systems: Vec<System>,
@@ -45,11 +48,14 @@ pub(crate) struct Options {
     /// The peer program of Go informers; without it its systems are left out.
     #[arg(long)]
     pub(crate) go_informer: Option<PathBuf>,
+    /// The peer program of controller-runtime; without it `converge` leaves it out.
+    #[arg(long)]
+    pub(crate) controller_runtime: Option<PathBuf>,
     /// A Python with the packages of tests/bench/python; without it the systems of `sql` that
     /// need it are left out.
     #[arg(long)]
     pub(crate) python: Option<PathBuf>,
-    /// The product's program, for `live`; without it that is left out.
+    /// The product's program, for `live`, `converge` and `ring`; without it Kybern is left out there.
     #[arg(long)]
     pub(crate) kybern: Option<PathBuf>,
     /// The peer program k8sql, for `live`; without it that is left out.

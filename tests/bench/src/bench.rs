@@ -2,7 +2,7 @@
 
 use crate::args::Options;
 use crate::report::Report;
-use crate::{ingest, live, memory, pass, sql, startup};
+use crate::{converge, ingest, live, memory, pass, ring, sql, startup};
 use anyhow::{Result, bail};
 
 /// One benchmark.
@@ -38,6 +38,14 @@ pub(crate) const BENCHES: &[Bench] = &[
     Bench {
         name: startup::NAME,
         run: startup::run,
+    },
+    Bench {
+        name: converge::NAME,
+        run: converge::run,
+    },
+    Bench {
+        name: ring::NAME,
+        run: ring::run,
     },
 ];
 

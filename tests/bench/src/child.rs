@@ -8,6 +8,7 @@
 //! SYSTEM FOLDER PODS ANSWERS MILLISECONDS` answer by themselves; so does a Python whose first word
 //! is a script instead.
 
+use crate::proc::{Resident, resident};
 use crate::systems::Runnable;
 use anyhow::{Context, Result, bail, ensure};
 use std::io::{BufRead, BufReader, Write};
@@ -20,15 +21,6 @@ pub(crate) struct Child {
     process: Process,
     input: Option<ChildStdin>,
     output: BufReader<ChildStdout>,
-}
-
-/// What the kernel counts.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Resident {
-    /// Resident bytes now.
-    pub(crate) now: f64,
-    /// The most since the start or the last reset.
-    pub(crate) peak: f64,
 }
 
 impl Child {
@@ -80,28 +72,13 @@ impl Child {
 
     /// What it holds.
     pub(crate) fn resident(&self) -> Result<Resident> {
-        let status = std::fs::read_to_string(self.proc("status"))?;
-        let kibibytes = |key: &str| -> Result<f64> {
-            let value = status
-                .lines()
-                .find_map(|line| line.strip_prefix(key))
-                .and_then(|rest| rest.split_whitespace().next())
-                .with_context(|| format!("{} has no {key}", self.name))?;
-            Ok(value.parse::<f64>()? * 1024.0)
-        };
-        Ok(Resident {
-            now: kibibytes("VmRSS:")?,
-            peak: kibibytes("VmHWM:")?,
-        })
+        resident(self.process.id())
     }
 
     /// Lets the peak start anew from what it holds now.
     pub(crate) fn reset_peak(&self) -> Result<()> {
-        std::fs::write(self.proc("clear_refs"), "5").context("reset the peak")
-    }
-
-    fn proc(&self, file: &str) -> String {
-        format!("/proc/{}/{file}", self.process.id())
+        let file = format!("/proc/{}/clear_refs", self.process.id());
+        std::fs::write(file, "5").context("reset the peak")
     }
 
     /// Ends it.

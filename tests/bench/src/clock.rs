@@ -14,6 +14,11 @@ pub(crate) fn now() -> Result<Duration> {
     read(ClockId::Monotonic)
 }
 
+/// Time since 1970, as the API server has it.
+pub(crate) fn wall() -> Result<Duration> {
+    read(ClockId::Realtime)
+}
+
 fn read(clock: ClockId) -> Result<Duration> {
     Duration::try_from(clock_gettime(clock)).context("the clock is before its start")
 }

@@ -82,13 +82,13 @@ fn table(runtime: &Runtime, kubeconfig: &Path, objects: usize) -> Result<()> {
     }
 }
 
-async fn client(kubeconfig: &Path) -> Result<kube::Client> {
+pub(crate) async fn client(kubeconfig: &Path) -> Result<kube::Client> {
     let file = Kubeconfig::read_from(kubeconfig)?;
     let config = kube::Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await?;
     Ok(kube::Client::try_from(config)?)
 }
 
-async fn get(client: &kube::Client, path: &str) -> Result<Body> {
+pub(crate) async fn get(client: &kube::Client, path: &str) -> Result<Body> {
     let request = http::Request::get(path)
         .header(http::header::ACCEPT, "application/json")
         .header(http::header::ACCEPT_ENCODING, "identity")

@@ -20,8 +20,9 @@
 //! at level 3 and a dictionary.
 
 use crate::args::Options;
-use crate::child::{Child, Resident};
+use crate::child::Child;
 use crate::clock::pass;
+use crate::proc::Resident;
 use crate::report::{Metric, Report};
 use crate::server::Server;
 use crate::systems::{Runnable, System, runnable};

@@ -3,13 +3,16 @@
 use comfy_table::{CellAlignment, Table};
 use serde::Serialize;
 
+/// With less the 99th percentile is one of the largest samples, and says little.
+const ENOUGH_FOR_P99: usize = 1_000;
+
 /// One result.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Line {
     pub(crate) bench: &'static str,
     pub(crate) case: String,
     pub(crate) metric: &'static str,
-    /// The median of `n` samples.
+    /// The median of `n` samples, or another quantile where the metric says so.
     pub(crate) value: f64,
     pub(crate) unit: &'static str,
     pub(crate) system: String,
@@ -46,9 +49,35 @@ impl Report {
         system: String,
         samples: &[f64],
     ) {
-        let Some(value) = median(samples) else {
-            return;
-        };
+        if let Some(value) = median(samples) {
+            self.value((bench, case), metric, system, (value, samples.len()));
+        }
+    }
+
+    /// Reports the 99th percentile; nothing when there are too few samples for one.
+    pub(crate) fn p99(
+        &mut self,
+        of: (&'static str, &str),
+        metric: Metric,
+        system: String,
+        samples: &[f64],
+    ) {
+        let mut sorted = samples.to_vec();
+        sorted.sort_by(f64::total_cmp);
+        let enough = sorted.len() >= ENOUGH_FOR_P99;
+        let at = (sorted.len() * 99).div_ceil(100).saturating_sub(1);
+        if let Some(value) = sorted.get(at).filter(|_| enough) {
+            self.value(of, metric, system, (*value, sorted.len()));
+        }
+    }
+
+    fn value(
+        &mut self,
+        (bench, case): (&'static str, &str),
+        metric: Metric,
+        system: String,
+        (value, n): (f64, usize),
+    ) {
         let line = Line {
             bench,
             case: case.to_owned(),
@@ -56,7 +85,7 @@ impl Report {
             value: rounded(value),
             unit: metric.unit,
             system,
-            n: samples.len(),
+            n,
         };
         if self.json {
             match serde_json::to_string(&line) {
@@ -129,6 +158,20 @@ mod tests {
         assert_eq!(median(&[3.0]), Some(3.0));
         assert_eq!(median(&[9.0, 1.0, 2.0]), Some(2.0));
         assert_eq!(median(&[4.0, 1.0, 2.0, 9.0]), Some(3.0));
+    }
+
+    #[test]
+    fn there_is_a_p99_of_enough_samples() {
+        let metric = Metric {
+            name: "p99_ms",
+            unit: "ms",
+        };
+        let mut report = Report::new(true);
+        let samples: Vec<f64> = (1..=1_000).map(f64::from).collect();
+        report.p99(("b", "few"), metric, String::new(), &samples[1..]);
+        assert!(report.lines.is_empty());
+        report.p99(("b", "enough"), metric, String::new(), &samples);
+        assert_eq!((report.lines[0].value, report.lines[0].n), (990.0, 1_000));
     }
 
     #[test]

@@ -13,6 +13,7 @@
 //! *Limit.* What throwing the bytes away takes: decryption and copies out of the kernel.
 
 use crate::args::{Listing, Options};
+use crate::proc::processor;
 use crate::report::{Metric, Report};
 use anyhow::{Context, Result, ensure};
 use kybern_seed::Pods;
@@ -31,9 +32,6 @@ const API_SERVER: Metric = Metric {
     name: "api_server_processor_s",
     unit: "s",
 };
-
-/// USER_HZ, which Linux promises to programs.
-const TICKS_PER_SECOND: f64 = 100.0;
 
 /// What one listing took of its own process.
 #[derive(Debug, Deserialize)]
@@ -78,14 +76,8 @@ pub(crate) fn filled(
     options: &Options,
     report: &mut Report,
 ) -> Result<Option<(ControlPlane, u64)>> {
-    for component in [Component::Etcd, Component::KubeApiserver] {
-        if component.present()?.is_none() && !kybern_testcluster::go_is_there() {
-            let name = component.name();
-            report.note(&format!(
-                "{bench}: left out, there is neither {name} nor Go to build it"
-            ));
-            return Ok(None);
-        }
+    if !control_plane(bench, report)? {
+        return Ok(None);
     }
     let objects = options
         .objects
@@ -103,6 +95,20 @@ pub(crate) fn filled(
     Ok(Some((plane, objects)))
 }
 
+/// Whether there is a control plane, or something to make it of.
+pub(crate) fn control_plane(bench: &str, report: &Report) -> Result<bool> {
+    for component in [Component::Etcd, Component::KubeApiserver] {
+        if component.present()?.is_none() && !kybern_testcluster::go_is_there() {
+            let name = component.name();
+            report.note(&format!(
+                "{bench}: left out, there is neither {name} nor Go to build it"
+            ));
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 fn measure(plane: &ControlPlane, how: Listing, objects: u64) -> Result<Cost> {
     let output = Command::new(std::env::current_exe().context("find this program")?)
         .args(["be-startup", &how.name()])
@@ -117,15 +123,5 @@ fn measure(plane: &ControlPlane, how: Listing, objects: u64) -> Result<Cost> {
 /// User and system time of the API server so far, in seconds.
 fn api_server(plane: &ControlPlane) -> Result<f64> {
     let id = plane.api_server_id().context("the API server runs")?;
-    let stat = std::fs::read_to_string(format!("/proc/{id}/stat"))?;
-    // The name may hold blanks; what follows its bracket does not. utime and stime are the 14th and
-    // 15th of all.
-    let (_, rest) = stat.rsplit_once(')').context("a name in brackets")?;
-    let ticks: Vec<f64> = rest
-        .split_whitespace()
-        .skip(11)
-        .take(2)
-        .map(str::parse)
-        .collect::<std::result::Result<_, _>>()?;
-    Ok(ticks.iter().sum::<f64>() / TICKS_PER_SECOND)
+    processor(id)
 }

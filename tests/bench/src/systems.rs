@@ -18,6 +18,10 @@ pub(crate) enum System {
     GoInformerTyped,
     /// client-go's dynamic shared informer.
     GoInformerUnstructured,
+    /// An operator on controller-runtime.
+    ControllerRuntime,
+    /// An operator on kube-rs.
+    KubeRs,
     /// DataFusion's `MemTable`, over columns.
     DatafusionMemtable,
     /// DuckDB from Python.
@@ -41,7 +45,8 @@ impl System {
             System::Kybern | System::DatafusionMemtable => {
                 Some(std::env::current_exe().context("find this program")?)
             }
-            System::KubeRsTyped | System::KubeRsDynamic => options.kube_rs.clone(),
+            System::KubeRsTyped | System::KubeRsDynamic | System::KubeRs => options.kube_rs.clone(),
+            System::ControllerRuntime => options.controller_runtime.clone(),
             System::GoInformerTyped | System::GoInformerUnstructured => options.go_informer.clone(),
             System::Duckdb | System::Sqlite | System::Polars => options.python.clone(),
         })

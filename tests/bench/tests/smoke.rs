@@ -94,6 +94,69 @@ fn sql_is_answered_alike_by_a_peer() {
 }
 
 #[test]
+fn operators_converge_and_pass_on() {
+    let kybern = kybern_testcluster::kybern().expect("the host is built");
+    let mut seen = BTreeSet::new();
+    for name in ["converge", "ring"] {
+        let output = Command::new(env!("CARGO_BIN_EXE_kybern-bench"))
+            .args([name, "--quick", "--json", "--kybern"])
+            .arg(&kybern)
+            .output()
+            .expect("it starts");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        // With the objects looked at: one that is not as wanted is a failure.
+        assert!(output.status.success(), "{errors}");
+        assert!(errors.contains("kube-rs: left out"), "{errors}");
+        let printed = String::from_utf8(output.stdout).expect("text");
+        for line in printed.lines() {
+            let line: Value = serde_json::from_str(line).expect("only JSON is on standard output");
+            let value = line["value"].as_f64().expect("a number");
+            let metric = ["case", "metric", "unit"].map(|key| line[key].as_str().expect("text"));
+            match metric {
+                ["restart_20", "api_writes", _] => assert_eq!(value, 0.0, "{errors}"),
+                // A child's first apply comes after a patch that makes our entry an applied one.
+                ["drift_10", "api_writes", _] => assert_eq!(value, 20.0, "{errors}"),
+                ["cold_20", "writes_per_cr", _] => assert_eq!(value, 3.0, "{errors}"),
+                // Twenty are too few for a difference of two processes.
+                [_, "rss_bytes_per_cr", _] => {}
+                _ => assert!(value > 0.0, "{line}"),
+            }
+            assert_eq!(
+                (&line["bench"], &line["system"]),
+                (&name.into(), &"kybern".into())
+            );
+            seen.insert(metric.join(" "));
+        }
+    }
+    let expected = [
+        "cold_20 api_requests 1",
+        "cold_20 api_writes 1",
+        "cold_20 cpu_ms_per_cr ms",
+        "cold_20 fixed_rss_mb MB",
+        "cold_20 peak_rss_mb MB",
+        "cold_20 rss_bytes_per_cr B",
+        "cold_20 wall_s s",
+        "cold_20 writes_per_cr 1",
+        "drift_10 api_requests 1",
+        "drift_10 api_writes 1",
+        "drift_10 p50_ms ms",
+        "drift_10 writes_per_cr 1",
+        "live_20 api_requests 1",
+        "live_20 api_writes 1",
+        "live_20 cpu_ms_per_cr ms",
+        "live_20 p50_ms ms",
+        "live_20 writes_per_cr 1",
+        "plugins_3 round_ms ms",
+        "plugins_3 rss_mb MB",
+        "restart_20 api_requests 1",
+        "restart_20 api_writes 1",
+        "restart_20 cpu_ms_per_cr ms",
+        "restart_20 quiet_s s",
+    ];
+    assert_eq!(Vec::from_iter(seen), expected);
+}
+
+#[test]
 fn an_unknown_benchmark_is_refused_with_the_names_of_the_others() {
     let output = Command::new(env!("CARGO_BIN_EXE_kybern-bench"))
         .arg("nothing")
@@ -102,7 +165,7 @@ fn an_unknown_benchmark_is_refused_with_the_names_of_the_others() {
     assert!(!output.status.success());
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(
-        errors.contains("ingest, memory, sql, live, startup"),
+        errors.contains("ingest, memory, sql, live, startup, converge, ring"),
         "{errors}"
     );
 }

@@ -42,6 +42,23 @@ fn a_second_start_finds_the_code() {
 }
 
 #[test]
+fn a_component_is_in_memory_once_while_somebody_has_it() {
+    let runtime = Runtime::new(RuntimeConfig::default()).unwrap();
+    let first = runtime.load(&small()).unwrap();
+    let second = runtime.load(&small()).unwrap();
+    assert!(second.shares_code_with(&first));
+    drop(first);
+    let third = runtime.load(&small()).unwrap();
+    assert!(third.shares_code_with(&second));
+    let elsewhere = Runtime::new(RuntimeConfig::default()).unwrap();
+    let other = elsewhere.load(&small()).unwrap();
+    assert!(!other.shares_code_with(&third));
+    // Once nobody has it, it is loaded anew.
+    drop((second, third));
+    assert_eq!(runtime.load(&small()).unwrap().code(), Code::Compiled);
+}
+
+#[test]
 fn changed_code_is_compiled_again() {
     let directory = tempfile::tempdir().unwrap();
     load(directory.path(), RuntimeConfig::default());

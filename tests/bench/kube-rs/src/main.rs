@@ -1,12 +1,18 @@
-//! Reflectors of kube-rs, as peers of the benches `ingest` and `memory`.
+//! kube-rs, as a peer: reflectors for the benches `ingest` and `memory`, an operator for `converge`
+//! ([`appservice`]) and one for each hop of `ring` ([`relay`]).
 //!
-//! The words are those of tests/bench/src/child.rs. Everything is as kube-rs' documentation has it:
-//! `reflector(writer, watcher(api, Config::default()))` with the default backoff.
+//! The words are those of tests/bench/src/child.rs and tests/bench/src/operator.rs. Everything is as
+//! kube-rs' documentation has it: `reflector(writer, watcher(api, Config::default()))` with the
+//! default backoff.
+
+mod appservice;
+mod relay;
 
 use anyhow::{Context, Result, bail, ensure};
 use bytes::BytesMut;
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Pod;
+use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind, Resource, WatchEvent};
 use kube::runtime::reflector::{Lookup, ObjectRef, Store, store::Writer};
 use kube::runtime::{WatchStreamExt, reflector, watcher};
@@ -38,8 +44,26 @@ fn main() -> Result<()> {
         }
         ["be-cache", "kube-rs-typed", url] => cache::<Pod>((), url),
         ["be-cache", "kube-rs-dynamic", url] => cache::<DynamicObject>(kind, url),
-        _ => bail!("usage: be-ingest SYSTEM FILE OBJECTS | be-cache SYSTEM URL"),
+        ["be-appservice", "kube-rs", kubeconfig] => operator(kubeconfig, appservice::run),
+        ["be-relay", "kube-rs", kubeconfig, hop] => {
+            operator(kubeconfig, async |client| relay::run(client, hop).await)
+        }
+        _ => bail!(
+            "usage: be-ingest SYSTEM FILE OBJECTS | be-cache SYSTEM URL | be-appservice SYSTEM KUBECONFIG | be-relay SYSTEM KUBECONFIG HOP"
+        ),
     }
+}
+
+/// Runs an operator against the cluster of that file, on tokio's default runtime.
+fn operator(kubeconfig: &str, run: impl AsyncFnOnce(Client) -> Result<()>) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let file = Kubeconfig::read_from(kubeconfig)?;
+        let config = Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await?;
+        run(Client::try_from(config)?).await
+    })
 }
 
 /// The lines of a watch, decoded as `Client::request_events` does, into the store of a reflector.

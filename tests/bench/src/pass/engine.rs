@@ -7,9 +7,9 @@ use crate::clock::{now, pass, processor_time};
 use crate::subject::{hosted, pin};
 use anyhow::{Context, Result, ensure};
 use async_trait::async_trait;
-use kybern_interface::{Gvk, Manifest, Plan, Registration, Sensing, Situation, Trigger};
+use kybern_interface::{Effect, Gvk, Manifest, Plan, Registration, Sensing, Situation, Trigger};
 use kybern_reconcile::{
-    Active, Answer, Clock, Counters, Decide, DecideError, Deps, Engine, EngineConfig, Entropy,
+    Act, Active, Answer, Clock, Counters, Decide, DecideError, Deps, Engine, EngineConfig, Entropy,
     KindFacts, Kinds, PassLimits, PassResult, Primary, parse_plan, table_of,
 };
 use kybern_sense::SqlSense;
@@ -122,6 +122,7 @@ impl Host {
             reader,
             sense,
             decide: Arc::new(Plugin),
+            act: Arc::new(Plugin),
             apply: Arc::<Cluster>::clone(&cluster),
             kinds: Arc::new(Facts),
             clock: Arc::new(Wall),
@@ -341,6 +342,13 @@ impl Decide for Plugin {
         _: &[Answer],
     ) -> Result<Plan, DecideError> {
         parse_plan(&plan(&situation.object).to_string())
+    }
+}
+
+#[async_trait]
+impl Act for Plugin {
+    async fn act(&self, _: &Active, _: Effect, _: Duration) -> Result<Value, DecideError> {
+        Ok(Value::Null)
     }
 }
 

@@ -260,6 +260,8 @@ fn every_crate_of_the_host_and_its_guests_has_a_rule() {
         "kybern",
         "kybern-arrow-guest",
         "kybern-bench",
+        "kybern-bench-appservice",
+        "kybern-bench-relay",
         "kybern-caller",
         "kybern-chart-tests",
         "kybern-evil",
