@@ -194,14 +194,15 @@ async fn current(
         read => read,
     };
     let secret = secret.map_err(|error| Finding::of_write(&target, &error))?;
+    let too_old = |expired: SnapshotTooOld| Finding::not_ready(expired.to_string());
     let record = match &secret {
-        None => lost(actor)?,
+        None => lost(actor).map_err(too_old)?,
         Some(secret) => match Record::read(secret, name, actor.owner) {
             Ok(record) => record,
             // Nothing stays Terminating because of what we forgot.
             Err(why) if leaving == Leaving::Yes => {
                 tracing::warn!(%target, %why, "a record is not used");
-                lost(actor)?
+                lost(actor).map_err(too_old)?
             }
             Err(why) => return Err(unreadable(&target, name, &why)),
         },
@@ -214,14 +215,12 @@ async fn current(
 
 /// What is known without a record. One may have gone before its CR, with the namespace or by a
 /// foreground deletion: then the patches are looked for.
-fn lost(actor: &Actor<'_>) -> Result<Record, Finding> {
-    let too_old = |expired: SnapshotTooOld| Finding::not_ready(expired.to_string());
+fn lost(actor: &Actor<'_>) -> Result<Record, SnapshotTooOld> {
     let snapshot = actor.deps.reader.snapshot();
-    let cr = find(&snapshot, &actor.owner.object()).map_err(too_old)?;
+    let cr = find(&snapshot, &actor.owner.object())?;
     let mut record = Record::default();
     if cr.is_some_and(|cr| finalizer::has(&cr.value(), &actor.active.finalizer())) {
-        let found = patched::search(&snapshot, actor.active, &actor.owner.uid);
-        record.patches = found.map_err(too_old)?;
+        record.patches = patched::search(&snapshot, actor.active, &actor.owner.uid)?;
     }
     Ok(record)
 }
