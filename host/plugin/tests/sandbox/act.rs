@@ -233,13 +233,14 @@ fn an_effect_that_waits_takes_no_instance_from_pure_hooks() {
         let acting = scope.spawn(|| plugin.act(&effect(|_| ()), &limits, outside));
         was_asked.recv().unwrap();
         let decided = plugin.decide("{}", Vec::new(), &limits).result;
+        let second = plugin.act(&effect(|_| ()), &limits, Outside::default());
+        // Before anything is said about them: the scope waits for the first one.
+        go.send(()).unwrap();
         assert!(
             matches!(decided, Err(CallError::Hook(_))),
             "it ran: {decided:?}"
         );
-        let second = plugin.act(&effect(|_| ()), &limits, Outside::default());
         assert_eq!(second.result, Err(CallError::Busy));
-        go.send(()).unwrap();
         assert!(acting.join().unwrap().result.is_ok());
     });
 }
