@@ -78,9 +78,8 @@ pub(crate) fn run(options: &Options, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-#[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
 fn figure(work: &str, figures: &Figures) -> f64 {
-    let count = figures.count as f64;
+    let count = f64::from(figures.count);
     if work == "unrelated" {
         figures.busy * 1e6 / count
     } else {

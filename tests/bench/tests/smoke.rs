@@ -7,7 +7,7 @@ use std::process::Command;
 #[test]
 fn every_benchmark_prints_its_lines() {
     // Each by its name: one was once taken for the word that a child process is started with.
-    let printed = ["ingest", "memory", "startup"].map(|name| {
+    let printed = ["ingest", "memory", "pass", "startup"].map(|name| {
         let output = Command::new(env!("CARGO_BIN_EXE_kybern-bench"))
             .args([name, "--quick", "--json", "--systems", "kybern"])
             .output()
@@ -38,6 +38,10 @@ fn every_benchmark_prints_its_lines() {
         "memory pods_1k_churned bytes_per_object B",
         "memory relist_100pct peak_ratio x",
         "memory relist_1pct peak_ratio x",
+        "pass noop_general_100 passes_per_s 1/s",
+        "pass noop_lookup_100 passes_per_s 1/s",
+        "pass noop_set_100 passes_per_s 1/s",
+        "pass unrelated_100 event_us us",
         "startup pods_1k_pages api_server_processor_s s",
         "startup pods_1k_pages client_processor_s s",
         "startup pods_1k_stream api_server_processor_s s",
@@ -165,7 +169,7 @@ fn an_unknown_benchmark_is_refused_with_the_names_of_the_others() {
     assert!(!output.status.success());
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(
-        errors.contains("ingest, memory, sql, live, startup, converge, ring"),
+        errors.contains("ingest, memory, sql, live, pass, startup, converge, ring"),
         "{errors}"
     );
 }

@@ -1,4 +1,8 @@
 //! What the engine writes to: as much of an API server as CRs need that come to rest and stay there.
+#![expect(
+    clippy::indexing_slicing,
+    reason = "of JSON, which has null where there is nothing"
+)]
 
 use super::objects::key;
 use anyhow::{Result, bail};

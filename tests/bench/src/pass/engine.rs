@@ -20,6 +20,7 @@ use kybern_table::{Change, Origin, PathType, TableDef, store};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 /// The registration's name.
@@ -62,7 +63,7 @@ pub(crate) struct Figures {
     /// The same on the wall.
     pub(crate) wall: f64,
     /// How many passes or events that were.
-    pub(crate) count: u64,
+    pub(crate) count: u32,
 }
 
 /// One pass over each of `crs`, each made due by a change of its Deployment that nobody reads.
@@ -97,7 +98,8 @@ struct Host {
     cluster: Arc<Cluster>,
     engine: Engine,
     stop: CancellationToken,
-    run: tokio::task::JoinHandle<()>,
+    /// Ends with it.
+    _run: JoinSet<()>,
 }
 
 impl Host {
@@ -135,12 +137,13 @@ impl Host {
         let stop = CancellationToken::new();
         let running = engine.clone();
         let until = stop.clone();
-        let run = tokio::spawn(async move { running.run(commits, until).await });
+        let mut run = JoinSet::new();
+        run.spawn(async move { running.run(commits, until).await });
         let host = Self {
             cluster,
             engine,
             stop,
-            run,
+            _run: run,
         };
         host.rest()?;
         host.cluster.seal()?;
@@ -186,7 +189,7 @@ impl Host {
         let figures = Figures {
             busy: (processor_time()? - busy).as_secs_f64(),
             wall: (now()? - wall).as_secs_f64(),
-            count: crs,
+            count: u32::try_from(crs)?,
         };
         self.rest()?;
         let all = self.ended(PassResult::Unchanged) - before;
@@ -207,7 +210,7 @@ impl Host {
         let figures = Figures {
             busy: (processor_time()? - busy).as_secs_f64(),
             wall: (now()? - wall).as_secs_f64(),
-            count: events,
+            count: u32::try_from(events)?,
         };
         let passes = |metrics: &kybern_reconcile::Metrics| {
             metrics
@@ -224,7 +227,6 @@ impl Host {
 impl Drop for Host {
     fn drop(&mut self) {
         self.stop.cancel();
-        self.run.abort();
     }
 }
 

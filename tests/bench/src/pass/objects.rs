@@ -1,4 +1,8 @@
 //! The objects: CRs in namespaces of a hundred, and ten pods for each.
+#![expect(
+    clippy::indexing_slicing,
+    reason = "of JSON, which has null where there is nothing"
+)]
 
 use kybern_table::{KindKey, TableDef};
 use serde_json::{Value, json};
