@@ -148,7 +148,8 @@ proptest! {
             }
             // A task like those of the passes: it has its turn between theirs.
             let api = Arc::clone(&world.api);
-            let others = tokio::spawn(async move {
+            let mut others = tokio::task::JoinSet::new();
+            others.spawn(async move {
                 for (yields, op) in &ops {
                     for _ in 0..*yields {
                         tokio::task::yield_now().await;
@@ -156,7 +157,7 @@ proptest! {
                     perform(&api, op);
                 }
             });
-            others.await.unwrap();
+            others.join_next().await.unwrap().unwrap();
             if held {
                 world.api.deliver(|events| events);
             }
