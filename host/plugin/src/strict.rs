@@ -42,6 +42,10 @@ impl Shown {
             "data" | "stringData" => is("kind", "Secret"),
             "state" => is("type", "setState"),
             "input" => is("type", "effect"),
+            "patch" => {
+                let kind = object.get("target").and_then(|target| target.get("kind"));
+                kind.and_then(Value::as_str) == Some("Secret")
+            }
             _ => false,
         };
         if secret { Self::No } else { self }

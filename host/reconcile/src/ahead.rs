@@ -10,6 +10,7 @@
 //! out; what is not taken grows old and is asked again.
 
 use crate::key::CrKey;
+use crate::memory::Memory;
 use crate::pass::{Context, Located, locate_on, queries};
 use crate::shared::Shared;
 use crate::traits::{Answer, SenseRequest};
@@ -17,7 +18,7 @@ use crate::trigger::Slot;
 use kybern_interface::Query;
 use kybern_table::{ScanRead, Snapshot};
 use parking_lot::Mutex;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -25,13 +26,22 @@ use tokio::time::Instant;
 
 /// Answers are as good as a snapshot that a pass has held for so long.
 const FRESH: Duration = Duration::from_secs(1);
-/// Bytes of answers that may wait for their passes, over all registrations.
+/// Bytes of CRs and answers that may wait for their passes, over all registrations.
 const MOST_BYTES: usize = 16 << 20;
 
 /// A CR with its answers.
 pub(crate) struct Ready {
     pub(crate) cx: Box<Context>,
     pub(crate) answers: Vec<Answer>,
+}
+
+impl Ready {
+    /// About what it holds: an object takes some times its text.
+    fn bytes(&self) -> usize {
+        let batches = self.answers.iter().flat_map(|answer| &answer.batches);
+        let answers: usize = batches.map(|batch| batch.get_array_memory_size()).sum();
+        answers.saturating_add(self.cx.object.to_string().len().saturating_mul(4))
+    }
 }
 
 enum Entry {
@@ -113,19 +123,21 @@ impl Ahead {
         }
     }
 
-    /// Notes those of the keys that nothing is kept for; returns them and the asking's number.
+    /// Notes those of the keys that nothing is kept for; returns them and the asking's number. What
+    /// has grown old goes.
     fn ask(&self, keys: Vec<CrKey>) -> (u64, Vec<CrKey>) {
         let mut state = self.state.lock();
         state.askings += 1;
         let asking = state.askings;
-        let fresh = |entry: &Entry| match entry {
-            Entry::Asked(_) => true,
-            Entry::Ready { at, .. } => at.elapsed() < FRESH,
-        };
+        let old = |entry: &Entry| matches!(entry, Entry::Ready { at, .. } if at.elapsed() >= FRESH);
+        let entries = state.entries.iter().filter(|(_, entry)| old(entry));
+        let old: Vec<CrKey> = entries.map(|(key, _)| key.clone()).collect();
+        for key in old {
+            state.remove(&key);
+        }
         let mut wanted = Vec::with_capacity(keys.len());
         for key in keys {
-            if !state.entries.get(&key).is_some_and(fresh) {
-                state.remove(&key);
+            if !state.entries.contains_key(&key) {
                 state.entries.insert(key.clone(), Entry::Asked(asking));
                 wanted.push(key);
             }
@@ -133,9 +145,17 @@ impl Ahead {
         (asking, wanted)
     }
 
+    /// Does something while the key is asked for by this asking and no other can take or drop it;
+    /// not at all if it is not.
+    fn while_asked(&self, asking: u64, key: &CrKey, work: impl FnOnce()) {
+        let state = self.state.lock();
+        if matches!(state.entries.get(key), Some(Entry::Asked(by)) if *by == asking) {
+            work();
+        }
+    }
+
     fn give(&self, asking: u64, key: &CrKey, ready: Ready) {
-        let batches = ready.answers.iter().flat_map(|answer| &answer.batches);
-        let bytes = batches.map(|batch| batch.get_array_memory_size()).sum();
+        let bytes = ready.bytes();
         let mut state = self.state.lock();
         if !matches!(state.entries.get(key), Some(Entry::Asked(by)) if *by == asking) {
             return;
@@ -185,21 +205,22 @@ pub(crate) async fn together(shared: &Shared, cx: &Context) -> Option<Vec<Answer
     }
     let least = shared.deps.sense.company(active)?;
     let most = shared.deps.config.together;
-    let waiting = shared
-        .queue
-        .lock()
-        .waiting(&cx.key.plugin, most.saturating_sub(1));
-    if waiting.len() + 1 < least {
-        return None;
-    }
-    let (number, keys) = shared.ahead.ask(waiting);
+    let (number, keys) = {
+        // None of them starts in between.
+        let queue = shared.queue.lock();
+        let waiting = queue.waiting(&cx.key.plugin, most.saturating_sub(1));
+        if waiting.len() + 1 < least {
+            return None;
+        }
+        shared.ahead.ask(waiting)
+    };
     let ahead = &shared.ahead;
     let asking = Asking {
         ahead,
         number,
         keys,
     };
-    let others = found(shared, &asking.keys, &cx.snapshot);
+    let others = found(shared, &asking.keys, cx);
     if others.len() + 1 < least {
         return None;
     }
@@ -233,15 +254,17 @@ pub(crate) async fn together(shared: &Shared, cx: &Context) -> Option<Vec<Answer
     Some(own)
 }
 
-/// The CRs on this snapshot, with what they ask.
-fn found(shared: &Shared, keys: &[CrKey], snapshot: &Snapshot) -> Vec<(Box<Context>, Vec<Query>)> {
-    let located = keys
-        .iter()
-        .filter_map(|key| match locate_on(shared, key, snapshot.clone()) {
-            Located::Found(cx) => Some(cx),
-            Located::Gone | Located::NotReady(..) => None,
-        });
+/// The CRs on the snapshot of the pass that asks, with what they ask. Only those of the very
+/// registration: another one may ask something else.
+fn found(shared: &Shared, keys: &[CrKey], asker: &Context) -> Vec<(Box<Context>, Vec<Query>)> {
+    let located =
+        keys.iter()
+            .filter_map(|key| match locate_on(shared, key, asker.snapshot.clone()) {
+                Located::Found(cx) => Some(cx),
+                Located::Gone | Located::NotReady(..) => None,
+            });
     located
+        .filter(|cx| Arc::ptr_eq(&cx.registered, &asker.registered))
         .map(|cx| {
             let queries = queries(&cx);
             (cx, queries)
@@ -255,30 +278,35 @@ fn hand_out(
     snapshot: &Snapshot,
     given: Vec<(Box<Context>, Vec<Answer>)>,
 ) {
-    for (cx, answers) in given {
-        let key = cx.key.clone();
-        let reads: Vec<ScanRead> = reads(&answers);
-        shared.triggers.lock().install(&key, Slot::Answers, &reads);
-        shared
-            .ahead
-            .give(asking.number, &key, Ready { cx, answers });
+    for (cx, answers) in &given {
+        let key = &cx.key;
+        // A CR that was dropped has had its own pass since, which knows better what it reads.
+        shared.ahead.while_asked(asking.number, key, || {
+            let reads = reads(answers);
+            shared.triggers.lock().install(key, Slot::Answers, &reads);
+        });
     }
-    // Changes since then that the dispatcher has heard of already found nothing to drop; of later
-    // ones it will hear, and drop what they concern.
+    // Of changes from here on the dispatcher finds whom they concern, and drops what is asked for
+    // or given. Those before it may have heard of too early: such answers are not given.
     let Ok(changes) = shared
         .deps
         .reader
         .snapshot()
         .changes_since(snapshot.sequence())
     else {
-        asking.keys.iter().for_each(|key| shared.ahead.drop(key));
         return;
     };
-    for (key, _) in changes
+    let changed = changes
         .iter()
-        .flat_map(|change| shared.concerned_by(change))
-    {
-        shared.ahead.drop(&key);
+        .flat_map(|change| shared.concerned_by(change));
+    let changed: HashSet<CrKey> = changed.map(|(key, _)| key).collect();
+    for (cx, answers) in given {
+        let key = cx.key.clone();
+        if !changed.contains(&key) {
+            shared
+                .ahead
+                .give(asking.number, &key, Ready { cx, answers });
+        }
     }
 }
 
@@ -288,8 +316,10 @@ pub(crate) fn reads(answers: &[Answer]) -> Vec<ScanRead> {
     scans.cloned().collect()
 }
 
-/// Whether a CR with its answers is still this registration's business.
-pub(crate) fn holds(shared: &Shared, ready: &Ready) -> bool {
+/// Whether what was given is as good as what the pass would find itself: of the registration as it
+/// is, and no older than what the last pass of the CR left.
+pub(crate) fn holds(shared: &Shared, ready: &Ready, memory: &Memory) -> bool {
     let registered = shared.registered(&ready.cx.key.plugin);
     registered.is_some_and(|now| Arc::ptr_eq(&now, &ready.cx.registered))
+        && ready.cx.snapshot.sequence() >= memory.ended
 }

@@ -9,7 +9,7 @@
 use crate::act::Actor;
 use crate::cause::StartedBy;
 use crate::error::{Crash, DecideError};
-use crate::finding::Finding;
+use crate::finding::{self, Finding};
 use crate::jobs::Job;
 use crate::metrics::EffectResult;
 use crate::outcomes::{Retry, Standing};
@@ -29,6 +29,9 @@ use tokio::time::{Instant, timeout};
 /// Characters of a reason that are kept.
 const REASON: usize = 1_024;
 
+/// Tries to write that an effect begins before it gives its place to another.
+const TRIES: u32 = 6;
+
 /// What came of an attempt.
 struct Came {
     result: OutcomeResult,
@@ -44,12 +47,16 @@ enum Nothing {
     Gone,
 }
 
+/// Whether the registration is the one that the effect was planned under.
+pub(crate) fn is_current(shared: &Shared, job: &Job) -> bool {
+    let current = shared.registered(&job.key.plugin);
+    current.is_some_and(|current| Arc::ptr_eq(&current, &job.registered))
+}
+
 /// Runs one attempt, to its end or until it is cancelled.
 pub(crate) async fn run(shared: &Shared, job: &Job) {
-    let current = shared.registered(&job.key.plugin);
     // Another registration has other grants: its own pass has it run.
-    let same = current.is_some_and(|current| Arc::ptr_eq(&current, &job.registered));
-    if !same {
+    if !is_current(shared, job) {
         return;
     }
     let actor = Actor::new(&shared.deps, &job.registered.active, &job.owner);
@@ -70,6 +77,10 @@ pub(crate) async fn run(shared: &Shared, job: &Job) {
 /// Begins and acts.
 async fn attempt(shared: &Shared, job: &Job, actor: &Actor<'_>) -> Result<Came, Nothing> {
     let number = begin(shared, job, actor).await?;
+    // It may have waited long: its grants may be others by now.
+    if !is_current(shared, job) {
+        return Err(Nothing::NotDue);
+    }
     shared.jobs.lock().begun(job);
     let active = &job.registered.active;
     let limit = active.limits.effect_time;
@@ -105,6 +116,15 @@ async fn begin(shared: &Shared, job: &Job, actor: &Actor<'_>) -> Result<u32, Not
                     // Whether the record can be read is what the next pass says.
                     tell(shared, job);
                 }
+                if failures >= TRIES {
+                    // Others have their turn; a pass has it come again, unless nobody may write.
+                    let fenced = finding.ending == Ending::Gone;
+                    return Err(if fenced {
+                        Nothing::Gone
+                    } else {
+                        Nothing::NotDue
+                    });
+                }
                 wait(shared, job, &finding, &mut failures).await?;
             }
         }
@@ -118,7 +138,9 @@ async fn wait(
     finding: &Finding,
     failures: &mut u32,
 ) -> Result<(), Nothing> {
-    if finding.ending == Ending::Gone {
+    // Between two renewals of a lead nothing is written either; what ends with it is cancelled.
+    let fenced = matches!(finding.retry, finding::Retry::PollAfter(_));
+    if finding.ending == Ending::Gone && !fenced {
         return Err(Nothing::Gone);
     }
     let why = finding.message();

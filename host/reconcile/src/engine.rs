@@ -334,6 +334,9 @@ struct Place {
 impl Drop for Place {
     fn drop(&mut self) {
         self.shared.jobs.lock().ended(&self.job);
+        if self.job.cancel.is_cancelled() || !effect::is_current(&self.shared, &self.job) {
+            self.shared.look_again(&self.job);
+        }
         self.shared.ended.notify_waiters();
         self.shared.wake.notify_one();
     }

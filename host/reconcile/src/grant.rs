@@ -13,10 +13,10 @@ pub(crate) fn never(gvk: &Gvk) -> Option<&'static str> {
         ("apiextensions.k8s.io", "CustomResourceDefinition") => {
             Some("CRDs come with the manifest, never with a plan")
         }
-        (
-            "admissionregistration.k8s.io",
-            "MutatingWebhookConfiguration" | "ValidatingWebhookConfiguration",
-        ) => Some("webhook configurations can never be granted to a plugin"),
+        ("admissionregistration.k8s.io", _) => {
+            Some("webhook configurations and admission policies can never be granted to a plugin")
+        }
+        ("apiregistration.k8s.io", _) => Some("APIServices can never be granted to a plugin"),
         ("coordination.k8s.io", "Lease") => Some("Leases can never be granted to a plugin"),
         _ => None,
     }

@@ -98,7 +98,15 @@ impl Jobs {
     pub(crate) fn add(&mut self, job: Job) {
         let name = job.name();
         let of = self.of.entry(job.key.clone()).or_default();
-        if of.contains_key(&name) {
+        if let Some(entry) = of.get_mut(&name) {
+            // It goes on to wait, as the newest plan wants it.
+            if let State::Waiting(_, waiting) = &mut entry.state {
+                entry.identity = job.task.identity.clone();
+                entry.phase = job.task.phase;
+                entry.uid.clone_from(&job.owner.uid);
+                entry.cancel = job.cancel.clone();
+                **waiting = job;
+            }
             return;
         }
         let lane = self.lanes.entry(Arc::clone(&job.key.plugin)).or_default();

@@ -7,7 +7,7 @@ use crate::ready::{self, Readiness};
 use crate::remember::Ledger;
 use crate::seen::Seen;
 use kybern_interface::{ApplyMode, names};
-use kybern_table::Row;
+use kybern_table::{Row, Sequence};
 use serde_json::Value;
 use std::collections::{BTreeSet, HashMap};
 use tokio::time::Instant;
@@ -223,6 +223,8 @@ impl Memory {
 pub(crate) struct Memory {
     /// The CR's uid: another uid is another CR.
     pub(crate) uid: String,
+    /// What the tables had come to when the last pass ended.
+    pub(crate) ended: Sequence,
     /// The last pass, if it fully succeeded.
     pub(crate) settled: Option<Settled>,
     /// Children that were as intended, by uid.

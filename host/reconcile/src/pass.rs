@@ -216,9 +216,12 @@ pub(crate) async fn run(
     let held = finalizer::has(&cx.object, &active.finalizer());
     if cx.row.deleting() {
         if !held {
+            shared.jobs.lock().forget(&cx.key, &[]);
             return Outcome::of(Finding::quiet(Ending::Gone));
         }
     } else if let Some(why) = sensing::paused(&cx.row, active) {
+        // What has not begun waits with the rest.
+        shared.jobs.lock().forget(&cx.key, &[]);
         let mut finding = Finding::quiet(Ending::Paused);
         finding.health = Some(Health::new(HealthKind::Paused, "Paused", why));
         return Outcome::of(finding);

@@ -361,11 +361,17 @@ impl<K: Keyed> Queue<K> {
         }
     }
 
-    /// The keys of a plugin that are due and wait, the most urgent first; so many at most.
+    /// The keys of a plugin that are due and wait for nothing but their turn, the most urgent first;
+    /// so many at most.
     pub(crate) fn waiting(&self, plugin: &Arc<str>, most: usize) -> Vec<K> {
+        let gated = |priority: Priority| {
+            let gate = self.gates.get(priority.index());
+            gate.is_some_and(Option::is_some)
+        };
         let lane = self.lanes.get(plugin);
-        let ready = lane.into_iter().flat_map(|lane| lane.ready.values());
-        ready.take(most).map(|(key, _)| key.clone()).collect()
+        let ready = lane.into_iter().flat_map(|lane| &lane.ready);
+        let open = ready.filter(|((priority, _), _)| !gated(*priority));
+        open.take(most).map(|(_, (key, _))| key.clone()).collect()
     }
 
     /// Keeps a key's bucket until it is full: a key that goes and comes back at once is as fast

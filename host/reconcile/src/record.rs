@@ -135,6 +135,14 @@ impl Record {
         if document.plugin != registration || document.uid != owner.uid {
             return Err(RecordError::Foreign);
         }
+        // Without a uid its undoing would make what is not there.
+        if document
+            .patches
+            .iter()
+            .any(|patched| patched.uid.is_empty())
+        {
+            return Err(RecordError::Broken("patches"));
+        }
         Ok(Self {
             state: document.state,
             patches: document.patches,

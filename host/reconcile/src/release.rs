@@ -68,7 +68,8 @@ pub(crate) async fn run(
             let before = released.failures.len();
             let owner = cr.children(policy, &mut released).await;
             cr.patches(&owner, policy, finalizers, &mut released).await;
-            if finalizers == Finalizers::Remove {
+            // As long as the record says what is left to be taken back it stays.
+            if finalizers == Finalizers::Remove && released.failures.len() == before {
                 cr.record(&owner, &mut released).await;
                 if released.failures.len() == before {
                     cr.finalizer(&owner, &mut released).await;

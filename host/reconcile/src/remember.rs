@@ -261,6 +261,14 @@ async fn change(
             });
             Ok(Restated::No)
         }
+        // It went before its CR, as with a foreground deletion: what is known goes into a new one.
+        Err(error) if leaving == Leaving::Yes && error.is_not_found() => {
+            *kept = Some(Kept {
+                version: None,
+                record: Some(before.record),
+            });
+            Err(refused(&target, &error))
+        }
         Err(error) => Err(refused(&target, &error)),
     }
 }

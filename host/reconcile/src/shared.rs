@@ -7,7 +7,7 @@ use crate::cause::StartedBy;
 use crate::delta::Delta;
 use crate::engine::Deps;
 use crate::finish::{self, Began};
-use crate::jobs::Jobs;
+use crate::jobs::{Job, Jobs};
 use crate::key::CrKey;
 use crate::memory::Memory;
 use crate::metrics::PassResult;
@@ -94,8 +94,11 @@ impl Shared {
 
     /// Whatever makes a CR due may be news to answers that it was given before.
     fn add_why(&self, key: &CrKey, priority: Priority, why: Why) {
-        self.queue.lock().add(key, priority, why, Instant::now());
+        let mut queue = self.queue.lock();
+        queue.add(key, priority, why, Instant::now());
+        // Before its pass can start.
         self.ahead.drop(key);
+        drop(queue);
         self.wake.notify_one();
     }
 
@@ -111,6 +114,19 @@ impl Shared {
         if let Some(concern) = missed_since(&self.deps.reader, since, &reads, slot) {
             self.add(key, Priority::Live, concern.by, concern.on_hold);
         }
+    }
+
+    /// An effect ended without an outcome, and may be wanted still: the next pass asks for a plan.
+    pub(crate) fn look_again(&self, job: &Job) {
+        if self.registered(&job.key.plugin).is_none() {
+            return;
+        }
+        if let Some(memory) = self.memories.lock().get_mut(&job.key) {
+            memory.settled = None;
+        }
+        job.ledger.tell();
+        let by = StartedBy::Outcome(job.task.identity.name.as_str().into());
+        self.add(&job.key, Priority::Live, by, OnHold::Waits);
     }
 
     /// Makes every CR of a registration due.
@@ -306,7 +322,7 @@ impl Shared {
     async fn run_pass(&self, key: &CrKey, began: Began) -> (Next, PassResult) {
         let mut memory = self.memories.lock().remove(key).unwrap_or_default();
         let ready = self.ahead.take(key).await;
-        let ready = ready.filter(|ready| ahead::holds(self, ready));
+        let ready = ready.filter(|ready| ahead::holds(self, ready, &memory));
         let (located, answers) = match ready {
             Some(Ready { mut cx, answers }) => {
                 cx.now = pass::now(self);
@@ -360,6 +376,7 @@ impl Shared {
         }
         drop(queue);
         self.reports.lock().insert(key.clone(), report);
+        memory.ended = self.deps.reader.snapshot().sequence();
         self.memories.lock().insert(key.clone(), memory);
         (next, result)
     }

@@ -9,6 +9,7 @@
 use crate::act::{Actor, uid_of};
 use crate::diff;
 use crate::error::WriteError;
+use crate::grant;
 use crate::patch;
 use crate::patched::Patched;
 use crate::traits::WriteBody;
@@ -30,6 +31,10 @@ pub(crate) async fn undo(
     stubborn: Stubborn,
 ) -> Result<(), WriteError> {
     let target = patched.target();
+    if let Some(why) = grant::never(&target.gvk) {
+        tracing::warn!(%target, why, "a record lists a patch that cannot be ours");
+        return Ok(());
+    }
     let mut object = patch::empty(&target);
     let path = ["metadata", "uid"].map(str::to_owned);
     crate::intent::set_path(&mut object, &path, Value::from(patched.uid.as_str()));

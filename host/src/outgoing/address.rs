@@ -7,6 +7,9 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+/// Outside of the link-local block: Alibaba, Azure, Oracle.
+const CREDENTIALS: [[u8; 4]; 3] = [[100, 100, 100, 200], [168, 63, 129, 16], [192, 0, 0, 192]];
+
 /// Why no name may lead to this address; none if it may.
 pub(super) fn refused(address: IpAddr) -> Option<&'static str> {
     match address.to_canonical() {
@@ -46,7 +49,7 @@ fn guarded_four(address: Ipv4Addr) -> Option<&'static str> {
         Some("is a loopback address")
     } else if address.is_link_local() {
         Some("is a link-local address")
-    } else if address == Ipv4Addr::new(100, 100, 100, 200) {
+    } else if CREDENTIALS.contains(&address.octets()) {
         Some("is where a cloud hands out credentials")
     } else {
         None
@@ -58,8 +61,10 @@ fn guarded_six(address: Ipv6Addr) -> Option<&'static str> {
         Some("is a loopback address")
     } else if address.is_unicast_link_local() {
         Some("is a link-local address")
-    } else if address == Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254) {
+    } else if matches!(address.segments(), [0xfd00, 0xec2, ..] | [0xfd20, 0xce, ..]) {
         Some("is where a cloud hands out credentials")
+    } else if matches!(address.segments(), [0x64, 0xff9b, 1, ..]) {
+        Some("is translated to an address that cannot be told")
     } else {
         embedded(address).and_then(|four| never_four(four).or(guarded_four(four)))
     }
@@ -111,6 +116,11 @@ mod tests {
             "::ffff:169.254.169.254",
             "fe80::1",
             "fd00:ec2::254",
+            "fd00:ec2::23",
+            "fd20:ce::254",
+            "168.63.129.16",
+            "192.0.0.192",
+            "64:ff9b:1::a9fe:a9fe",
             "100.100.100.200",
             "0.0.0.0",
             "0.1.2.3",

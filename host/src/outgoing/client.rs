@@ -5,29 +5,36 @@ use super::head::{Checked, shown};
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use http_body_util::{BodyExt, Full};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::dns::Name;
 use hyper_util::rt::TokioExecutor;
 use kybern_plugin::{Response, SendError};
 use std::error::Error;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 type Sender =
     hyper_util::client::legacy::Client<HttpsConnector<HttpConnector<Resolver>>, Full<Bytes>>;
+
+/// What sends, and why it trusts nobody if there are no certificates.
+struct Ready {
+    sender: Sender,
+    untrusting: Option<String>,
+}
 
 /// Sends requests on the runtime that it was made on. Clones share what trusts whom.
 #[derive(Clone)]
 pub(crate) struct Client {
     handle: Handle,
     /// Made with the first request: reading the machine's certificates takes a while.
-    sender: Arc<OnceLock<Result<Sender, String>>>,
+    sender: Arc<OnceLock<Result<Ready, String>>>,
 }
 
 impl Client {
@@ -48,9 +55,13 @@ impl Client {
         stop: &CancellationToken,
     ) -> Result<Response, SendError> {
         let sender = self.sender.get_or_init(sender);
-        let sender = sender
+        let Ready { sender, untrusting } = sender
             .as_ref()
             .map_err(|why| SendError::Failed(why.clone()))?;
+        let tls = request.request.uri().scheme() == Some(&http::uri::Scheme::HTTPS);
+        if let (true, Some(why)) = (tls, untrusting) {
+            return Err(SendError::Failed(why.clone()));
+        }
         let sending = tokio::time::timeout(within, exchange(sender, request, most));
         let sent = self.handle.block_on(stop.run_until_cancelled(sending));
         match sent {
@@ -61,22 +72,31 @@ impl Client {
     }
 }
 
-fn sender() -> Result<Sender, String> {
+fn sender() -> Result<Ready, String> {
     let mut http = HttpConnector::new_with_resolver(Resolver);
     http.enforce_http(false);
-    let ring = rustls::crypto::ring::default_provider();
-    let https = HttpsConnectorBuilder::new()
-        .with_provider_and_native_roots(ring)
-        .map_err(|error| format!("this machine's certificates cannot be read: {error}"))?
-        .https_or_http()
-        .enable_http1()
-        .wrap_connector(http);
-    Ok(
-        hyper_util::client::legacy::Client::builder(TokioExecutor::new())
-            // What one request has left behind is of no use to another plugin's.
-            .pool_max_idle_per_host(0)
-            .build(https),
-    )
+    let ring = rustls::crypto::ring::default_provider;
+    let trusting = HttpsConnectorBuilder::new().with_provider_and_native_roots(ring());
+    // An image without certificates sends plain requests all the same.
+    let (builder, untrusting) = match trusting {
+        Ok(builder) => (builder, None),
+        Err(error) => {
+            let why = format!("this machine's certificates cannot be read: {error}");
+            let nobody = rustls::ClientConfig::builder_with_provider(Arc::new(ring()))
+                .with_safe_default_protocol_versions()
+                .map_err(|error| error.to_string())?
+                .with_root_certificates(rustls::RootCertStore::empty())
+                .with_no_client_auth();
+            let builder = HttpsConnectorBuilder::new().with_tls_config(nobody);
+            (builder, Some(why))
+        }
+    };
+    let https = builder.https_or_http().enable_http1().wrap_connector(http);
+    let sender = hyper_util::client::legacy::Client::builder(TokioExecutor::new())
+        // What one request has left behind is of no use to another plugin's.
+        .pool_max_idle_per_host(0)
+        .build(https);
+    Ok(Ready { sender, untrusting })
 }
 
 /// One request and its answer.
@@ -89,13 +109,24 @@ async fn exchange(sender: &Sender, request: Checked, most: usize) -> Result<Resp
         .request(request)
         .await
         .map_err(|error| unsent(&error))?;
-    let (head, body) = answer.into_parts();
-    let body = Limited::new(body, most).collect().await;
-    let body = body.map_err(|error| unread(&*error, most))?.to_bytes();
+    let (head, mut body) = answer.into_parts();
+    let mut read = Vec::new();
+    // One after the other: many small pieces take many times their bytes.
+    while let Some(frame) = body.frame().await {
+        let frame = frame
+            .map_err(|error| SendError::Failed(format!("the answer cannot be read: {error}")))?;
+        let Ok(piece) = frame.into_data() else {
+            continue;
+        };
+        if read.len().saturating_add(piece.len()) > most {
+            return Err(SendError::TooLarge(u64::try_from(most).unwrap_or(u64::MAX)));
+        }
+        read.extend_from_slice(&piece);
+    }
     Ok(Response {
         status: head.status.as_u16(),
         headers: shown(&head.headers),
-        body: body.to_vec(),
+        body: read,
     })
 }
 
@@ -120,13 +151,8 @@ fn unsent(error: &(dyn Error + 'static)) -> SendError {
     SendError::Failed(reasons.join(": "))
 }
 
-fn unread(error: &(dyn Error + Send + Sync + 'static), most: usize) -> SendError {
-    if error.is::<LengthLimitError>() {
-        SendError::TooLarge(u64::try_from(most).unwrap_or(u64::MAX))
-    } else {
-        SendError::Failed(format!("the answer cannot be read: {error}"))
-    }
-}
+/// Names that are looked up at once: each holds one of the threads that hooks of plugins run on.
+static LOOKUPS: Semaphore = Semaphore::const_new(32);
 
 /// A name that leads where no name may.
 #[derive(Debug, thiserror::Error)]
@@ -148,8 +174,15 @@ impl tower::Service<Name> for Resolver {
 
     fn call(&mut self, name: Name) -> Self::Future {
         async move {
-            let found: Vec<SocketAddr> =
-                tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
+            // It takes a thread until it ends, whoever still waits for it.
+            let turn = LOOKUPS.acquire().await.map_err(std::io::Error::other)?;
+            let asked = name.clone();
+            let looking = tokio::task::spawn_blocking(move || {
+                let _turn = turn;
+                let found = (asked.as_str(), 0).to_socket_addrs()?;
+                Ok::<_, std::io::Error>(found.collect::<Vec<SocketAddr>>())
+            });
+            let found = looking.await.map_err(std::io::Error::other)??;
             checked(name.as_str(), found).map_err(std::io::Error::other)
         }
         .boxed()

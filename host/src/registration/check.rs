@@ -9,13 +9,15 @@ use std::sync::Arc;
 /// Groups that no grant may name.
 const NEVER_GROUPS: [&str; 2] = [kybern_interface::names::GROUP, "rbac.authorization.k8s.io"];
 /// Kinds that no grant may name.
-const NEVER_KINDS: [&str; 7] = [
+const NEVER_KINDS: [&str; 9] = [
     "CustomResourceDefinition",
     "MutatingWebhookConfiguration",
     "ValidatingWebhookConfiguration",
     "ValidatingAdmissionPolicy",
     "ValidatingAdmissionPolicyBinding",
     "MutatingAdmissionPolicy",
+    "MutatingAdmissionPolicyBinding",
+    "APIService",
     "Lease",
 ];
 
