@@ -242,15 +242,16 @@ static ALLOCATOR: Mutex<()> = Mutex::new(());
 #[test]
 fn the_allocator_gives_back_what_was_freed() {
     let _turn = ALLOCATOR.lock();
+    // Other tests of this process take and give back some meanwhile.
     let before = kybern_allocator::held().unwrap();
-    let block = vec![1_u8; 64 << 20];
+    let block = vec![1_u8; 256 << 20];
     let full = kybern_allocator::held().unwrap();
-    assert!(full.allocated >= before.allocated + 60 * MIB, "{full:?}");
-    assert!(full.resident >= before.resident + 60 * MIB, "{full:?}");
+    assert!(full.allocated >= before.allocated + 128 * MIB, "{full:?}");
+    assert!(full.resident >= before.resident + 128 * MIB, "{full:?}");
     drop(block);
     kybern_allocator::give_back();
     let after = kybern_allocator::held().unwrap();
-    assert!(after.resident + 60 * MIB <= full.resident, "{after:?}");
+    assert!(after.resident + 128 * MIB <= full.resident, "{after:?}");
 }
 
 #[test]
