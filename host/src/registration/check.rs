@@ -444,6 +444,31 @@ mod tests {
     }
 
     #[test]
+    fn the_readme_names_what_is_not_answered_yet_and_nothing_else() {
+        let all = parse(json!({
+            "resources": [{ "group": "g", "version": "v1", "kind": "K", "role": "Decorator" }],
+            "source": { "oci": { "image": "i" }, "http": { "url": "u" } },
+            "settingsFrom": [{}],
+            "grants": { "secrets": [{ "name": "s" }] },
+            "serviceAccountName": "a",
+        }));
+        let told = spec(&all, "kybern").unwrap_err().message;
+        let refused = told.split(" are not supported").next().unwrap();
+        let refused = refused.split(", ").map(|field| match field {
+            "spec.resources[].role: Decorator" => "Decorator",
+            other => other.trim_start_matches("spec."),
+        });
+        let readme = include_str!("../../../README.md");
+        let (_, state) = readme
+            .split_once("refused with the condition reason")
+            .unwrap();
+        let (_, state) = state.split_once("on a `Plugin` ").unwrap();
+        let (state, _) = state.split_once(';').unwrap();
+        let named = state.split('`').skip(1).step_by(2);
+        assert_eq!(named.collect::<Vec<_>>(), refused.collect::<Vec<_>>());
+    }
+
+    #[test]
     fn a_kind_that_only_an_earlier_version_wrote_is_left_while_it_is_granted() {
         let kind = |kind: &str| json!({ "group": "", "version": "v1", "kind": kind });
         let registration: Registration = serde_json::from_value(json!({
