@@ -69,6 +69,7 @@ pub(crate) fn spec(spec: &PluginSpec, host_namespace: &str) -> Result<(), Proble
             ),
         ));
     }
+    super::former::check(spec)?;
     grants(spec)
 }
 
@@ -441,6 +442,15 @@ mod tests {
                 "{group} {kind}"
             );
         }
+    }
+
+    #[test]
+    fn what_was_never_an_operators_is_not_taken_over() {
+        let names = json!({
+            "resources": [{ "group": "g", "version": "v1", "kind": "K" }],
+            "source": { "file": "x" }, "formerFieldManagers": ["kubelet"],
+        });
+        assert_eq!(reason(names), "InvalidFormerFieldManager");
     }
 
     #[test]

@@ -13,6 +13,7 @@ pub(crate) mod condition;
 pub(crate) mod controller;
 pub(crate) mod crds;
 pub(crate) mod dropped;
+pub(crate) mod former;
 pub(crate) mod hold;
 pub(crate) mod known;
 pub(crate) mod latest;
