@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use kybern_interface::{
     Adoption, ApplyMode, ApplyObject, Gvk, ImmutablePolicy, PrunePolicy, names,
 };
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Number, Value, json};
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
 
@@ -251,7 +251,9 @@ pub(crate) fn get_path<'v>(object: &'v Value, path: &[String]) -> Option<&'v Val
     path.iter().try_fold(object, |node, name| node.get(name))
 }
 
-/// RFC 8785 of a list of the object and the paths, then SHA-256, shortened to 128 bits.
+/// RFC 8785 of a list of the object and the paths, then SHA-256, shortened to 128 bits. Whole
+/// numbers that no double holds are one to RFC 8785 with those beside them, so that their digits
+/// follow as a third member of the list, where there are any.
 pub(crate) fn hash_of(object: &Value, ignored: &[Vec<String>]) -> String {
     let rest = if ignored.is_empty() {
         Cow::Borrowed(object)
@@ -267,8 +269,40 @@ pub(crate) fn hash_of(object: &Value, ignored: &[Vec<String>]) -> String {
     hash.update(canonical(&rest));
     hash.update(b",");
     hash.update(canonical(&Value::from(paths)));
+    let mut beyond = Vec::new();
+    if !is_plain(&rest) {
+        digits(&rest, &mut beyond);
+    }
+    if !beyond.is_empty() {
+        hash.update(b",");
+        hash.update(canonical(&Value::from(beyond)));
+    }
     hash.update(b"]");
     hex(&hash.finalize(), 16)
+}
+
+/// The digits of a whole number that no double holds.
+fn beyond_double(number: &Number) -> Option<String> {
+    if number.is_f64() || is_small(number) {
+        return None;
+    }
+    let digits = number.to_string();
+    let double = number.as_f64().map(|double| double.to_string());
+    (double.as_ref() != Some(&digits)).then_some(digits)
+}
+
+/// The digits of all of them, in the order of sorted keys.
+fn digits(value: &Value, out: &mut Vec<String>) {
+    match value {
+        Value::Number(number) => out.extend(beyond_double(number)),
+        Value::Array(items) => items.iter().for_each(|item| digits(item, out)),
+        Value::Object(fields) => {
+            let mut sorted: Vec<(&String, &Value)> = fields.iter().collect();
+            sorted.sort_unstable_by_key(|(key, _)| *key);
+            sorted.iter().for_each(|(_, value)| digits(value, out));
+        }
+        Value::Null | Value::Bool(_) | Value::String(_) => {}
+    }
 }
 
 /// RFC 8785.
@@ -281,16 +315,19 @@ pub(crate) fn canonical(value: &Value) -> Vec<u8> {
     serde_json_canonicalizer::to_vec(value).unwrap_or_else(|_| value.to_string().into_bytes())
 }
 
+/// Whether it is a whole number that every double beside it can be told from.
+fn is_small(number: &Number) -> bool {
+    const WHOLE: u64 = 1 << 53;
+    let whole = number.as_i64().map(i64::unsigned_abs);
+    whole.is_some_and(|whole| whole < WHOLE)
+}
+
 /// Whether serde_json writes it as RFC 8785 wants it: nothing but whole numbers that a double holds,
 /// and keys whose order is the same in UTF-8 and in UTF-16.
 fn is_plain(value: &Value) -> bool {
-    const WHOLE: u64 = 1 << 53;
     match value {
         Value::Null | Value::Bool(_) | Value::String(_) => true,
-        Value::Number(number) => {
-            let whole = number.as_i64().map(i64::unsigned_abs);
-            whole.is_some_and(|whole| whole < WHOLE)
-        }
+        Value::Number(number) => is_small(number),
         Value::Array(items) => items.iter().all(is_plain),
         Value::Object(fields) => {
             fields.keys().is_sorted()
@@ -301,7 +338,7 @@ fn is_plain(value: &Value) -> bool {
     }
 }
 
-/// A 128-bit fingerprint of a value, equal for equal canonical JSON. For this process only: what is
+/// A 128-bit fingerprint of a value, equal where [`hash_of`] is. For this process only: what is
 /// written down is a [`hash_of`].
 pub(crate) fn fingerprint(value: &Value) -> u128 {
     let mut bytes = Vec::with_capacity(256);
@@ -315,6 +352,10 @@ fn encode(value: &Value, out: &mut Vec<u8>) {
         Value::Null => out.push(0),
         Value::Bool(value) => out.extend([1, u8::from(*value)]),
         Value::Number(number) => {
+            if let Some(digits) = beyond_double(number) {
+                out.push(6);
+                return encode_text(&digits, out);
+            }
             out.push(2);
             // As RFC 8785 has it, all numbers are doubles, and there is one zero.
             let double = number.as_f64().unwrap_or(f64::NAN) + 0.0;

@@ -676,6 +676,19 @@ async fn another_cr_of_the_same_name_knows_nothing_of_the_one_before() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn whole_numbers_beyond_what_a_double_holds_are_other_inputs() {
+    let world = calling(json!({ "calls": { "k1": 9_007_199_254_740_992_u64 } })).await;
+    world.settle().await;
+    assert_eq!(world.acts(), ["call k1 #1"]);
+    spec(
+        &world,
+        json!({ "calls": { "k1": 9_007_199_254_740_993_u64 } }),
+    );
+    world.settle().await;
+    assert_eq!(world.acts(), ["call k1 #1"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_registration_that_goes_ends_its_effects_and_nothing_stays() {
     let mut world = calling(json!({ "calls": { "k1": 1 } })).await;
     world.act(|_| (secs(29), Ok(json!(1))));
