@@ -98,14 +98,14 @@ async fn attempt(shared: &Shared, job: &Job, actor: &Actor<'_>) -> Result<Came, 
 
 /// Writes that an attempt begins; its number.
 async fn begin(shared: &Shared, job: &Job, actor: &Actor<'_>) -> Result<u32, Nothing> {
-    let under = job.registered.stamp();
+    let under = &job.registered.stamp;
     let mut failures = 0;
     loop {
         let now = shared.deps.clock.now();
         let task = &job.task;
         let edit = |record: &mut Record| {
             let outcomes = &record.outcomes;
-            let standing = outcomes.standing(&task.identity, task.max_age, &under, now);
+            let standing = outcomes.standing(&task.identity, task.max_age, under, now);
             matches!(standing, Standing::Due(_)).then(|| record.outcomes.begin(&task.identity))
         };
         match job.ledger.note(actor, leaving(job), edit).await {
@@ -234,7 +234,7 @@ fn judge(shared: &Shared, job: &Job, answer: Result<Value, DecideError>, attempt
 fn never(job: &Job, reason: &str, counted: EffectResult) -> Came {
     Came {
         result: OutcomeResult::Error(cut(reason)),
-        retry: Some(Retry::Under(job.registered.stamp())),
+        retry: Some(Retry::Under(job.registered.stamp.clone())),
         counted,
     }
 }

@@ -191,12 +191,12 @@ pub(crate) fn start(
     jobs.forget(&cx.key, &identities);
     // What was begun for the living CR ends before anything is undone.
     let clear = phase == EffectPhase::Normal || !jobs.runs_normal(&cx.key);
-    let (under, now) = (cx.registered.stamp(), shared.deps.clock.now());
+    let (under, now) = (&cx.registered.stamp, shared.deps.clock.now());
     let mut stand = Stand::default();
     let mut next: Option<Duration> = None;
     let mut at = |wait: Duration| next = Some(next.map_or(wait, |before| before.min(wait)));
     for task in tasks {
-        match outcomes.standing(&task.identity, task.max_age, &under, now) {
+        match outcomes.standing(&task.identity, task.max_age, under, now) {
             Standing::Done { old_in } => old_in.into_iter().for_each(&mut at),
             Standing::Later(wait, reason) => {
                 at(wait);
@@ -229,12 +229,12 @@ pub(crate) fn told(
     outcomes: &Outcomes,
 ) -> Vec<String> {
     let (phase, now) = (phase(cx), shared.deps.clock.now());
-    let under = cx.registered.stamp();
+    let under = &cx.registered.stamp;
     let told = |task: &EffectTask| {
         if task.phase != phase {
             return format!("effect {task}: not in this phase");
         }
-        match outcomes.standing(&task.identity, task.max_age, &under, now) {
+        match outcomes.standing(&task.identity, task.max_age, under, now) {
             Standing::Done { .. } => format!("effect {task}: has succeeded"),
             Standing::Due(_) => format!("effect {task}: would run, or runs"),
             Standing::Later(wait, reason) => {

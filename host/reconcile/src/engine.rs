@@ -7,7 +7,6 @@ use crate::counters::Counters;
 use crate::dry;
 use crate::effect;
 use crate::error::EngineError;
-use crate::intent::fingerprint;
 use crate::jobs::Job;
 use crate::key::CrKey;
 use crate::metrics::Metrics;
@@ -87,12 +86,7 @@ impl Engine {
         let shared = &self.shared;
         let name: Arc<str> = active.name().into();
         let limit = active.limits.concurrency.max(1);
-        let spec = serde_json::to_value(&active.registration.spec).unwrap_or_default();
-        let fingerprint = fingerprint(&serde_json::json!([spec, active.settings]));
-        let registered = Arc::new(Registered {
-            active,
-            fingerprint,
-        });
+        let registered = Arc::new(Registered::new(active));
         let active = &Arc::clone(&registered).active;
         let before = shared
             .registry

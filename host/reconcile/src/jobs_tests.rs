@@ -12,18 +12,15 @@ fn registered(plugin: &str) -> Arc<Registered> {
         "spec": { "source": { "file": "x" } },
     });
     let manifest = json!({ "name": plugin, "version": "1.0.0", "world": "w" });
-    Arc::new(Registered {
-        active: Active {
-            registration: Arc::new(serde_json::from_value(registration).unwrap()),
-            digest: String::new(),
-            manifest: Arc::new(serde_json::from_value(manifest).unwrap()),
-            primaries: Vec::new(),
-            settings: Value::Null,
-            limits: PassLimits::default(),
-            has_sense: false,
-        },
-        fingerprint: 0,
-    })
+    Arc::new(Registered::new(Active {
+        registration: Arc::new(serde_json::from_value(registration).unwrap()),
+        digest: String::new(),
+        manifest: Arc::new(serde_json::from_value(manifest).unwrap()),
+        primaries: Vec::new(),
+        settings: Value::Null,
+        limits: PassLimits::default(),
+        has_sense: false,
+    }))
 }
 
 fn key(plugin: &str, cr: &str) -> CrKey {
@@ -63,6 +60,14 @@ fn names(jobs: &mut Jobs) -> Vec<String> {
             .map(|job| format!("{} {}", job.key.plugin, job.key.name))
     };
     std::iter::from_fn(next).collect()
+}
+
+#[test]
+fn what_a_record_says_of_a_registration_is_the_same_in_every_host() {
+    assert_eq!(registered("a").stamp, "c1a3a25f91a0deae8a76e0160c3a78a5");
+    let mut newer = registered("a").active.clone();
+    newer.digest = "sha256:1".into();
+    assert_ne!(Registered::new(newer).stamp, registered("a").stamp);
 }
 
 #[test]

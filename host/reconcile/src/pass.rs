@@ -9,7 +9,7 @@ use crate::ahead;
 use crate::finalizer;
 use crate::finding::{Finding, Retry};
 use crate::follow;
-use crate::intent::{hash_of, remove_path};
+use crate::intent::{fingerprint, hash_of, remove_path};
 use crate::key::CrKey;
 use crate::memory::{Memory, Settled};
 use crate::owner::{Owner, child_tables};
@@ -34,13 +34,19 @@ pub(crate) struct Registered {
     pub(crate) active: Active,
     /// Fingerprint of settings, grants and everything else that is registered.
     pub(crate) fingerprint: u128,
+    /// What an effect runs under: equal for an equal registration and plugin, also in another host.
+    pub(crate) stamp: String,
 }
 
 impl Registered {
-    /// What an effect ran under: equal for an equal registration and plugin, also after a restart.
-    pub(crate) fn stamp(&self) -> String {
-        let digest = self.active.digest.as_str();
-        hash_of(&json!([format!("{:032x}", self.fingerprint), digest]), &[])
+    pub(crate) fn new(active: Active) -> Self {
+        let spec = serde_json::to_value(&active.registration.spec).unwrap_or_default();
+        let said = json!([spec, active.settings]);
+        Self {
+            fingerprint: fingerprint(&said),
+            stamp: hash_of(&json!([said, active.digest]), &[]),
+            active,
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use crate::act::{Actor, Problem, uid_of};
 use crate::active::table_of;
 use crate::check::{Fault, Offence};
 use crate::fields::{self, FieldSet};
-use crate::intent::{drop_nulls, encode_string_data, fingerprint, hash_of, named, set_path};
+use crate::intent::{drop_nulls, encode_string_data, hash_of, named, set_path};
 use crate::key::name_key;
 use crate::memory::resource_version;
 use crate::owner::{Owner, Ownership, find, ownership};
@@ -155,10 +155,9 @@ fn entry(live: &Value, manager: &str, part: Part) -> FieldSet {
     fields::owned_by(live, manager, part.subresource()).unwrap_or_default()
 }
 
-/// Equal for equal fields with equal values.
+/// Equal for equal fields with equal values, in every host: records hold it.
 fn print(entry: &FieldSet, live: &Value) -> String {
-    let print = fingerprint(&json!([entry.render(), entry.select(live)]));
-    format!("{print:032x}")
+    hash_of(&json!([entry.render(), entry.select(live)]), &[])
 }
 
 /// An object as it was when its patch was last as planned.

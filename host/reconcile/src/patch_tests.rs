@@ -71,6 +71,14 @@ fn what_the_api_server_made_of_a_patch_counts_for_that_patch_alone() {
 }
 
 #[test]
+fn what_a_record_says_of_a_patch_is_the_same_in_every_host() {
+    let ours = json!({ "f:data": { "f:a": {} } });
+    let made = live(json!({ "a": "one", "x": "9" }), ours);
+    let print = print(&entry(&made, US, Part::Main), &made);
+    assert_eq!(print, "7c04ba97addfed83ffad46c355b04e88");
+}
+
+#[test]
 fn a_patch_reads_only_what_it_says() {
     let read = intent(json!({ "data": { "a": "1" }, "metadata": { "labels": { "l": "1" } } }));
     let columns = ["data", "labels"].map(str::to_owned).into();

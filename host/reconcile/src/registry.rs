@@ -172,18 +172,15 @@ mod tests {
             },
             selector: None,
         };
-        Arc::new(Registered {
-            active: Active {
-                registration: Arc::new(registration),
-                digest: String::new(),
-                manifest: Arc::new(manifest),
-                primaries: kinds.iter().map(primary).collect(),
-                settings: Value::Null,
-                limits: PassLimits::default(),
-                has_sense: false,
-            },
-            fingerprint: 0,
-        })
+        Arc::new(Registered::new(Active {
+            registration: Arc::new(registration),
+            digest: String::new(),
+            manifest: Arc::new(manifest),
+            primaries: kinds.iter().map(primary).collect(),
+            settings: Value::Null,
+            limits: PassLimits::default(),
+            has_sense: false,
+        }))
     }
 
     fn names(charges: &[Charge]) -> Vec<&str> {

@@ -2,9 +2,12 @@
 
 use crate::api::Api;
 use crate::world::{World, active, apply, cr, map, plan};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use kybern_interface::{Plan, RemovalPolicy, Situation};
-use kybern_reconcile::{DecideError, WriteError};
+use kybern_reconcile::{DecideError, Refusal, Write, WriteBody, WriteError};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -315,6 +318,60 @@ async fn what_the_api_server_makes_of_a_patch_is_neither_drift_nor_written_again
     );
 }
 
+/// Has the record say something else, as a host of an earlier version might have written it.
+fn rewrite_record(api: &Api, edit: impl FnOnce(&mut Value)) {
+    let secrets = api.picture();
+    let secret = secrets.iter().find(|o| o["kind"] == "Secret").unwrap();
+    let name = secret["metadata"]["name"].as_str().unwrap();
+    let text = STANDARD.decode(secret["data"]["record"].as_str().unwrap());
+    let mut record = serde_json::from_slice(&text.unwrap()).unwrap();
+    edit(&mut record);
+    let text = record.to_string();
+    let digest: String = Sha256::digest(&text)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let digest = format!("sha256:{digest}");
+    api.edit("before", "Secret", "ns", name, |secret| {
+        secret["data"] = json!({
+            "record": STANDARD.encode(text), "digest": STANDARD.encode(digest),
+        });
+    });
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_of_an_earlier_host_costs_each_patch_one_write_and_no_more() {
+    let mut world = World::new();
+    world.api.put("kubectl", deployment());
+    world.decide(|_| {
+        let container = json!({ "name": "web", "resources": { "limits": { "cpu": "1000m" } } });
+        let spec = json!({ "template": { "spec": { "containers": [container] } } });
+        let patch = deployment_patch(None, json!({ "spec": spec }));
+        Ok(plan(json!([patch])))
+    });
+    world.api.put("user", cr("a", json!({})));
+    world.settle().await;
+    world.stop().await;
+    rewrite_record(&world.api, |record| {
+        let print = &mut record["patches"][0]["came"]["print"];
+        assert!(print.is_string(), "{print}");
+        *print = json!("0123456789abcdef0123456789abcdef");
+    });
+    world.api.writes();
+    for wanted in [1, 0, 0] {
+        world.restart().await;
+        world.settle().await;
+        let writes = world.api.writes();
+        let of = |kind: &str| writes.iter().filter(|w| w.contains(kind)).count();
+        assert_eq!(
+            (of("Deployment"), of("Secret")),
+            (wanted, wanted),
+            "{writes:?}"
+        );
+        assert_eq!(world.ready("a").0, "True");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_status_is_patched_beside_the_object_itself_and_both_are_taken_back() {
     let world = World::new();
@@ -570,9 +627,8 @@ async fn a_refused_undo_is_told_and_holds_no_deletion() {
     say(&world.api, "a", json!({ "shared": { "a": "1" } }));
     world.settle().await;
     world.api.fail_with(|write| {
-        let undo = matches!(&write.body, kybern_reconcile::WriteBody::Patch { object, .. } if object.get("data").is_none());
-        undo.then(|| {
-            WriteError::Refused(kybern_reconcile::Refusal {
+        is_undo(write).then(|| {
+            WriteError::Refused(Refusal {
                 code: 422,
                 reason: "Invalid".into(),
                 message: "data: Required value".into(),
@@ -590,4 +646,8 @@ async fn a_refused_undo_is_told_and_holds_no_deletion() {
     assert!(world.api.get("App", "ns", "a").is_none());
     assert_eq!(data(&world.api), json!({ "theirs": "1", "a": "1" }));
     assert!(!managers(&world.api).contains("kybern"));
+}
+
+fn is_undo(write: &Write) -> bool {
+    matches!(&write.body, WriteBody::Patch { object, .. } if object.get("data").is_none())
 }
