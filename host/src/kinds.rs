@@ -307,4 +307,13 @@ impl kybern_reconcile::Kinds for Kinds {
             has_status: resource.subresources.contains_key("status"),
         })
     }
+
+    fn versions(&self, group: &str, kind: &str) -> Option<Vec<String>> {
+        let served = self.served();
+        let of = |resource: &&ApiResource| resource.group == group && resource.kind == kind;
+        let versions = served.all().filter(of).map(|r| r.version.clone());
+        let versions: Vec<String> = versions.collect();
+        // What could not be discovered may be served all the same.
+        (!versions.is_empty() || served.unknown(group).is_none()).then_some(versions)
+    }
 }

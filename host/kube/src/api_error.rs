@@ -31,6 +31,8 @@ pub struct ApiError {
     pub reason: String,
     /// `Status.message`, or the beginning of whatever was answered instead of a `Status`.
     pub message: String,
+    /// `Status.details.name`: the object that it is about; empty if it is about none.
+    pub name: String,
     /// `Status.details.causes`.
     pub causes: Vec<Cause>,
     /// When to come back, from `Retry-After` or `Status.details.retryAfterSeconds`.
@@ -42,6 +44,13 @@ impl ApiError {
     #[must_use]
     pub fn is_not_found(&self) -> bool {
         self.code == 404
+    }
+
+    /// There is no object of this name; that its kind, or the kind's version, is not served says
+    /// nothing of the object.
+    #[must_use]
+    pub fn is_gone(&self, name: &str) -> bool {
+        self.is_not_found() && self.reason == "NotFound" && self.name == name
     }
 
     /// A POST met an object of that name.
@@ -99,6 +108,7 @@ impl ApiError {
                 code: code.as_u16(),
                 reason: String::new(),
                 message: quote(body),
+                name: String::new(),
                 causes: Vec::new(),
                 retry_after: header.map(Duration::from_secs),
             },
@@ -113,6 +123,7 @@ impl ApiError {
                 code: 500,
                 reason: String::new(),
                 message: quote(raw.as_bytes()),
+                name: String::new(),
                 causes: Vec::new(),
                 retry_after: None,
             },
@@ -250,6 +261,7 @@ struct Status {
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct Details {
+    name: Option<String>,
     causes: Option<Vec<Cause>>,
     retry_after_seconds: Option<u64>,
 }
@@ -261,6 +273,7 @@ impl Status {
             code: self.code.filter(|code| *code != 0).unwrap_or(code),
             reason: self.reason.unwrap_or_default(),
             message: self.message.unwrap_or_default(),
+            name: details.name.unwrap_or_default(),
             causes: details.causes.unwrap_or_default(),
             retry_after: retry_after
                 .or(details.retry_after_seconds.filter(|seconds| *seconds > 0))
@@ -287,6 +300,7 @@ mod tests {
             ApiError::from_answer(StatusCode::UNPROCESSABLE_ENTITY, &HeaderMap::new(), body);
         assert_eq!(error.code, 422);
         assert_eq!(error.reason, "Invalid");
+        assert_eq!(error.name, "a");
         assert_eq!(error.causes.len(), 1);
         assert_eq!(error.causes[0].field, "spec.selector");
         assert_eq!(error.retry_after, Some(Duration::from_secs(3)));

@@ -27,6 +27,10 @@ impl Kinds for Served {
             has_status: true,
         })
     }
+
+    fn versions(&self, _: &str, _: &str) -> Option<Vec<String>> {
+        None
+    }
 }
 
 fn active() -> Active {

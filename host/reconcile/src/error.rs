@@ -23,6 +23,8 @@ pub struct Refusal {
     pub reason: String,
     /// For people.
     pub message: String,
+    /// `details.name`: the object that it is about; empty if it is about none.
+    pub name: String,
     /// `details.causes`.
     pub causes: Vec<Cause>,
     /// The Retry-After header.
@@ -69,6 +71,11 @@ impl WriteError {
     /// 404: the object, or the namespace of a create, is not there.
     pub fn is_not_found(&self) -> bool {
         self.refusal().is_some_and(|r| r.code == 404)
+    }
+
+    /// 404 of the object with this name itself, not of its kind or version.
+    pub fn is_gone(&self, name: &str) -> bool {
+        self.is(404, "NotFound") && self.refusal().is_some_and(|r| r.name == name)
     }
 
     /// 403: a right is missing, or admission refuses.

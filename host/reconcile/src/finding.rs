@@ -235,19 +235,34 @@ impl Finding {
         Self::failed(reason, format!("{target}: {error}"), false, Retry::Backoff)
     }
 
-    /// A patch that could not be taken back.
-    pub(crate) fn of_undo(target: &ObjectRef, error: &WriteError) -> Self {
-        if error.is_invalid() {
-            return Self::failed(
-                "PatchNotUndone",
-                format!(
-                    "{target} is not valid without what was patched: {error}; give it other values for that, or let the plan patch it again"
-                ),
-                true,
-                Retry::Backoff,
+    /// A patch that could not be taken back; `held` is the finalizer of a CR that waits for it.
+    pub(crate) fn of_undo(target: &ObjectRef, error: &WriteError, held: Option<&str>) -> Self {
+        let (what, cure) = if error.is_invalid() {
+            (
+                "is not valid without what was patched",
+                "give it other values for that, or let the plan patch it again",
+            )
+        } else if error.is_forbidden() && !error.is_namespace_terminating() {
+            (
+                "keeps what was patched, which may not be taken back",
+                "let who denies it allow it: a policy or webhook by its name, a missing right as `kybern rbac` prints it",
+            )
+        } else if error.is_not_found() {
+            (
+                "keeps what was patched, its kind is not served in a version that is known",
+                "it is taken back when the kind is served again",
+            )
+        } else {
+            return Self::of_write(target, error);
+        };
+        let mut message = format!("{target} {what}: {error}; {cure}");
+        if let Some(finalizer) = held {
+            let way_out = format!(
+                "; this object waits for it, and goes with the values left as they are if you take its finalizer {finalizer} away"
             );
+            message.push_str(&way_out);
         }
-        Self::of_write(target, error)
+        Self::failed("PatchNotUndone", message, true, Retry::Backoff)
     }
 
     /// What came of the plan's writes.

@@ -20,7 +20,7 @@ use crate::shared::Shared;
 use crate::subresource;
 use crate::traits::ObjectRef;
 use crate::trigger::Slot;
-use crate::undo::{self, Stubborn};
+use crate::undo::{self, Stubborn, Way};
 use kybern_interface::{Children, Deletion, Plan, names};
 use kybern_table::{Columns, Index, Keys, KindKey, ScanRead};
 
@@ -230,9 +230,12 @@ async fn patched(
     } else {
         Stubborn::Fails
     };
+    let finalizer = cx.active().finalizer();
+    let held = cx.row.deleting().then_some(finalizer.as_str());
     for patched in &planned.undo {
-        let undone = undo::undo(actor, patched, stubborn).await;
-        undone.map_err(|error| Finding::of_undo(&patched.target(), &error))?;
+        let undone = undo::undo(actor, patched, Way::Undo(stubborn)).await;
+        let told = |error| Finding::of_undo(&patched.target(), &error, held);
+        undone.map_err(told)?;
     }
     let came = memory
         .patched

@@ -92,6 +92,14 @@ impl Patched {
         }
     }
 
+    /// The same object, named by another version of its kind.
+    pub(crate) fn served_as(&self, version: &str) -> Self {
+        Self {
+            version: version.to_owned(),
+            ..self.clone()
+        }
+    }
+
     /// Whether both are about the same part of the same object, in whatever version.
     pub(crate) fn same(&self, other: &Self) -> bool {
         self.uid == other.uid

@@ -14,9 +14,10 @@ use crate::prune;
 use crate::record::Record;
 use crate::report::{Step, Verdict};
 use crate::subresource;
-use crate::traits::ObjectRef;
-use kybern_interface::{Children, Deletion, EffectPhase, Plan, names};
+use crate::traits::{Kinds, ObjectRef};
+use kybern_interface::{Action, Children, Deletion, EffectPhase, Gvk, PatchObject, Plan, names};
 use kybern_table::{KindKey, Row, Snapshot, SnapshotTooOld, TableState};
+use serde_json::Value;
 use std::collections::BTreeSet;
 
 /// A plan that has passed its checks, and what is to be done for it.
@@ -124,9 +125,15 @@ pub(crate) fn plan(
     record: &Record,
     forced: bool,
 ) -> Result<Planned, Unplanned> {
-    let mut checked = check::check(plan, active, owner, &*deps.kinds, &deps.config.plan)
-        .map_err(Unplanned::Offences)?;
     let deleting = cr.deleting();
+    let kinds = &*deps.kinds;
+    let plan = if deleting {
+        &without_unserved(plan, kinds)
+    } else {
+        plan
+    };
+    let mut checked =
+        check::check(plan, active, owner, kinds, &deps.config.plan).map_err(Unplanned::Offences)?;
     if deleting {
         checked.patches.clear();
     }
@@ -257,6 +264,30 @@ pub(crate) fn plan(
         held: if allowed { 0 } else { doomed },
         unwatched,
     })
+}
+
+/// The plan without what a deletion leaves undone anyway and whose kind went: nothing waits for it
+/// to come back.
+fn without_unserved(plan: &Plan, kinds: &dyn Kinds) -> Plan {
+    let runs = |action: &Action| {
+        let gvk = match action {
+            Action::Apply(apply) if !apply.during_deletion => {
+                let [api_version, kind] = ["apiVersion", "kind"].map(|key| {
+                    let text = apply.object.get(key).and_then(Value::as_str);
+                    text.unwrap_or_default()
+                });
+                Gvk::from_api_version(api_version, kind)
+            }
+            Action::Patch(PatchObject { target, .. }) => {
+                Gvk::new(&*target.group, &*target.version, &*target.kind)
+            }
+            _ => return true,
+        };
+        kinds.facts(&gvk).is_some()
+    };
+    let mut plan = plan.clone();
+    plan.actions.retain(runs);
+    plan
 }
 
 /// What makes an object one object, whatever version names it.

@@ -10,7 +10,7 @@ use crate::owner::{Owner, child_ref, inventory, provably_ours};
 use crate::prune::is_precious;
 use crate::record::{self, Record};
 use crate::traits::{ObjectRef, WriteBody};
-use crate::undo::{self, Stubborn};
+use crate::undo::{self, Stubborn, Way};
 use kybern_interface::{Propagation, RemovalPolicy};
 use kybern_table::{ChunkView, Row, TableState};
 use serde_json::Value;
@@ -158,13 +158,11 @@ impl Cr<'_> {
                 left.push(patched);
                 continue;
             }
-            let result = match policy {
-                RemovalPolicy::Orphan => undo::hand_over(&actor, &patched).await,
-                RemovalPolicy::DeleteChildren => {
-                    undo::undo(&actor, &patched, Stubborn::HandedOver).await
-                }
+            let way = match policy {
+                RemovalPolicy::Orphan => Way::HandOver,
+                RemovalPolicy::DeleteChildren => Way::Undo(Stubborn::HandedOver),
             };
-            match result {
+            match undo::undo(&actor, &patched, way).await {
                 Ok(()) => released.patches += 1,
                 Err(error) => {
                     let what = patched.target();

@@ -258,8 +258,8 @@ pub trait Apply: Send + Sync {
     /// snapshot holds it.
     async fn write(&self, write: Write) -> Result<Written, WriteError>;
 
-    /// Reads one object from the API server, `managedFields` included; none if it does not exist.
-    /// The answer is committed to the table as well if the table exists.
+    /// Reads one object from the API server, `managedFields` included; none if it does not exist,
+    /// a refusal (404) if its kind is not served in that version. The answer is committed to the table as well if the table exists.
     async fn read(&self, target: &ObjectRef) -> Result<Option<Value>, WriteError>;
 
     /// Reads `/scale` of one object; none if there is no such object.
@@ -285,4 +285,7 @@ pub trait Entropy: Send + Sync {
 pub trait Kinds: Send + Sync {
     /// None: not served.
     fn facts(&self, gvk: &Gvk) -> Option<KindFacts>;
+
+    /// The versions in which a kind is served; none if that is not known now.
+    fn versions(&self, group: &str, kind: &str) -> Option<Vec<String>>;
 }

@@ -34,8 +34,17 @@ fn refused(code: u16, reason: &str, message: String) -> WriteError {
         code,
         reason: reason.into(),
         message,
-        causes: Vec::new(),
-        retry_after: None,
+        ..Refusal::default()
+    })
+}
+
+fn absent(target: &ObjectRef) -> WriteError {
+    WriteError::Refused(Refusal {
+        code: 404,
+        reason: "NotFound".into(),
+        message: format!("{target} does not exist"),
+        name: target.name.clone(),
+        ..Refusal::default()
     })
 }
 
@@ -236,7 +245,7 @@ impl Objects {
         manager: &str,
     ) -> Result<Vec<Changed>, WriteError> {
         let Some(held) = self.held.get_mut(target) else {
-            return Err(refused(404, "NotFound", format!("{target} does not exist")));
+            return Err(absent(target));
         };
         let operations: json_patch::Patch = serde_json::from_value(patch.clone())
             .map_err(|error| refused(400, "BadRequest", error.to_string()))?;
@@ -256,7 +265,7 @@ impl Objects {
 
     fn scale(&mut self, target: &ObjectRef, replicas: u32) -> Result<Vec<Changed>, WriteError> {
         let Some(held) = self.held.get_mut(target) else {
-            return Err(refused(404, "NotFound", format!("{target} does not exist")));
+            return Err(absent(target));
         };
         let path = ["spec".into(), "replicas".into()];
         fields::set(&mut held.object, &path, json!(replicas));
@@ -270,7 +279,7 @@ impl Objects {
         now: &str,
     ) -> Result<Vec<Changed>, WriteError> {
         let Some(held) = self.held.get_mut(target) else {
-            return Err(refused(404, "NotFound", format!("{target} does not exist")));
+            return Err(absent(target));
         };
         same_uid(target, &held.object, Some(&json!(uid)))?;
         fields::set(
@@ -407,7 +416,7 @@ fn same_uid(target: &ObjectRef, object: &Value, given: Option<&Value>) -> Result
                 message: "field is immutable".into(),
                 field: "metadata.uid".into(),
             }],
-            retry_after: None,
+            ..Refusal::default()
         })),
         _ => Ok(()),
     }

@@ -131,6 +131,7 @@ fn failure(error: RequestError) -> WriteError {
             code: refused.code,
             reason: refused.reason,
             message: refused.message,
+            name: refused.name,
             causes: refused
                 .causes
                 .into_iter()
@@ -265,7 +266,7 @@ impl Apply for ClusterApply {
         let at = Target::new(&resource, namespace(target), &target.name);
         match self.writes.get(&at).await {
             Ok(raw) => Ok(Some(self.take_in(target, raw).await?)),
-            Err(RequestError::Api(refused)) if refused.is_not_found() => Ok(None),
+            Err(RequestError::Api(refused)) if refused.is_gone(&target.name) => Ok(None),
             Err(error) => Err(failure(error)),
         }
     }

@@ -126,6 +126,7 @@ mod tests {
             code,
             reason: reason.to_owned(),
             message: "m".to_owned(),
+            name: String::new(),
             causes: Vec::new(),
             retry_after: Some(Duration::from_secs(4)),
         }

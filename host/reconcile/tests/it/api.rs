@@ -59,6 +59,8 @@ struct State {
     unreadable: bool,
     /// Pods that a disruption budget protects.
     protected: BTreeSet<String>,
+    /// Kinds that are served in other versions than v1, or in none.
+    served: BTreeMap<String, Vec<String>>,
     /// The write whose answer is lost, counted down.
     lose: Option<usize>,
 }
@@ -206,6 +208,19 @@ impl Api {
         fault: impl FnMut(&Write) -> Option<WriteError> + Send + 'static,
     ) {
         self.state.lock().fault = Some(Box::new(fault));
+    }
+
+    /// From now on the kind is served in these versions; objects go on to be kept as v1.
+    pub(crate) fn serve(&self, kind: &str, versions: &[&str]) {
+        let versions = versions.iter().map(|version| (*version).to_owned());
+        let mut state = self.state.lock();
+        state.served.insert(kind.to_owned(), versions.collect());
+    }
+
+    pub(crate) fn served(&self, kind: &str) -> Vec<String> {
+        let state = self.state.lock();
+        let versions = state.served.get(kind).cloned();
+        versions.unwrap_or_else(|| vec!["v1".to_owned()])
     }
 
     pub(crate) fn heal(&self) {
@@ -663,7 +678,7 @@ fn apply(
             reason: "Conflict".into(),
             message: "Apply failed".into(),
             causes,
-            retry_after: None,
+            ..Refusal::default()
         }));
     }
     for (path, value) in &wanted {
@@ -811,6 +826,19 @@ fn collect(state: &mut State) -> Vec<Change> {
         .collect()
 }
 
+/// Under which name an object is kept, if its kind is served in that version.
+fn stored(state: &State, target: &ObjectRef) -> Result<Name, WriteError> {
+    let mut gvk = target.gvk.clone();
+    if let Some(versions) = state.served.get(&gvk.kind) {
+        if !versions.contains(&gvk.version) {
+            let message = "the server could not find the requested resource";
+            return Err(refusal(404, "NotFound", message));
+        }
+        gvk.version = "v1".into();
+    }
+    Ok((gvk, target.namespace.clone(), target.name.clone()))
+}
+
 #[async_trait]
 impl Apply for Api {
     async fn write(&self, write: Write) -> Result<Written, WriteError> {
@@ -823,14 +851,18 @@ impl Apply for Api {
             return Err(error);
         }
         let target = &write.target;
-        let name: Name = (
-            target.gvk.clone(),
-            target.namespace.clone(),
-            target.name.clone(),
-        );
+        let name = stored(&state, target)?;
         let live = state.objects.get(&name).cloned();
         let verb = write.body.verb();
-        let not_found = || refusal(404, "NotFound", &format!("{target} not found"));
+        let not_found = || {
+            WriteError::Refused(Refusal {
+                code: 404,
+                reason: "NotFound".into(),
+                message: format!("{target} not found"),
+                name: target.name.clone(),
+                ..Refusal::default()
+            })
+        };
         let mut follow = Vec::new();
         let written = match &write.body {
             WriteBody::Create { object, manager } => {
@@ -856,7 +888,7 @@ impl Apply for Api {
                             field: "metadata.uid".into(),
                             ..Cause::default()
                         }],
-                        retry_after: None,
+                        ..Refusal::default()
                     }));
                 }
                 if verb == "apply"
@@ -907,7 +939,7 @@ impl Apply for Api {
                             reason: "DisruptionBudget".into(),
                             ..Cause::default()
                         }],
-                        retry_after: None,
+                        ..Refusal::default()
                     }));
                 }
                 follow = delete(&mut state, &name);
@@ -972,12 +1004,8 @@ impl Apply for Api {
     }
 
     async fn read(&self, target: &ObjectRef) -> Result<Option<Value>, WriteError> {
-        let name: Name = (
-            target.gvk.clone(),
-            target.namespace.clone(),
-            target.name.clone(),
-        );
         let mut state = self.state.lock();
+        let name = stored(&state, target)?;
         state.reads.push(target.to_string());
         if state.unreadable {
             return Err(refusal(403, "Forbidden", &format!("{target} is forbidden")));
@@ -986,7 +1014,7 @@ impl Apply for Api {
         drop(state);
         if let Some(object) = &found {
             self.commit(vec![Change::Upsert {
-                table: key(&target.gvk),
+                table: key(&name.0),
                 raw: raw(object),
                 origin: Origin::OwnWrite,
             }]);

@@ -648,6 +648,101 @@ async fn a_refused_undo_is_told_and_holds_no_deletion() {
     assert!(!managers(&world.api).contains("kybern"));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_deletion_waits_for_no_kind_that_only_the_living_resource_needs() {
+    let world = shared();
+    world.decide(|_| {
+        let mut child = deployment();
+        child["metadata"] = json!({ "name": "child" });
+        let patch = patch("shared", &json!({ "a": "1" }));
+        Ok(plan(json!([apply(child), patch])))
+    });
+    world.api.put("user", cr("a", json!({})));
+    world.settle().await;
+    assert_eq!(data(&world.api)["a"], "1");
+    world.api.serve("Deployment", &[]);
+    world.api.delete("App", "ns", "a");
+    world.settle().await;
+    assert!(world.api.get("App", "ns", "a").is_none());
+    assert_eq!(data(&world.api), json!({ "theirs": "1" }));
+}
+
 fn is_undo(write: &Write) -> bool {
     matches!(&write.body, WriteBody::Patch { object, .. } if object.get("data").is_none())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_patch_is_taken_back_in_another_version_where_its_own_is_not_served_any_more() {
+    let world = shared();
+    say(&world.api, "a", json!({ "shared": { "a": "1" } }));
+    world.settle().await;
+    world.api.serve("ConfigMap", &["v2"]);
+    world.api.delete("App", "ns", "a");
+    world.settle().await;
+    assert!(world.api.get("App", "ns", "a").is_none());
+    assert_eq!(data(&world.api), json!({ "theirs": "1" }));
+    assert!(!managers(&world.api).contains("kybern"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kind_that_is_not_served_makes_no_patch_forgotten_and_holds_no_deletion() {
+    let mut world = shared();
+    say(&world.api, "a", json!({ "shared": { "a": "1" } }));
+    world.settle().await;
+    world.api.serve("ConfigMap", &[]);
+    say(&world.api, "a", json!({}));
+    world.settle().await;
+    let (_, reason, message) = world.condition("a", "Ready").unwrap();
+    assert_eq!(reason, "PatchNotUndone", "{message}");
+    assert!(message.contains("is not served"), "{message}");
+    world.restart().await;
+    world.settle().await;
+    world.api.serve("ConfigMap", &["v1"]);
+    world.settle().await;
+    assert_eq!(data(&world.api), json!({ "theirs": "1" }));
+    assert_eq!(world.ready("a").0, "True");
+    // Objects go with their kind: nothing waits for one that may never come back.
+    say(&world.api, "a", json!({ "shared": { "a": "1" } }));
+    world.settle().await;
+    world.api.serve("ConfigMap", &[]);
+    world.api.delete("App", "ns", "a");
+    world.settle().await;
+    assert!(world.api.get("App", "ns", "a").is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_denies_an_undo_is_told_with_the_ways_out() {
+    let world = shared();
+    say(&world.api, "a", json!({ "shared": { "a": "1" } }));
+    world.settle().await;
+    world.api.fail_with(|write| {
+        let why = "admission webhook \"guard.example.com\" denied the request: keep it";
+        let denied = Refusal {
+            code: 403,
+            reason: "Forbidden".into(),
+            message: why.into(),
+            ..Refusal::default()
+        };
+        is_undo(write).then_some(WriteError::Refused(denied))
+    });
+    world.api.events();
+    world.api.delete("App", "ns", "a");
+    world.settle().await;
+    let (status, reason, message) = world.condition("a", "Ready").unwrap();
+    assert_eq!((&*status, &*reason), ("False", "PatchNotUndone"));
+    let told = world.api.events();
+    assert!(told.iter().any(|e| e.note == message), "{told:?}");
+    for part in [
+        "ConfigMap ns/shared",
+        "guard.example.com",
+        "kybern rbac",
+        "finalizer reg.finalizers.kybern.dev/cleanup",
+    ] {
+        assert!(message.contains(part), "{message}");
+    }
+    assert_eq!(world.condition("a", "Stalled").unwrap().0, "True");
+    world.api.heal();
+    world.settle().await;
+    assert!(world.api.get("App", "ns", "a").is_none());
+    assert_eq!(data(&world.api), json!({ "theirs": "1" }));
 }

@@ -189,20 +189,22 @@ impl Decide for Hooks {
     }
 }
 
-pub(crate) struct Facts;
-
-impl Kinds for Facts {
+impl Kinds for Api {
     fn facts(&self, gvk: &Gvk) -> Option<KindFacts> {
+        let versions = self.versions(&gvk.group, &gvk.kind)?;
         KINDS
             .iter()
-            .find(|(group, version, kind, ..)| {
-                *group == gvk.group && *version == gvk.version && *kind == gvk.kind
-            })
+            .filter(|_| versions.contains(&gvk.version))
+            .find(|(group, _, kind, ..)| *group == gvk.group && *kind == gvk.kind)
             .map(|(_, _, kind, plural, namespaced)| KindFacts {
                 plural: (*plural).into(),
                 namespaced: *namespaced,
                 has_status: matches!(*kind, "App" | "Deployment"),
             })
+    }
+
+    fn versions(&self, _: &str, kind: &str) -> Option<Vec<String>> {
+        Some(self.served(kind))
     }
 }
 
@@ -252,7 +254,11 @@ pub(crate) fn active(name: &str) -> Active {
         manifest: Arc::new(manifest),
         primaries: vec![Primary {
             gvk: app(),
-            facts: Facts.facts(&app()).unwrap(),
+            facts: KindFacts {
+                plural: "apps".into(),
+                namespaced: true,
+                has_status: true,
+            },
             selector: None,
         }],
         settings: Value::Null,
@@ -379,7 +385,7 @@ impl World {
             decide: hooks.clone(),
             act: hooks.clone(),
             apply: api.clone(),
-            kinds: Arc::new(Facts),
+            kinds: api.clone(),
             clock: Arc::new(Wall(born)),
             entropy: Arc::new(Half),
             config: EngineConfig::default(),

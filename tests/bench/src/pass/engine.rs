@@ -365,6 +365,10 @@ impl Kinds for Facts {
             has_status: gvk.kind != "Service",
         })
     }
+
+    fn versions(&self, _: &str, _: &str) -> Option<Vec<String>> {
+        None
+    }
 }
 
 struct Wall;
