@@ -7,6 +7,7 @@ use crate::error::WriteError;
 use crate::finalizer;
 use crate::key::CrKey;
 use crate::owner::{Owner, child_ref, inventory, provably_ours};
+use crate::patched;
 use crate::prune::is_precious;
 use crate::record::{self, Record};
 use crate::traits::{ObjectRef, WriteBody};
@@ -136,19 +137,21 @@ impl Cr<'_> {
             return;
         }
         let (target, secret) = match self.secret(owner).await {
-            Ok((target, Some(secret))) => (target, secret),
-            Ok((_, None)) => return,
+            Ok(found) => found,
             Err((target, error)) => {
                 released.failures.push(format!("{target}: {error}"));
                 return;
             }
         };
-        let mut record = match Record::read(&secret, self.active.name(), owner) {
-            Ok(record) => record,
-            Err(why) => {
-                tracing::warn!(%target, %why, "a record is not used: patches of its CR stay");
-                return;
+        let read = |secret: &Value| Record::read(secret, self.active.name(), owner);
+        let (secret, mut record) = match secret.as_ref().map(read) {
+            Some(Ok(record)) => (secret, record),
+            Some(Err(why)) => {
+                tracing::warn!(%target, %why, "a record is not used: patches are looked for");
+                (None, self.lost(owner))
             }
+            // It may have gone before its CR.
+            None => (None, self.lost(owner)),
         };
         let actor = Actor::new(self.deps, self.active, owner);
         let mut left = Vec::new();
@@ -172,8 +175,20 @@ impl Cr<'_> {
             }
         }
         record.patches = left;
-        if finalizers == Finalizers::Keep && record.patches.len() < before {
+        if let Some(secret) = secret
+            && finalizers == Finalizers::Keep
+            && record.patches.len() < before
+        {
             self.keep(&actor, &target, &secret, &record, released).await;
+        }
+    }
+
+    /// What is known of a CR without its record.
+    fn lost(&self, owner: &Owner) -> Record {
+        let search = |snapshot: &_| patched::search(snapshot, self.active, &owner.uid);
+        Record {
+            patches: self.deps.reader.read(search),
+            ..Record::default()
         }
     }
 

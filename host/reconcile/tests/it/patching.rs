@@ -746,3 +746,27 @@ async fn who_denies_an_undo_is_told_with_the_ways_out() {
     assert!(world.api.get("App", "ns", "a").is_none());
     assert_eq!(data(&world.api), json!({ "theirs": "1" }));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_registration_that_goes_finds_the_patches_whose_record_went_first() {
+    for policy in [RemovalPolicy::DeleteChildren, RemovalPolicy::Orphan] {
+        let mut world = shared();
+        say(&world.api, "a", json!({ "shared": { "a": "1" } }));
+        world.settle().await;
+        world.stop().await;
+        let secrets = world.api.picture();
+        let secret = secrets.iter().find(|o| o["kind"] == "Secret").unwrap();
+        let name = secret["metadata"]["name"].as_str().unwrap();
+        world.api.delete("Secret", "ns", name);
+        world.engine.unregister("reg").await;
+        let released = world.engine.release(&active("reg"), policy).await;
+        assert_eq!(released.failures, Vec::<String>::new());
+        assert_eq!((released.patches, released.crs), (1, 1));
+        assert!(!managers(&world.api).contains("kybern"));
+        let left = match policy {
+            RemovalPolicy::DeleteChildren => json!({ "theirs": "1" }),
+            RemovalPolicy::Orphan => json!({ "theirs": "1", "a": "1" }),
+        };
+        assert_eq!(data(&world.api), left);
+    }
+}
