@@ -10,7 +10,7 @@ use crate::act::Actor;
 use crate::check::{Checker, Fault, depth_over, short};
 use crate::finding::{Finding, Retry};
 use crate::intent::hash_of;
-use crate::jobs::Job;
+use crate::jobs::{Added, Job};
 use crate::memory::Memory;
 use crate::outcomes::{Identity, Outcomes, Past, Standing};
 use crate::pass::Context;
@@ -143,6 +143,8 @@ pub(crate) struct Stand {
     failing: Vec<String>,
     /// Failed for good.
     failed: Vec<String>,
+    /// One cannot begin until another of its name has ended: the next pass plans it again.
+    pub(crate) blocked: bool,
 }
 
 impl Stand {
@@ -210,7 +212,7 @@ pub(crate) fn start(
                     Past::Failure(reason) => stand.failing.push(failure(task, &reason)),
                 }
                 if clear {
-                    jobs.add(job(cx, memory, task));
+                    stand.blocked |= jobs.add(job(cx, memory, task)) == Added::Taken;
                 }
             }
         }

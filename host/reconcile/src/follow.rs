@@ -163,7 +163,7 @@ pub(crate) async fn follow(
         if memory.restates >= MAX_RESTATES {
             outcome.finding = unsettled();
         }
-    } else if known {
+    } else if known && !stand.blocked {
         settle(shared, cx, memory, now);
     }
     outcome

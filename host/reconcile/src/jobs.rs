@@ -39,6 +39,15 @@ impl Job {
     }
 }
 
+/// Whether a job that was added will run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Added {
+    /// It waits or runs.
+    There,
+    /// One that was cancelled has its name until it has ended.
+    Taken,
+}
+
 type Name = (String, String);
 
 #[derive(Debug)]
@@ -95,7 +104,7 @@ impl Jobs {
     }
 
     /// A job is to run, unless the effect is in the pool already.
-    pub(crate) fn add(&mut self, job: Job) {
+    pub(crate) fn add(&mut self, job: Job) -> Added {
         let name = job.name();
         let of = self.of.entry(job.key.clone()).or_default();
         if let Some(entry) = of.get_mut(&name) {
@@ -106,8 +115,10 @@ impl Jobs {
                 entry.uid.clone_from(&job.owner.uid);
                 entry.cancel = job.cancel.clone();
                 **waiting = job;
+            } else if entry.cancel.is_cancelled() {
+                return Added::Taken;
             }
-            return;
+            return Added::There;
         }
         let lane = self.lanes.entry(Arc::clone(&job.key.plugin)).or_default();
         self.stamp = self.stamp.wrapping_add(1);
@@ -121,6 +132,7 @@ impl Jobs {
             state: State::Waiting(self.stamp, Box::new(job)),
         };
         of.insert(name, entry);
+        Added::There
     }
 
     /// The job that starts now, if one may.

@@ -16,8 +16,10 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 pub(crate) type Name = (Gvk, String, String);
+type Gate = (fn(&Write) -> bool, CancellationToken);
 type Fault = Box<dyn FnMut(&Write) -> Option<WriteError> + Send>;
 
 /// Kind, plural, namespaced.
@@ -48,6 +50,8 @@ struct State {
     reads: Vec<String>,
     events: Vec<EventRequest>,
     fault: Option<Fault>,
+    /// Writes that wait until somebody lets them through.
+    gates: Vec<Gate>,
     /// Watch events that have not been delivered.
     held: Vec<Change>,
     holding: bool,
@@ -221,6 +225,13 @@ impl Api {
         let state = self.state.lock();
         let versions = state.served.get(kind).cloned();
         versions.unwrap_or_else(|| vec!["v1".to_owned()])
+    }
+
+    /// Such writes wait until the token is cancelled.
+    pub(crate) fn gate(&self, which: fn(&Write) -> bool) -> CancellationToken {
+        let open = CancellationToken::new();
+        self.state.lock().gates.push((which, open.clone()));
+        open
     }
 
     pub(crate) fn heal(&self) {
@@ -843,6 +854,10 @@ fn stored(state: &State, target: &ObjectRef) -> Result<Name, WriteError> {
 impl Apply for Api {
     async fn write(&self, write: Write) -> Result<Written, WriteError> {
         tokio::task::yield_now().await;
+        let gates = self.state.lock().gates.clone();
+        for (_, open) in gates.iter().filter(|(which, _)| which(&write)) {
+            open.cancelled().await;
+        }
         let mut state = self.state.lock();
         let mut fault = state.fault.take();
         let failed = fault.as_mut().and_then(|fault| fault(&write));

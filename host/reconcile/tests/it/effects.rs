@@ -675,6 +675,41 @@ async fn another_cr_of_the_same_name_knows_nothing_of_the_one_before() {
     assert_eq!(counts[&EffectResult::Cancelled].count(), 1);
 }
 
+/// The effect of a CR that takes the place of another, whose effect ends during or after the pass.
+async fn succeeded(first: bool) {
+    let world = World::new();
+    let call = effect("call", &json!("k1"), json!(1));
+    world.decide(move |_| Ok(plan(json!([call]))));
+    world.act(|_| (secs(1), Ok(json!(1))));
+    world.api.put("user", cr("a", json!({})));
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(world.acting(), 1);
+    world.acts();
+    let ends = world.api.gate(|write| write.target.gvk.kind == "Secret");
+    tokio::time::sleep(secs(1)).await;
+    // The pass of the new one comes to its effect before that of the old one has ended.
+    let says = world.api.gate(|write| write.body.verb() == "status");
+    world.api.delete("App", "ns", "a");
+    world.api.put("user", cr("a", json!({})));
+    tokio::time::sleep(secs(1)).await;
+    assert_eq!(world.acts(), Vec::<String>::new());
+    let gates = if first { [ends, says] } else { [says, ends] };
+    for gate in gates {
+        gate.cancel();
+        tokio::time::sleep(secs(1)).await;
+    }
+    tokio::time::sleep(secs(5)).await;
+    assert_eq!(world.acts(), ["call k1 #1"], "ended first: {first}");
+    assert_eq!(world.acting(), 0);
+    assert_eq!(world.ready("a").0, "True");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_effect_whose_name_is_taken_by_one_that_ends_runs_after_it() {
+    succeeded(false).await;
+    succeeded(true).await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn whole_numbers_beyond_what_a_double_holds_are_other_inputs() {
     let world = calling(json!({ "calls": { "k1": 9_007_199_254_740_992_u64 } })).await;
