@@ -4,11 +4,27 @@
 //! Whoever answers for a name chooses the address: a granted name must not become a way to what
 //! only this machine is meant to reach, such as its loopback interface or the credentials that
 //! clouds hand out on link-local addresses. Private addresses are where a cluster's services are.
+//!
+//! In a cluster, resolvers put the search list behind a name before they ask for the name itself:
+//! whoever may create a namespace `com` would answer for `api.example.com`, as the host `api` of
+//! its service `example`.
 
+use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Outside of the link-local block: Alibaba, Azure, Oracle.
 const CREDENTIALS: [[u8; 4]; 3] = [[100, 100, 100, 200], [168, 63, 129, 16], [192, 0, 0, 192]];
+
+/// The name that the resolver is asked for: a service of the cluster (`etcd`, `etcd.prod.svc`) goes
+/// through its search list, every other name means itself alone.
+pub(super) fn asked(name: &str) -> Cow<'_, str> {
+    let lower = name.to_ascii_lowercase();
+    if !name.contains('.') || lower.ends_with(".svc") || lower.ends_with('.') {
+        Cow::Borrowed(name)
+    } else {
+        Cow::Owned(format!("{name}."))
+    }
+}
 
 /// Why no name may lead to this address; none if it may.
 pub(super) fn refused(address: IpAddr) -> Option<&'static str> {
@@ -85,6 +101,23 @@ fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_services_of_the_cluster_go_through_its_search_list() {
+        for name in ["etcd", "etcd.prod.svc", "a.etcd.prod.SVC", "example.com."] {
+            assert_eq!(asked(name), name);
+        }
+        for name in [
+            "example.com",
+            "api.example.com",
+            "etcd.prod",
+            "etcd.prod.svc.cluster.local",
+            "svc.com",
+            "xsvc.a",
+        ] {
+            assert_eq!(asked(name), format!("{name}."));
+        }
+    }
 
     fn why(text: &str) -> Option<&'static str> {
         refused(text.parse().unwrap())

@@ -179,7 +179,7 @@ impl tower::Service<Name> for Resolver {
             let asked = name.clone();
             let looking = tokio::task::spawn_blocking(move || {
                 let _turn = turn;
-                let found = (asked.as_str(), 0).to_socket_addrs()?;
+                let found = (&*address::asked(asked.as_str()), 0).to_socket_addrs()?;
                 Ok::<_, std::io::Error>(found.collect::<Vec<SocketAddr>>())
             });
             let found = looking.await.map_err(std::io::Error::other)??;
