@@ -7,13 +7,13 @@
 //! attempt that ends without either (a crash, another leader) is made again: at least once.
 
 use crate::act::Actor;
+use crate::backoff::backoff;
 use crate::cause::StartedBy;
 use crate::error::{Crash, DecideError};
 use crate::finding::{self, Finding};
 use crate::jobs::Job;
 use crate::metrics::EffectResult;
 use crate::outcomes::{Retry, Standing};
-use crate::queue::backoff;
 use crate::record::Record;
 use crate::remember::Leaving;
 use crate::report::Ending;

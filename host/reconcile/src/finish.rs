@@ -1,6 +1,7 @@
 //! The end of a pass: status, Events, when to look again, report.
 
 use crate::act::Actor;
+use crate::backoff::backoff;
 use crate::cause::StartedBy;
 use crate::config::EngineConfig;
 use crate::engine::Deps;
@@ -10,7 +11,7 @@ use crate::intent::fingerprint;
 use crate::memory::{Memory, StatusBaseline};
 use crate::metrics::Again;
 use crate::pass::{Context, Outcome};
-use crate::queue::{Next, backoff};
+use crate::queue::Next;
 use crate::remember::Restated;
 use crate::report::{Ending, PassReport};
 use crate::shared::Shared;

@@ -11,6 +11,7 @@
 mod act;
 mod active;
 mod ahead;
+mod backoff;
 mod bucket;
 mod cause;
 mod check;
@@ -64,6 +65,7 @@ mod undo;
 mod why;
 
 pub use active::{Active, KindFacts, MaxPrune, PassLimits, Primary, kind_of, table_of};
+pub use backoff::backoff;
 pub use cause::{Matched, RowName, Started, StartedBy};
 pub use config::{EngineConfig, PlanLimits};
 pub use counters::Counters;
@@ -73,7 +75,6 @@ pub use histogram::Histogram;
 pub use kept::Kept;
 pub use metrics::{Again, EffectResult, Metrics, PassResult, PluginMetrics};
 pub use plan::parse_plan;
-pub use queue::backoff;
 pub use record::{is_record, record_name};
 pub use report::{AnswerSummary, ApplyReason, DryPass, Ending, PassReport, Step, Verdict};
 pub use stage::Stage;

@@ -16,10 +16,14 @@
 //! 100 s ago; a key that loops is slowed down by its own token bucket (100 passes at once, then one
 //! a second), also one that is deleted and made again.
 
+mod entry;
+
 use crate::bucket::Bucket;
 use crate::cause::StartedBy;
 use crate::seen::Seen;
 use crate::why::{OnHold, Priority, Turn, Why};
+pub(crate) use entry::Line;
+use entry::{Delayed, Entry, Lane, Later, State, sooner};
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 use std::sync::Arc;
@@ -46,83 +50,6 @@ pub(crate) enum Next {
     After(Duration, Priority, Why),
     /// After this time, and not before unless something ends the hold.
     Hold(Duration, Priority, Why),
-}
-
-#[derive(Debug)]
-enum State {
-    Idle,
-    Ready {
-        priority: Priority,
-        stamp: u64,
-    },
-    Running {
-        started: Priority,
-        /// Added meanwhile: how urgently, and since when.
-        again: Option<(Priority, Instant)>,
-    },
-}
-
-#[derive(Debug)]
-struct Entry {
-    state: State,
-    why: Why,
-    delayed: Option<Delayed>,
-    bucket: Bucket,
-    /// Its place among those that go once their bucket is full.
-    fades: Option<(Instant, u64)>,
-}
-
-/// A key that is due later.
-#[derive(Debug)]
-struct Delayed {
-    place: (Instant, u64),
-    later: Later,
-}
-
-#[derive(Debug)]
-struct Later {
-    priority: Priority,
-    /// Why it is due then.
-    why: Why,
-    /// Whether it is not due before.
-    holds: bool,
-    /// What was added while it was held.
-    gathered: Why,
-}
-
-impl Later {
-    fn new(priority: Priority, why: Why, holds: bool) -> Self {
-        Self {
-            priority,
-            why,
-            holds,
-            gathered: Why::default(),
-        }
-    }
-}
-
-#[derive(Debug)]
-struct Lane<K> {
-    /// The keys, and since when they are due.
-    ready: BTreeMap<(Priority, u64), (K, Instant)>,
-    running: usize,
-    limit: usize,
-}
-
-/// The keys of one priority that are due.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Line {
-    /// How many.
-    pub(crate) length: usize,
-    /// Since when the first of them is due.
-    pub(crate) oldest: Option<Instant>,
-}
-
-impl Line {
-    fn add(&mut self, since: Instant) {
-        self.length += 1;
-        self.oldest = Some(self.oldest.map_or(since, |before| before.min(since)));
-    }
 }
 
 /// The queue.
@@ -526,24 +453,6 @@ impl<K: Keyed> Queue<K> {
     pub(crate) fn running(&self) -> usize {
         self.running
     }
-}
-
-/// What is added to a key that runs: as urgent as the most urgent, due since the first.
-fn sooner(
-    before: Option<(Priority, Instant)>,
-    priority: Priority,
-    at: Instant,
-) -> (Priority, Instant) {
-    before.map_or((priority, at), |(urgent, since)| {
-        (urgent.min(priority), since.min(at))
-    })
-}
-
-/// Exponential backoff with jitter: `base * 2^failures`, at most `cap`, times 0.5 to 1.
-pub fn backoff(base: Duration, cap: Duration, failures: u32, unit: f64) -> Duration {
-    let factor = 2u32.saturating_pow(failures.min(30));
-    let full = base.saturating_mul(factor).min(cap);
-    full.mul_f64(0.5 + unit.clamp(0.0, 1.0) / 2.0)
 }
 
 #[cfg(test)]

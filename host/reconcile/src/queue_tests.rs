@@ -170,16 +170,6 @@ fn a_closed_plugin_takes_nothing_and_drains() {
     assert_eq!(queue.entries.len(), 0);
 }
 
-#[test]
-fn backoff_doubles_up_to_its_cap() {
-    let base = Duration::from_millis(5);
-    let cap = Duration::from_secs(300);
-    assert_eq!(backoff(base, cap, 0, 1.0), base);
-    assert_eq!(backoff(base, cap, 3, 1.0), base * 8);
-    assert_eq!(backoff(base, cap, 3, 0.0), base * 4);
-    assert_eq!(backoff(base, cap, 90, 1.0), cap);
-}
-
 /// A queue with one key that is held for a minute.
 fn held(now: Instant) -> (Queue<K>, K) {
     let mut queue = queue(10, 10);

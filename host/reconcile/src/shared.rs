@@ -3,6 +3,7 @@
 use crate::act::Actor;
 use crate::active::Active;
 use crate::ahead::{self, Ahead, Ready};
+use crate::backoff::backoff;
 use crate::cause::StartedBy;
 use crate::delta::Delta;
 use crate::engine::Deps;
@@ -13,7 +14,7 @@ use crate::memory::Memory;
 use crate::metrics::PassResult;
 use crate::owner::part_of;
 use crate::pass::{self, Located, Registered};
-use crate::queue::{Keyed, Next, Queue, backoff};
+use crate::queue::{Keyed, Next, Queue};
 use crate::registry::{Charge, Registry};
 use crate::report::PassReport;
 use crate::stage::pass_span;
