@@ -20,6 +20,10 @@
 //! as if nothing were missing. So after every break the resourceVersion that it is at is asked for
 //! first.
 //!
+//! *Doubting*, after two lists in a row that were older than the table: a restored etcd says the same
+//! to a consistent list of one object, a server that is only behind does not. Its lists are no state
+//! to act on.
+//!
 //! A transient failure leaves a table that was complete as it is, old but readable. One that is not
 //! complete says the reason after a [`Patience`], and is tried again all the same.
 
@@ -140,9 +144,10 @@ impl Machine {
             } => self.on_list_event(event, out),
             State::Watching { from, .. } => self.on_watch_event(from, event, out),
             // Nothing is open, so there is nothing to read: ask for what the state wants.
-            State::Listing { .. } | State::Probing { .. } | State::Waiting { .. } => {
-                self.unasked(out)
-            }
+            State::Listing { .. }
+            | State::Probing { .. }
+            | State::Doubting
+            | State::Waiting { .. } => self.unasked(out),
         }
     }
 

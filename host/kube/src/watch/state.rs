@@ -11,6 +11,8 @@ pub(super) enum State {
     /// Asking whether the API server still knows the history that the table is from, before the
     /// watch goes on after `from`.
     Probing { from: u64 },
+    /// Asking whether the API server is as far back as its lists were.
+    Doubting,
     /// Following events after `from`; `progressed` once this connection delivered one.
     Watching { from: u64, progressed: bool },
     /// Nothing is open.

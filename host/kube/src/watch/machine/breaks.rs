@@ -25,6 +25,7 @@ impl Machine {
             State::Watching { .. }
             | State::Listing { .. }
             | State::Probing { .. }
+            | State::Doubting
             | State::Waiting { .. } => {
                 let closed = "the server closed the connection";
                 self.retry(self.then(), Interruption::Closed, closed, None, out)
@@ -34,8 +35,10 @@ impl Machine {
 
     /// The API server is at this resourceVersion.
     pub(super) fn on_probed(&mut self, resource_version: u64, out: &mut Output) -> Action {
-        let State::Probing { from } = self.state else {
-            return self.unasked(out);
+        let from = match self.state {
+            State::Probing { from } => from,
+            State::Doubting => return self.doubted(Some(resource_version), out),
+            _ => return self.unasked(out),
         };
         if resource_version < self.memory.highest {
             return self.older(resource_version, out);
@@ -70,18 +73,21 @@ impl Machine {
                 self.memory.streaming &= self.memory.silent_lists < 2;
                 self.list_in_pages()
             }
-            State::Listing { .. } | State::Probing { .. } | State::Waiting { .. } => {
-                self.wait(self.then(), silent, None, out)
-            }
+            State::Listing { .. }
+            | State::Probing { .. }
+            | State::Doubting
+            | State::Waiting { .. } => self.wait(self.then(), silent, None, out),
         }
     }
 
     pub(super) fn on_failure(&mut self, failure: Failure, out: &mut Output) -> Action {
         // What cannot be asked for is no reason to stop watching: the watch says what is wrong.
-        if let State::Probing { from } = self.state
-            && !matches!(failure, Failure::Transient { .. })
-        {
-            return self.watch(from, out);
+        if !matches!(failure, Failure::Transient { .. }) {
+            match self.state {
+                State::Probing { from } => return self.watch(from, out),
+                State::Doubting => return self.doubted(None, out),
+                _ => {}
+            }
         }
         match failure {
             Failure::Expired => self.on_expired(out),
@@ -137,7 +143,10 @@ impl Machine {
                 self.memory.expired_tokens = self.memory.expired_tokens.saturating_add(1);
                 self.list_again(expired, out)
             }
-            State::Listing { .. } | State::Probing { .. } | State::Waiting { .. } => {
+            State::Listing { .. }
+            | State::Probing { .. }
+            | State::Doubting
+            | State::Waiting { .. } => {
                 let expired = "the list expired";
                 self.retry(Then::List, Interruption::Expired, expired, None, out)
             }

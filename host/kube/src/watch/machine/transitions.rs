@@ -68,7 +68,8 @@ impl Machine {
     }
 
     /// A consistent list, a probe's included, is older than what the same server said before. Once
-    /// can be a confused proxy; twice in a row is another etcd.
+    /// can be a confused proxy; twice in a row may be another etcd, or a server that is behind: a
+    /// consistent list of one object says which.
     pub(super) fn older(&mut self, resource_version: u64, out: &mut Output) -> Action {
         self.memory.older_lists = self.memory.older_lists.saturating_add(1);
         if self.memory.older_lists < 2 {
@@ -78,8 +79,28 @@ impl Machine {
             );
             return self.retry(Then::List, Interruption::Older, &older, None, out);
         }
+        self.state = State::Doubting;
+        self.action()
+    }
+
+    /// The API server is at this resourceVersion, if that could be asked for, after lists that were
+    /// older than the table.
+    pub(super) fn doubted(&mut self, at: Option<u64>, out: &mut Output) -> Action {
+        let highest = self.memory.highest;
+        if let Some(at) = at.filter(|at| *at >= highest) {
+            self.memory.older_lists = 1;
+            let behind = format!(
+                "lists are older than the table at {highest}, and a list of one object is not, at resourceVersion {at}: listing again"
+            );
+            return self.retry(Then::List, Interruption::Older, &behind, None, out);
+        }
+        self.new_epoch(at.unwrap_or_default(), out)
+    }
+
+    /// Another etcd: what the table holds is of a history that is lost.
+    fn new_epoch(&mut self, at: u64, out: &mut Output) -> Action {
         self.memory.older_lists = 0;
-        self.memory.highest = 0;
+        self.memory.highest = at;
         self.memory.readable = false;
         self.memory.trouble.over(self.now);
         out.push(Change::NewEpoch {
@@ -217,7 +238,8 @@ impl Machine {
             State::Listing {
                 how: How::Streaming,
                 ..
-            } => Then::List,
+            }
+            | State::Doubting => Then::List,
             State::Listing {
                 how: How::Paged { token, limit },
                 begun,
@@ -239,7 +261,7 @@ impl Machine {
                 attempt: self.memory.attempts,
                 at_least: None,
             }),
-            (State::Probing { .. }, _) => Action::Probe,
+            (State::Probing { .. } | State::Doubting, _) => Action::Probe,
             (_, Then::List) => Action::StreamList,
             (_, Then::Page { token, limit, .. }) => Action::ReadPage { token, limit },
             (_, Then::Watch { from }) => Action::Watch { from },

@@ -178,7 +178,8 @@ fn a_watch_that_broke_goes_on_only_where_the_server_knows_its_past() {
         )));
         let (machine, output) = machine.step(Input::Resumed);
         assert_eq!(output.action, Action::StreamList);
-        let (_, output) = feed(machine, [present("a", 2), bookmark(5, true)]);
+        let list = [present("a", 2), bookmark(5, true), probed(5)];
+        let (_, output) = feed(machine, list);
         assert_eq!(names(&output), ["epoch"]);
     }
 }
@@ -192,11 +193,45 @@ fn two_lists_in_a_row_that_are_older_than_the_table_are_a_new_epoch() {
     assert!(names(&output).is_empty(), "once may be a stale replica");
     assert!(matches!(output.action, Action::Wait(_)));
     let (machine, output) = feed(machine, [Input::Resumed, bookmark(5, true)]);
-    assert_eq!(names(&output), ["begin", "epoch"]);
+    assert_eq!(names(&output), ["begin"]);
+    assert_eq!(output.action, Action::Probe);
+    let (machine, output) = machine.step(probed(5));
+    assert_eq!(names(&output), ["epoch"]);
     assert!(output.observations.contains(&Observation::NewEpoch));
     assert_eq!(output.action, Action::StreamList);
     let (_, output) = feed(machine, [present("a", 2), bookmark(5, true)]);
     assert_eq!(names(&output), ["end"]);
+}
+
+#[test]
+fn lists_of_a_server_that_is_behind_are_no_new_epoch_however_many() {
+    let (mut machine, _) = feed(watching(), [bookmark(9, false), bookmark(5, true)]);
+    for _ in 0..3 {
+        let (doubting, output) = feed(machine, [Input::Resumed, bookmark(5, true)]);
+        assert_eq!(output.action, Action::Probe);
+        let (behind, output) = doubting.step(probed(11));
+        assert!(names(&output).is_empty());
+        assert!(matches!(output.action, Action::Wait(_)));
+        assert!(output.observations.iter().any(|seen| matches!(
+            seen,
+            Observation::Interrupted {
+                cause: Interruption::Older,
+                ..
+            }
+        )));
+        machine = behind;
+    }
+    let (_, output) = feed(machine, [Input::Resumed, bookmark(11, true)]);
+    assert_eq!(names(&output), ["begin", "end"]);
+}
+
+#[test]
+fn who_cannot_be_asked_is_believed_after_two_older_lists() {
+    let older = [bookmark(9, false), bookmark(5, true)];
+    let (machine, _) = feed(watching(), older);
+    let again = [Input::Resumed, bookmark(5, true), refused("no list")];
+    let (_, output) = feed(machine, again);
+    assert_eq!(names(&output), ["epoch"]);
 }
 
 #[test]
@@ -205,8 +240,9 @@ fn a_new_watch_knows_another_etcd_by_what_the_table_holds() {
     let (machine, _) = start_above(9, true, 500, false);
     let (machine, output) = feed(machine, first);
     assert!(names(&output).is_empty(), "once may be a stale replica");
-    let (_, output) = feed(machine, [Input::Resumed, bookmark(5, true)]);
-    assert_eq!(names(&output), ["begin", "epoch"]);
+    let again = [Input::Resumed, bookmark(5, true), probed(5)];
+    let (_, output) = feed(machine, again);
+    assert_eq!(names(&output), ["epoch"]);
     let (machine, _) = start_above(5, true, 500, false);
     let (_, output) = feed(machine, [bookmark(5, true)]);
     assert_eq!(names(&output), ["begin", "end"]);
