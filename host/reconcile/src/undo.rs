@@ -14,7 +14,7 @@ use crate::diff;
 use crate::error::WriteError;
 use crate::grant;
 use crate::patch;
-use crate::patched::Patched;
+use crate::patched::{Part, Patched};
 use crate::traits::WriteBody;
 use serde_json::Value;
 
@@ -101,7 +101,12 @@ async fn take_back(
             Some(_) => Err(error),
             None => Ok(()),
         },
-        Err(error) if error.is_invalid() && stubborn == Stubborn::HandedOver => {
+        // Its kind may have lost the subresource: the object itself can still be handed over.
+        Err(error)
+            if stubborn == Stubborn::HandedOver
+                && (error.is_invalid()
+                    || (error.is_not_found() && patched.part == Part::Status)) =>
+        {
             tracing::warn!(%target, %error, "a patch cannot be undone: its values stay");
             hand_over(actor, patched).await
         }

@@ -395,6 +395,33 @@ async fn a_status_is_patched_beside_the_object_itself_and_both_are_taken_back() 
     assert!(world.api.get("App", "ns", "a").is_none());
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_patched_status_that_is_no_subresource_any_more_holds_no_deletion() {
+    let world = World::new();
+    world.api.put("kubectl", deployment());
+    world.decide(|_| {
+        let status = json!({ "status": { "replicas": 3 } });
+        let patch = deployment_patch(Some("status"), status);
+        Ok(plan(json!([patch])))
+    });
+    world.api.put("user", cr("a", json!({})));
+    world.settle().await;
+    world.api.fail_with(|write| {
+        let status = matches!(&write.body, WriteBody::Patch { part, .. } if part == "status");
+        let unserved = Refusal {
+            code: 404,
+            message: "404 page not found".into(),
+            ..Refusal::default()
+        };
+        status.then_some(WriteError::Refused(unserved))
+    });
+    world.api.delete("App", "ns", "a");
+    world.settle().await;
+    assert!(world.api.get("App", "ns", "a").is_none());
+    let live = world.api.get("Deployment", "ns", "web").unwrap();
+    assert!(!live["metadata"].to_string().contains("kybern"), "{live}");
+}
+
 /// What the plan with these actions is refused for.
 async fn refused(actions: Value) -> (String, String) {
     let world = shared();
