@@ -2,17 +2,17 @@
 //! compaction, restore.
 
 use crate::etcd::Etcd;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use ureq::Agent;
 
-/// etcd's own bound is 128 operations a transaction, and 1.5 MiB a request.
-const OPERATIONS: usize = 100;
-const BYTES: usize = 1 << 20;
+/// Who write many values at the same time.
+const WRITERS: usize = 4;
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The API server's store, by its own interface.
@@ -36,23 +36,35 @@ impl<'p> Store<'p> {
         Self { etcd, agent }
     }
 
-    /// Writes values (an object's JSON does) at keys, such as `/registry/pods/<namespace>/<name>`.
-    /// Nothing checks them.
+    /// Writes values (an object's JSON does) at keys, such as `/registry/pods/<namespace>/<name>`,
+    /// in no certain order. Nothing checks them. Each gets a revision of its own, as from an API
+    /// server: whoever lists or watches while several share one may see some of them and never hear
+    /// of the others.
     ///
     /// # Errors
     /// The store's.
-    pub fn put(&self, pairs: impl IntoIterator<Item = (String, String)>) -> Result<()> {
-        let (mut operations, mut bytes) = (Vec::new(), 0);
-        for (key, value) in pairs {
-            if operations.len() == OPERATIONS || bytes + value.len() > BYTES {
-                self.transaction(&std::mem::take(&mut operations))?;
-                bytes = 0;
+    pub fn put<P>(&self, pairs: P) -> Result<()>
+    where
+        P: IntoIterator<Item = (String, String)>,
+        P::IntoIter: Send,
+    {
+        let pairs = Mutex::new(pairs.into_iter());
+        let next = || pairs.lock().unwrap_or_else(PoisonError::into_inner).next();
+        let write = || -> Result<()> {
+            while let Some((key, value)) = next() {
+                let (key, value) = (STANDARD.encode(key), STANDARD.encode(value));
+                self.ask("/v3/kv/put", &json!({ "key": key, "value": value }))?;
             }
-            bytes += value.len();
-            let (key, value) = (STANDARD.encode(key), STANDARD.encode(value));
-            operations.push(json!({ "requestPut": { "key": key, "value": value } }));
-        }
-        self.transaction(&operations)
+            Ok(())
+        };
+        std::thread::scope(|threads| {
+            let writers: Vec<_> = (0..WRITERS).map(|_| threads.spawn(write)).collect();
+            writers.into_iter().try_for_each(|writer| {
+                writer
+                    .join()
+                    .map_err(|_| anyhow!("a writer of the store panicked"))?
+            })
+        })
     }
 
     /// The revision that it is at: what resourceVersions are.
@@ -103,13 +115,6 @@ impl<'p> Store<'p> {
     /// As of [`Store::copy`].
     pub fn restore(&self, copy: &StoreCopy) -> Result<()> {
         self.etcd.restore(&copy.0)
-    }
-
-    fn transaction(&self, operations: &[Value]) -> Result<()> {
-        if !operations.is_empty() {
-            self.ask("/v3/kv/txn", &json!({ "success": operations }))?;
-        }
-        Ok(())
     }
 
     fn ask(&self, path: &str, body: &Value) -> Result<Value> {

@@ -298,6 +298,12 @@ fn a_store_is_written_copied_raised_and_restored() {
         })
         .unwrap();
 
+    // As an API server writes them: no two changes of one revision.
+    let pairs = |n: usize| (format!("/many/{n}"), format!("{n}"));
+    let before = store.revision().unwrap();
+    store.put((0..250).map(pairs)).unwrap();
+    assert!(store.revision().unwrap() >= before + 250);
+
     let copy = store.copy().unwrap();
     client.create(&config_map("default", "lost", "a")).unwrap();
     let before = store.revision().unwrap();
