@@ -2,7 +2,7 @@
 
 use crate::scene::{APP, SOON, Scene};
 use anyhow::Result;
-use kybern_testcluster::{ControlPlane, Object, Options};
+use kybern_testcluster::{ControlPlane, Object, Options, Progress, until};
 use serde_json::{Value, json};
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -179,6 +179,19 @@ fn a_namespace_deleted_with_crs_in_it_goes() -> Result<()> {
     plane
         .client()
         .wait_gone(&namespace, Duration::from_secs(120))?;
+    // Until it has heard of that, a busy host may still write what it knew before.
+    until("the host to hear of it", SOON, || {
+        let rows = scene.metric(
+            "kybern_table_rows",
+            "table=\"app.example.com/v1/AppService\"",
+        )?;
+        let running = scene.metric("kybern_passes_running", "")?;
+        Ok(if rows + running < 0.5 {
+            Progress::Done(())
+        } else {
+            Progress::Waiting(format!("{rows} rows, {running} passes"))
+        })
+    })?;
     let writes = scene.writes_within(Duration::from_secs(5))?;
     assert!(writes.is_empty(), "no busy loop afterwards: {writes:#?}");
     Ok(())
