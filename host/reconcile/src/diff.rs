@@ -203,11 +203,17 @@ pub(crate) fn upgrade(live: &Value, manager: &str, former: &[String]) -> Option<
     ]))
 }
 
-/// The JSON patch that takes a manager's entries out of managedFields; none if it has none. The
-/// values stay, owned by whoever else has them.
-pub(crate) fn disown(live: &Value, manager: &str) -> Option<Value> {
+/// The JSON patch that takes a manager's entries for one subresource out of managedFields; none if it
+/// has none. The values stay, owned by whoever else has them.
+pub(crate) fn disown(live: &Value, manager: &str, subresource: &str) -> Option<Value> {
     let raw = live.pointer("/metadata/managedFields")?.as_array()?;
-    let ours = |entry: &&Value| entry.get("manager").and_then(Value::as_str) == Some(manager);
+    let text = |entry: &Value, key: &str| {
+        let text = entry.get(key).and_then(Value::as_str);
+        text.unwrap_or_default().to_owned()
+    };
+    let ours = |entry: &&Value| {
+        text(entry, "manager") == manager && text(entry, "subresource") == subresource
+    };
     let mut rest: Vec<Value> = raw.iter().filter(|entry| !ours(entry)).cloned().collect();
     if rest.len() == raw.len() {
         return None;

@@ -2,6 +2,7 @@
 //!
 //! # Contract
 //! - Only a registration that may set state or patch has records; for others one is read only of a
+//!   CR with our finalizer, which an earlier version may have recorded.
 //! - A record is read once after a start and after each doubt (a refused or lost write). A small
 //!   one then stays in memory, a larger one is read for each plan.
 //! - It is written only when its text is another, guarded by the resourceVersion that was read: who

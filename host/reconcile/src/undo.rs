@@ -119,7 +119,8 @@ async fn hand_over(actor: &Actor<'_>, patched: &Patched) -> Result<(), WriteErro
     let Some(live) = live(actor, patched).await? else {
         return Ok(());
     };
-    let Some(patch) = diff::disown(&live, &actor.patch_manager()) else {
+    let Some(patch) = diff::disown(&live, &actor.patch_manager(), patched.part.subresource())
+    else {
         return Ok(());
     };
     let target = patched.target();

@@ -422,6 +422,39 @@ async fn a_patched_status_that_is_no_subresource_any_more_holds_no_deletion() {
     assert!(!live["metadata"].to_string().contains("kybern"), "{live}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_is_handed_over_is_one_part_and_the_other_is_taken_back() {
+    let world = World::new();
+    world.api.put("kubectl", deployment());
+    world.decide(|_| {
+        Ok(plan(json!([
+            deployment_patch(Some("status"), json!({ "status": { "replicas": 3 } })),
+            deployment_patch(None, json!({ "metadata": { "labels": { "l": "1" } } })),
+        ])))
+    });
+    world.api.put("user", cr("a", json!({})));
+    world.settle().await;
+    world.api.fail_with(|write| {
+        let main = matches!(&write.body, WriteBody::Patch { part, .. } if part.is_empty());
+        let invalid = Refusal {
+            code: 422,
+            reason: "Invalid".into(),
+            ..Refusal::default()
+        };
+        main.then_some(WriteError::Refused(invalid))
+    });
+    world.api.delete("App", "ns", "a");
+    world.settle().await;
+    assert!(world.api.get("App", "ns", "a").is_none());
+    let live = world.api.get("Deployment", "ns", "web").unwrap();
+    assert_eq!(
+        live["metadata"]["labels"]["l"], "1",
+        "it is not valid without"
+    );
+    assert_eq!(live.pointer("/status/replicas"), None);
+    assert!(!live["metadata"].to_string().contains("kybern/"), "{live}");
+}
+
 /// What the plan with these actions is refused for.
 async fn refused(actions: Value) -> (String, String) {
     let world = shared();
