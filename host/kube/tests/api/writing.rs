@@ -35,6 +35,32 @@ async fn a_second_create_meets_the_first() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn only_a_status_that_names_the_object_says_that_it_is_gone() {
+    let writes = writes(&admin(plane()).await);
+    let namespace = plane().namespace("gone").expect("a namespace");
+    let ask = async |resource: &Resource, namespace: &str| {
+        let target = Target::new(resource, Some(namespace), "a");
+        let refused = refused(writes.get(&target).await);
+        assert!(refused.is_not_found(), "{refused:?}");
+        refused.is_gone("a")
+    };
+    let deployments = |version| Resource::new("apps", version, "Deployment", "deployments", true);
+    assert!(ask(&config_maps(), &namespace).await);
+    assert!(ask(&deployments("v1"), &namespace).await);
+    assert!(ask(&deployments("v1"), "no-such-namespace").await);
+    assert!(!ask(&deployments("v9"), &namespace).await, "version");
+    let nobodys = Resource::new("example.org", "v1", "Thing", "things", true);
+    assert!(!ask(&nobodys, &namespace).await, "group");
+    let target = Target::new(&nobodys, Some(&namespace), "a");
+    let object = bytes(&json!({
+        "apiVersion": "example.org/v1", "kind": "Thing", "metadata": { "name": "a" },
+    }));
+    let polite = ApplyOptions::polite("us");
+    let patched = writes.apply(&target, object, &polite).await;
+    assert!(!refused(patched).is_gone("a"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_apply_without_force_names_the_other_manager() {
     let writes = writes(&admin(plane()).await);
     let namespace = plane().namespace("conflict").expect("a namespace");
