@@ -7,7 +7,10 @@ use kube::{
     client::ClientBuilder,
     config::{KubeConfigOptions, Kubeconfig},
 };
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
+
+/// Between two times that credentials are read again.
+const RENEW: Duration = Duration::from_secs(10);
 
 /// Cannot set up the connection. None of these is cured by a retry.
 #[derive(Debug, thiserror::Error)]
@@ -83,6 +86,8 @@ struct Inner {
     limits: ClusterConfig,
     runtime: tokio::runtime::Handle,
     client: RwLock<Client>,
+    /// When credentials were last read again because of a 401, since boot.
+    renewed: Mutex<Option<Duration>>,
 }
 
 impl Cluster {
@@ -149,6 +154,7 @@ impl Cluster {
                 limits,
                 runtime,
                 client: RwLock::new(client),
+                renewed: Mutex::default(),
             }),
         })
     }
@@ -187,6 +193,23 @@ impl Cluster {
         drop(entered);
         *self.inner.client.write() = client;
         Ok(())
+    }
+
+    /// The API server does not know who asks: credentials are read again, at most every
+    /// [`RENEW`]. kube-rs reads a token file again when the wall clock says that it is time: with a
+    /// clock that was put back, it would go on with a token that has expired.
+    pub(crate) fn unauthorized(&self, now: Duration) {
+        let mut renewed = self.inner.renewed.lock();
+        if renewed.is_some_and(|at| now.saturating_sub(at) < RENEW) {
+            return;
+        }
+        *renewed = Some(now);
+        if let Err(error) = self.close_connections() {
+            tracing::warn!(
+                error = crate::api_error::chain(&error),
+                "cannot read the credentials again"
+            );
+        }
     }
 
     pub(crate) fn client(&self) -> Client {

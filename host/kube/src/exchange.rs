@@ -7,12 +7,13 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderValue, Method, Request, Response, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
 use kube::client::Body;
 
 use crate::{
     api_error::{ApiError, RequestError},
+    clock::{Clock, SystemClock},
     cluster::Cluster,
     fence::Fence,
     impersonate::Impersonate,
@@ -140,6 +141,9 @@ async fn send(cluster: &Cluster, call: &Call<'_>) -> Result<Response<Body>, Requ
     let (parts, body) = answer.into_parts();
     if parts.status.is_success() {
         return Ok(Response::from_parts(parts, body));
+    }
+    if parts.status == StatusCode::UNAUTHORIZED {
+        cluster.unauthorized(SystemClock.since_boot());
     }
     let refusal = read_some(body, MAX_REFUSAL_BYTES).await;
     Err(RequestError::Api(ApiError::from_answer(

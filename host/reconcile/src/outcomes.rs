@@ -172,10 +172,12 @@ impl Outcomes {
             _ if *begun => Standing::Due(Past::Failure(reason)),
             Some(Retry::Under(same)) if same == under => Standing::Failed(reason),
             Some(Retry::Under(_)) => Standing::Due(Past::Failure(reason)),
-            Some(Retry::At(at)) => match between(now, *at) {
-                Duration::ZERO => Standing::Due(Past::Failure(reason)),
-                wait => Standing::Later(wait, reason),
-            },
+            Some(Retry::At(at)) => {
+                match until(ended.at, Some(between(ended.at, *at)), now).unwrap_or_default() {
+                    Duration::ZERO => Standing::Due(Past::Failure(reason)),
+                    wait => Standing::Later(wait, reason),
+                }
+            }
             None => Standing::Due(Past::Failure(reason)),
         }
     }
@@ -226,9 +228,10 @@ impl Outcomes {
     }
 }
 
-/// How long what happened then is not older than `max_age`; none = for ever.
+/// How long what happened then is not older than `max_age`; none = for ever. A clock that was put
+/// back, or of a node that is behind, makes nothing young: neither a success nor a wait.
 fn until(at: Timestamp, max_age: Option<Duration>, now: Timestamp) -> Option<Duration> {
-    // Clocks of two nodes differ a little; one that is far behind makes nothing young for ever.
+    // Clocks of two nodes differ a little.
     let since = between(at, now).max(between(now, at));
     max_age.map(|age| age.min(LONGEST).saturating_sub(since))
 }

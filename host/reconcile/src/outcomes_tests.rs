@@ -49,6 +49,12 @@ fn an_effect_runs_until_it_succeeds_and_then_until_that_is_old() {
     );
     let again = Standing::Due(Past::Failure("no".into()));
     assert_eq!(all.standing(&a, None, "r1", at(10)), again);
+    // Another node's clock is behind, a little or a lot: it does not wait until that one is right.
+    assert_eq!(
+        all.standing(&a, None, "r1", at(1)),
+        Standing::Later(wait, "no".into())
+    );
+    assert_eq!(all.standing(&a, None, "r1", at(-9_999)), again);
     assert_eq!(all.begin(&a), 3);
     assert_eq!(all.visible()[0].attempt, 2, "what is known stays");
     all.end(&a, at(11), &ok(7), None);

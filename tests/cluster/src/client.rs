@@ -14,6 +14,8 @@ use ureq::http::{Method, Request};
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 
 const TIMEOUT: Duration = Duration::from_secs(30);
+/// Kept for the next request: tests that make thousands of objects use some threads.
+const IDLE_CONNECTIONS: usize = 16;
 const MAX_ANSWER_BYTES: u64 = 1 << 30;
 const APPLY: &str = "application/apply-patch+yaml";
 const MERGE_PATCH: &str = "application/merge-patch+json";
@@ -108,6 +110,8 @@ impl Client {
             .timeout_global(Some(TIMEOUT))
             .http_status_as_error(false)
             .allow_non_standard_methods(true)
+            .max_idle_connections(IDLE_CONNECTIONS)
+            .max_idle_connections_per_host(IDLE_CONNECTIONS)
             // Never through a proxy: the server is on this machine.
             .proxy(None)
             .build()

@@ -1,21 +1,16 @@
 //! Two replicas and one lease.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
+use jiff::SignedDuration;
 use kybern_kube::{
     Cluster, Fence, LeaderState, Leadership,
-    clock::{Clock, SystemClock},
+    clock::{Clock, SystemClock, Timestamp},
     lease::{Election, LeaseConfig, start},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::support::{admin, cluster_of, eventually, plane};
+use crate::support::{Jumping, admin, cluster_of, eventually, plane};
 
 fn config(namespace: &str, identity: &str) -> LeaseConfig {
     LeaseConfig {
@@ -41,7 +36,7 @@ async fn leader_and_standby(
     first: &Cluster,
     second: &Cluster,
     namespace: &str,
-    clock: &Arc<SystemClock>,
+    clock: &Arc<impl Clock + 'static>,
 ) -> (Replica, Replica) {
     let leader = start(first, config(namespace, "a"), clock.clone()).expect("starts");
     until(&leader.0, "a leads", LeaderState::Leading).await;
@@ -118,20 +113,6 @@ async fn a_leader_that_cannot_renew_stops_writing_before_another_starts() {
     stop(second_election).await;
 }
 
-/// A clock that can jump, as the boot clock does over a suspension.
-#[derive(Default)]
-struct Jumping(AtomicU64);
-
-impl Clock for Jumping {
-    fn since_boot(&self) -> Duration {
-        SystemClock.since_boot() + Duration::from_secs(self.0.load(Ordering::SeqCst))
-    }
-
-    fn now(&self) -> kybern_kube::clock::Timestamp {
-        SystemClock.now()
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_machine_that_slept_does_not_write_before_it_has_renewed() {
     let cluster = admin(plane()).await;
@@ -140,7 +121,7 @@ async fn a_machine_that_slept_does_not_write_before_it_has_renewed() {
     let (leadership, election) =
         start(&cluster, config(&namespace, "a"), clock.clone()).expect("starts");
     until(&leadership, "a leads", LeaderState::Leading).await;
-    clock.0.store(60, Ordering::SeqCst);
+    clock.sleep(60);
     assert!(
         leadership.allowed(Duration::ZERO).is_err(),
         "the lease ended during the sleep"
@@ -152,4 +133,49 @@ async fn a_machine_that_slept_does_not_write_before_it_has_renewed() {
     // The connections that writes use were replaced; they work.
     cluster.get_path("/version").await.expect("reads");
     stop(election).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wall_clocks_that_jump_by_hours_move_no_lead() {
+    let cluster = admin(plane()).await;
+    let namespace = plane().namespace("jumps").expect("a namespace");
+    let clock = Arc::new(Jumping::default());
+    let ((first, first_election), (second, second_election)) =
+        leader_and_standby(&cluster, &cluster, &namespace, &clock).await;
+    let path = format!("/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases/host");
+    let times = async || {
+        let lease: Value = serde_json::from_slice(&cluster.get_path(&path).await.expect("reads"))
+            .expect("a Lease");
+        let spec = &lease["spec"];
+        assert_eq!(
+            (&spec["holderIdentity"], &spec["leaseTransitions"]),
+            (&json!("a"), &json!(0))
+        );
+        let time = |field: &str| -> Timestamp {
+            spec[field]
+                .as_str()
+                .expect("a time")
+                .parse()
+                .expect("RFC 3339")
+        };
+        (time("acquireTime"), time("renewTime"))
+    };
+    let (acquired, _) = times().await;
+    // Back, and forward again: the record says so, and nobody cares.
+    for hours in [-5, 9, -10_000, 9_996] {
+        clock.turn(hours);
+        for _ in 0..3 {
+            let (_, before) = times().await;
+            eventually("a renewal", async || {
+                let (begun, renewed) = times().await;
+                assert_eq!(begun, acquired, "it leads since then");
+                assert!(first.is_leading() && !second.is_leading(), "{hours} h");
+                let far = renewed.duration_since(clock.now()).abs() > SignedDuration::from_secs(60);
+                (renewed != before && !far).then_some(())
+            })
+            .await;
+        }
+    }
+    stop(first_election).await;
+    stop(second_election).await;
 }

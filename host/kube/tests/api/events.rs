@@ -4,13 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use kybern_kube::{
     Cluster, ListOptions, Resource,
-    clock::SystemClock,
+    clock::{SystemClock, Timestamp},
     events::{Occurrence, Recorded, RecorderConfig, Regarding, Severity, recorder},
 };
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{admin, eventually, plane, value};
+use crate::support::{Jumping, admin, eventually, plane, value};
 
 fn occurrence(namespace: Option<&str>, name: &str, note: &str) -> Occurrence {
     Occurrence {
@@ -97,6 +97,43 @@ async fn repeats_become_a_series() {
         recorder.record(occurrence(None, "late", "x")),
         Recorded::Dropped
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wall_clock_that_is_put_back_makes_no_second_event_and_a_series_that_is_accepted() {
+    let cluster = admin(plane()).await;
+    let namespace = plane().namespace("events").expect("a namespace");
+    let config = RecorderConfig {
+        patch_every: Duration::from_millis(100),
+        ..RecorderConfig::new("kybern.dev/test", "test-0")
+    };
+    let clock = Arc::new(Jumping::default());
+    let (recorder, worker) = recorder(cluster.clone(), config, clock.clone());
+    let cancel = CancellationToken::new();
+    let mut tasks = tokio::task::JoinSet::new();
+    tasks.spawn(worker.run(cancel.clone()));
+    let mut series = Vec::new();
+    for (count, hours) in [(1, 0), (2, -5), (3, 9)] {
+        clock.turn(hours);
+        recorder.record(occurrence(Some(&namespace), "a", "it is missing"));
+        let found = eventually("the series", async || {
+            let found = events(&cluster, &namespace, "a").await;
+            assert!(found.len() <= 1, "{found:?}");
+            let told = |event: &Value| event["series"]["count"].as_u64().unwrap_or(1);
+            found.into_iter().find(|event| told(event) == count)
+        })
+        .await;
+        series.push(found);
+    }
+    cancel.cancel();
+    tasks.join_all().await;
+    // Each time is the one that the clock said.
+    let time =
+        |value: &Value| -> Timestamp { value.as_str().expect("a time").parse().expect("RFC 3339") };
+    let begun = time(&series[0]["eventTime"]);
+    let last = |n: usize| time(&series[n]["series"]["lastObservedTime"]);
+    assert!(last(1) < begun && begun < last(2), "{series:?}");
+    assert_eq!(recorder.stats().dropped, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

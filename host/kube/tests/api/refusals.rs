@@ -1,10 +1,12 @@
 //! A kind that cannot be followed fails loudly, and heals when its cause is gone.
 
-use kybern_kube::{Resource, WatchConfig, WatchTarget};
+use kybern_kube::{Cluster, Resource, WatchConfig, WatchTarget};
 use kybern_testcluster::Object;
 use serde_json::{Value, json};
 
-use crate::support::{Running, admin, cluster_of, in_namespace, plane, put, quick, table, writes};
+use crate::support::{
+    Running, admin, cluster_of, eventually, in_namespace, plane, put, quick, table, writes,
+};
 
 fn widgets(group: &str) -> Value {
     json!({
@@ -99,4 +101,26 @@ async fn a_line_beyond_the_bound_fails_the_kind_and_heals_when_it_is_gone() {
         .until("the list again", |seen| seen.ready && seen.rows.len() == 1)
         .await;
     running.stop().await;
+}
+
+/// kube-rs reads the file again only when the wall clock says that a minute has passed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_is_refused_is_read_again_without_asking_the_wall_clock() {
+    let user = plane().user("admin").expect("an administrator");
+    let path = |name: &str| plane().folder().join(format!("renewed.{name}"));
+    std::fs::write(path("token"), "expired").expect("writes");
+    let known = std::fs::read(plane().admin_kubeconfig().expect("a kubeconfig")).expect("reads");
+    let mut config: Value = serde_json::from_slice(&known).expect("JSON");
+    config["users"][0]["user"] = json!({ "tokenFile": path("token") });
+    std::fs::write(path("kubeconfig"), config.to_string()).expect("writes");
+    let cluster = Cluster::from_kubeconfig_path(&path("kubeconfig"), None)
+        .await
+        .expect("a connection");
+    let ask = async || cluster.get_path("/api/v1/namespaces/default").await;
+    let refused = ask().await.expect_err("nobody knows this token");
+    let code = refused.api().map(|error| error.code);
+    assert_eq!(code, Some(401), "{refused}");
+    std::fs::write(path("token"), user.token()).expect("writes");
+    // Sooner than the minute: this gives up before it.
+    eventually("the new token", async || ask().await.ok()).await;
 }

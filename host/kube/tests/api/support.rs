@@ -2,14 +2,21 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicI64, AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
 use bytes::Bytes;
+use jiff::SignedDuration;
 use kybern_kube::{
     AlwaysLeader, Cluster, Observation, RequestError, Resource, Target, WatchConfig, WatchEnd,
-    WatchObserver, WatchTarget, WriteOptions, Writes, watch, watch::Pace,
+    WatchObserver, WatchTarget, WriteOptions, Writes,
+    clock::{Clock, SystemClock, Timestamp},
+    watch,
+    watch::Pace,
 };
 use kybern_table::{Batch, Change, Deleted, KindKey, TableDef};
 use kybern_testcluster::{ControlPlane, User};
@@ -284,5 +291,36 @@ impl Running {
             end = end.or(done.expect("no panic"));
         }
         end.expect("the watch has ended")
+    }
+}
+
+/// Clocks that can jump: the one since boot as over a suspension, the one on the wall when
+/// somebody puts it right.
+#[derive(Default)]
+pub(crate) struct Jumping {
+    slept: AtomicU64,
+    ahead: AtomicI64,
+}
+
+impl Jumping {
+    /// The machine sleeps for so many seconds.
+    pub(crate) fn sleep(&self, seconds: u64) {
+        self.slept.fetch_add(seconds, Ordering::SeqCst);
+    }
+
+    /// Puts the wall clock so many hours forward or back.
+    pub(crate) fn turn(&self, hours: i64) {
+        self.ahead.fetch_add(hours, Ordering::SeqCst);
+    }
+}
+
+impl Clock for Jumping {
+    fn since_boot(&self) -> Duration {
+        SystemClock.since_boot() + Duration::from_secs(self.slept.load(Ordering::SeqCst))
+    }
+
+    fn now(&self) -> Timestamp {
+        let ahead = SignedDuration::from_hours(self.ahead.load(Ordering::SeqCst));
+        SystemClock.now() + ahead
     }
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-fn secs(seconds: u64) -> Duration {
+pub(crate) fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
@@ -51,7 +51,7 @@ fn said(situation: &Situation) -> Value {
     apply(map("said", json!({ "v": told.join(" ") })))
 }
 
-fn heard(world: &World) -> String {
+pub(crate) fn heard(world: &World) -> String {
     let map = world.api.get("ConfigMap", "ns", "said").unwrap();
     map["data"]["v"].as_str().unwrap().to_owned()
 }
@@ -62,7 +62,7 @@ fn spec(world: &World, spec: Value) {
         .edit("user", "App", "ns", "a", |a| a["spec"] = spec);
 }
 
-async fn calling(spec: Value) -> World {
+pub(crate) async fn calling(spec: Value) -> World {
     let world = World::new();
     world.decide(caller);
     world.api.put("user", cr("a", spec));
@@ -78,7 +78,7 @@ fn record_writes(world: &World) -> Vec<String> {
         .collect()
 }
 
-fn retry(message: &str) -> Result<Value, DecideError> {
+pub(crate) fn retry(message: &str) -> Result<Value, DecideError> {
     Err(DecideError::Hook(HookError::retry(message)))
 }
 

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The changes that the tests make to the cluster, one after the other.
-const STEPS: usize = 5;
+pub(crate) const STEPS: usize = 5;
 
-fn step(api: &Api, n: usize) {
+pub(crate) fn step(api: &Api, n: usize) {
     match n {
         0 => {
             api.put(
@@ -38,7 +38,7 @@ fn step(api: &Api, n: usize) {
     }
 }
 
-async fn clean_run() -> (Vec<Value>, usize) {
+pub(crate) async fn clean_run() -> (Vec<Value>, usize) {
     let world = World::new();
     let mut writes = 0;
     for n in 0..STEPS {

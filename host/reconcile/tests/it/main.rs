@@ -10,6 +10,7 @@
 mod ahead;
 mod api;
 mod breaker;
+mod clock;
 mod deletion;
 mod effects;
 mod ending;

@@ -12,7 +12,7 @@ use kybern_table::{Columns, Index, Keys, KindKey, ReadSet, Reader, ScanRead, Seq
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -208,12 +208,32 @@ impl Kinds for Api {
     }
 }
 
-struct Wall(tokio::time::Instant);
+/// A wall clock that goes on when the engine ends, and that somebody may put to another time.
+#[derive(Clone)]
+pub(crate) struct Wall {
+    born: tokio::time::Instant,
+    ahead: Arc<AtomicI64>,
+}
+
+impl Wall {
+    fn new() -> Self {
+        Self {
+            born: tokio::time::Instant::now(),
+            ahead: Arc::default(),
+        }
+    }
+
+    /// Puts it so many hours forward or back.
+    pub(crate) fn jump(&self, hours: i64) {
+        self.ahead.fetch_add(hours * 3_600_000, Ordering::SeqCst);
+    }
+}
 
 impl Clock for Wall {
     fn now(&self) -> jiff::Timestamp {
-        let elapsed = i64::try_from(self.0.elapsed().as_millis()).unwrap();
-        jiff::Timestamp::from_millisecond(1_800_000_000_000 + elapsed).unwrap()
+        let elapsed = i64::try_from(self.born.elapsed().as_millis()).unwrap();
+        let now = 1_800_000_000_000 + elapsed + self.ahead.load(Ordering::SeqCst);
+        jiff::Timestamp::from_millisecond(now).unwrap()
     }
 }
 
@@ -321,8 +341,7 @@ pub(crate) struct World {
     pub(crate) counters: Counters,
     reader: Reader,
     commits: watch::Receiver<Sequence>,
-    /// Wall-clock time goes on when the engine ends.
-    born: tokio::time::Instant,
+    pub(crate) wall: Wall,
     stop: CancellationToken,
     tasks: JoinSet<()>,
 }
@@ -357,8 +376,8 @@ impl World {
         });
         let api = Arc::new(api);
         let counters = Counters::default();
-        let born = tokio::time::Instant::now();
-        let engine = Self::engine(&api, &hooks, &reader, &counters, born);
+        let wall = Wall::new();
+        let engine = Self::engine(&api, &hooks, &reader, &counters, &wall);
         Self {
             api,
             hooks,
@@ -366,7 +385,7 @@ impl World {
             counters,
             reader,
             commits,
-            born,
+            wall,
             stop: CancellationToken::new(),
             tasks: JoinSet::new(),
         }
@@ -377,7 +396,7 @@ impl World {
         hooks: &Arc<Hooks>,
         reader: &Reader,
         counters: &Counters,
-        born: tokio::time::Instant,
+        wall: &Wall,
     ) -> Engine {
         Engine::new(Deps {
             reader: reader.clone(),
@@ -386,7 +405,7 @@ impl World {
             act: hooks.clone(),
             apply: api.clone(),
             kinds: api.clone(),
-            clock: Arc::new(Wall(born)),
+            clock: Arc::new(wall.clone()),
             entropy: Arc::new(Half),
             config: EngineConfig::default(),
             home: "kybern".into(),
@@ -409,7 +428,7 @@ impl World {
         }
         self.stop = CancellationToken::new();
         let (hooks, reader) = (&self.hooks, &self.reader);
-        self.engine = Self::engine(&self.api, hooks, reader, &self.counters, self.born);
+        self.engine = Self::engine(&self.api, hooks, reader, &self.counters, &self.wall);
         self.engine.register(active("reg"));
         self.start();
     }

@@ -1,8 +1,9 @@
 //! Effects on a real API server: a plugin that calls an HTTP server of the test.
 
+use crate::leader::{lead, leads};
 use crate::scene::{SOON, Scene, kybern};
 use anyhow::{Context, Result, ensure};
-use kybern_testcluster::{Object, Progress, guest, until};
+use kybern_testcluster::{Host, Object, Progress, guest, until};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -288,6 +289,47 @@ fn an_effect_that_was_under_way_when_the_host_was_killed_is_run_again_and_knows_
     // Answered with an error, it says which attempt it was.
     drop(server.held.lock().expect("no panic").pop());
     scene.said(&call, "k1 failed in 2")?;
+    Ok(())
+}
+
+#[test]
+fn an_effect_of_a_killed_leader_is_run_again_by_the_next_and_what_it_recorded_is_not() -> Result<()>
+{
+    let server = Server::start()?;
+    let scene = Scene::new("failover")?;
+    let registration = scene.caller(&server)?;
+    scene.grant(std::slice::from_ref(&registration))?;
+    let replica = || -> Result<Host> {
+        let mut host = scene.launch(&["--leader-elect=true"])?;
+        host.wait_ready()?;
+        Ok(host)
+    };
+    let mut first = replica()?;
+    lead(&first)?;
+    let second = replica()?;
+    scene.register(&registration)?;
+    // One has succeeded, one is under way.
+    let call = |name: &str| {
+        let spec = json!({ "url": server.url(&format!("/{name}")), "key": "k1", "method": "POST" });
+        scene.call(name, &spec)
+    };
+    let (done, slow) = (call("ok")?, call("slow")?);
+    scene.said(&done, "k1 200 in 1")?;
+    server.wait("/slow", 1)?;
+    first.process().kill()?;
+    server.closed()?;
+    server.wait("/slow", 2)?;
+    ensure!(leads(&second)?, "the second replica runs it");
+    // Answered with an error, it says which attempt it was.
+    drop(server.held.lock().expect("no panic").pop());
+    scene.said(&slow, "k1 failed in 2")?;
+    // The next leader has looked at the first one too: another key is another effect.
+    let patch = json!({ "spec": { "key": "k2" } });
+    scene.client().merge_patch(&done, &patch)?;
+    scene.said(&done, "k2 200 in 1")?;
+    let seen = server.seen("/ok");
+    let keys: Vec<&str> = seen.iter().map(|seen| seen.key.as_str()).collect();
+    assert_eq!(keys, ["k1", "k2"]);
     Ok(())
 }
 

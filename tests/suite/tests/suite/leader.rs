@@ -7,9 +7,20 @@ use serde_json::json;
 use std::process::Command;
 use std::time::Duration;
 
-fn leads(host: &Host) -> Result<bool> {
+pub(crate) fn leads(host: &Host) -> Result<bool> {
     let metrics = host.metrics()?;
     Ok(metrics.lines().any(|line| line == "kybern_leading 1.0"))
+}
+
+/// Waits until a replica leads.
+pub(crate) fn lead(host: &Host) -> Result<()> {
+    until("a replica to lead", SOON, || {
+        Ok(if leads(host)? {
+            Progress::Done(())
+        } else {
+            Progress::Waiting("standby".into())
+        })
+    })
 }
 
 /// Two replicas, of which the first leads and has made the children of `web`.
@@ -28,11 +39,7 @@ impl Pair {
         scene.grant(std::slice::from_ref(&registration))?;
         let mut first = scene.launch(&["--leader-elect=true"])?;
         first.wait_ready()?;
-        until("the first replica to lead", SOON, || {
-            Ok(leads(&first)?
-                .then_some(())
-                .map_or_else(|| Progress::Waiting("standby".into()), Progress::Done))
-        })?;
+        lead(&first)?;
         let mut second = scene.launch(&["--leader-elect=true"])?;
         second.wait_ready()?;
         scene.register(&registration)?;
@@ -97,7 +104,7 @@ fn a_clean_shutdown_hands_over_before_the_lease_ends() -> Result<()> {
 }
 
 /// Passes that a replica has counted.
-fn passes(host: &Host) -> Result<f64> {
+pub(crate) fn passes(host: &Host) -> Result<f64> {
     let metrics = host.metrics()?;
     let lines = metrics.lines();
     Ok(lines
@@ -107,7 +114,7 @@ fn passes(host: &Host) -> Result<f64> {
 }
 
 /// Stops a process from running, or lets it run again.
-fn signal(host: &mut Host, name: &str) -> Result<()> {
+pub(crate) fn signal(host: &mut Host, name: &str) -> Result<()> {
     let status = Command::new("kill")
         .args([name, &host.process().id().to_string()])
         .status()?;
@@ -132,13 +139,7 @@ fn a_replica_that_loses_the_lead_and_gets_it_back_works_in_its_second_term() -> 
         })
     })?;
     pair.second.process().kill()?;
-    until("the first replica to lead again", SOON, || {
-        Ok(if leads(&pair.first)? {
-            Progress::Done(())
-        } else {
-            Progress::Waiting("standby".into())
-        })
-    })?;
+    lead(&pair.first)?;
     // Its engine is another one than before, has the registration, and counts on.
     until("passes of the second term", SOON, || {
         let now = passes(&pair.first)?;

@@ -36,6 +36,7 @@ mod registration;
 mod reload;
 mod revision;
 mod sandbox;
+mod scale;
 mod scene;
 mod schema;
 mod shutdown;

@@ -97,6 +97,14 @@ pub(crate) fn lead(scene: &Scene, url: &str) -> Result<PathBuf> {
     Ok(file)
 }
 
+/// A kubeconfig of the same user that leads to this URL, for another replica.
+pub(crate) fn another(scene: &Scene, url: &str) -> Result<PathBuf> {
+    let file = lead(scene, url)?;
+    let another = file.with_extension("another");
+    std::fs::rename(file, &another)?;
+    Ok(another)
+}
+
 /// Copies until one side ends, which the other side is told unless all is lost between them.
 fn copy(mut from: TcpStream, mut to: TcpStream, mut rule: Rule) -> Result<()> {
     let mut buffer = vec![0; 64 * 1024];

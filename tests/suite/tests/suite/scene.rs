@@ -94,6 +94,11 @@ impl Scene {
 
     /// Gives the host its own rights and those that `kybern rbac` says these registrations need.
     pub(crate) fn grant(&self, registrations: &[Value]) -> Result<()> {
+        self.grant_to(&self.user, registrations)
+    }
+
+    /// The same for the user of another replica.
+    pub(crate) fn grant_to(&self, user: &User, registrations: &[Value]) -> Result<()> {
         let mut rules = host_rules();
         if !registrations.is_empty() {
             let file = self.plane.folder().join(format!("{}.json", self.namespace));
@@ -109,7 +114,7 @@ impl Scene {
                 .context("rules")?;
             rules.extend(needed.iter().cloned());
         }
-        self.plane.grant(&self.user, &Value::from(rules))
+        self.plane.grant(user, &Value::from(rules))
     }
 
     /// Starts the host and waits until it is ready.
@@ -139,7 +144,23 @@ impl Scene {
         self.launch_with(own, arguments)
     }
 
-    fn launch_with(&self, mut all: Vec<String>, arguments: &[&str]) -> Result<Host> {
+    /// Starts a replica with this kubeconfig: its requests are told apart by their user, or by
+    /// the way that they take. The caller keeps it.
+    pub(crate) fn replica(&self, kubeconfig: PathBuf) -> Result<Host> {
+        let own = vec!["--namespaces".to_owned(), self.namespace.clone()];
+        self.launch_as(kubeconfig, own, &["--leader-elect=true"])
+    }
+
+    fn launch_with(&self, all: Vec<String>, arguments: &[&str]) -> Result<Host> {
+        self.launch_as(self.kubeconfig.clone(), all, arguments)
+    }
+
+    fn launch_as(
+        &self,
+        kubeconfig: PathBuf,
+        mut all: Vec<String>,
+        arguments: &[&str],
+    ) -> Result<Host> {
         all.extend(["--lease-namespace".to_owned(), self.namespace.clone()]);
         if !arguments.iter().any(|a| a.starts_with("--leader-elect")) {
             all.push("--leader-elect=false".into());
@@ -148,7 +169,7 @@ impl Scene {
         all.extend(arguments.iter().map(|a| (*a).to_owned()));
         Host::start(&HostOptions {
             binary: kybern_testcluster::kybern()?,
-            kubeconfig: self.kubeconfig.clone(),
+            kubeconfig,
             class: self.class.clone(),
             arguments: all,
             folder: self.plane.folder().to_owned(),

@@ -4,9 +4,10 @@
 //! written, and how often it is tried; it may not change what [`oracle`] compares.
 
 mod crash;
+mod lease;
 mod oracle;
 mod patches;
-mod steps;
+pub(crate) mod steps;
 mod watches;
-mod world;
+pub(crate) mod world;
 mod writes;

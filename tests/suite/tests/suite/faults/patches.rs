@@ -33,7 +33,7 @@ impl World {
         lead(&scene, &proxy.url())?;
         let registration = keeper(&scene)?;
         scene.grant(std::slice::from_ref(&registration))?;
-        let host = Arc::new(Mutex::new(Some(super::world::ready(&scene)?)));
+        let host = Arc::new(Mutex::new(Some(super::world::ready(&scene, &[])?)));
         scene.register(&registration)?;
         let board = json!({
             "apiVersion": "v1", "kind": "ConfigMap",
@@ -59,7 +59,7 @@ impl World {
         let mut host = self.host.lock().unwrap();
         let killed = host.is_none();
         if killed {
-            *host = Some(super::world::ready(&self.scene)?);
+            *host = Some(super::world::ready(&self.scene, &[])?);
         }
         Ok(killed)
     }

@@ -6,7 +6,7 @@ use crate::proxy::lead;
 use crate::sandbox::metric;
 use crate::scene::{APP, SOON, Scene, pass_time};
 use anyhow::{Context, Result, ensure};
-use kybern_faults::{Entry, FaultProxy, Life, Observer, Upstream};
+use kybern_faults::{Entry, FaultProxy, Journal, Life, Mark, Observer, Tally, Upstream};
 use kybern_testcluster::{Host, Progress, until};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -30,21 +30,29 @@ pub(crate) type Objects = BTreeMap<(String, String), Value>;
 pub(crate) struct World {
     pub(crate) scene: Scene,
     pub(crate) proxy: FaultProxy,
+    /// Ways of further replicas; what they ask counts too.
+    pub(crate) beside: Vec<FaultProxy>,
     observer: Observer,
     /// Shared with hooks that kill it.
     pub(crate) host: Arc<Mutex<Option<Host>>>,
     restarts: Mutex<u64>,
+    arguments: &'static [&'static str],
 }
 
 impl World {
     /// Starts the host with AppService registered.
     pub(crate) fn start(name: &str) -> Result<Self> {
+        Self::start_with(name, &[])
+    }
+
+    /// The same with further arguments of the host.
+    pub(crate) fn start_with(name: &str, arguments: &'static [&'static str]) -> Result<Self> {
         let scene = Scene::new(name)?;
         let proxy = FaultProxy::start(upstream(&scene)?)?;
         lead(&scene, &proxy.url())?;
         let registration = scene.appservice()?;
         scene.grant(std::slice::from_ref(&registration))?;
-        let host = Arc::new(Mutex::new(Some(ready(&scene)?)));
+        let host = Arc::new(Mutex::new(Some(ready(&scene, arguments)?)));
         scene.register(&registration)?;
         let namespace = &scene.namespace;
         let paths = KINDS.map(|(version, _, group, plural)| {
@@ -56,9 +64,11 @@ impl World {
         Ok(Self {
             scene,
             proxy,
+            beside: Vec::new(),
             observer,
             host,
             restarts: Mutex::default(),
+            arguments,
         })
     }
 
@@ -67,7 +77,7 @@ impl World {
         let mut host = self.host.lock().unwrap();
         let killed = host.is_none();
         if killed {
-            *host = Some(ready(&self.scene)?);
+            *host = Some(ready(&self.scene, self.arguments)?);
             *self.restarts.lock().unwrap() += 1;
         }
         Ok(killed)
@@ -115,15 +125,16 @@ impl World {
 
     /// Waits until the host has asked for no write of these CRs and their children for a while.
     pub(crate) fn rest(&self, names: &[String]) -> Result<()> {
-        let journal = self.proxy.journal();
         let theirs = |entry: &Entry| {
             let name = entry.ask.name.as_ref();
             entry.ask.writes() && name.is_some_and(|name| names.contains(name))
         };
         until("the host to rest", SOON, || {
-            let mark = journal.mark();
+            let marks: Vec<Mark> = self.journals().map(Journal::mark).collect();
             pass_time(REST)?;
-            let write = journal.since(mark).into_iter().find(theirs);
+            let since = self.journals().zip(marks);
+            let mut entries = since.flat_map(|(journal, mark)| journal.since(mark));
+            let write = entries.find(theirs);
             Ok(match write {
                 None => Progress::Done(()),
                 Some(entry) => Progress::Waiting(format!("{entry:?}")),
@@ -131,11 +142,30 @@ impl World {
         })
     }
 
+    fn journals(&self) -> impl Iterator<Item = &Journal> {
+        let proxies = std::iter::once(&self.proxy).chain(&self.beside);
+        proxies.map(FaultProxy::journal)
+    }
+
+    /// What was done to one object and its children, by group and plural.
+    fn tallies(&self, name: &str) -> BTreeMap<(String, String), Tally> {
+        let mut all: BTreeMap<_, Tally> = BTreeMap::new();
+        for (key, tally) in self.journals().flat_map(|journal| journal.tallies(name)) {
+            let sum = all.entry(key).or_default();
+            sum.creates += tally.creates;
+            sum.deletes += tally.deletes;
+            sum.writes += tally.writes;
+            sum.asked += tally.asked;
+        }
+        all
+    }
+
     /// Nothing is written any more, by the API server's own audit log.
     pub(crate) fn quiet(&self) -> Result<()> {
         let writes = self.scene.writes_within(Duration::from_secs(4))?;
         ensure!(writes.is_empty(), "not quiet: {writes:#?}");
-        ensure!(self.proxy.journal().lost() == 0, "the journal is too short");
+        let lost: u64 = self.journals().map(Journal::lost).sum();
+        ensure!(lost == 0, "the journal is too short");
         Ok(())
     }
 
@@ -166,7 +196,7 @@ impl World {
         let objects = self.objects()?;
         let of = |plural: &str| objects.get(&(plural.to_owned(), name.to_owned()));
         let end = KINDS.map(|(.., plural)| of(plural).map_or(json!(null), |o| normal(o, name)));
-        let tallies = self.proxy.journal().tallies(name);
+        let tallies = self.tallies(name);
         let mut children = BTreeMap::new();
         for (_, _, group, plural) in &KINDS[1..] {
             let life = self.life(plural, name, of(plural))?;
@@ -207,8 +237,8 @@ impl World {
     }
 }
 
-pub(super) fn ready(scene: &Scene) -> Result<Host> {
-    let mut host = scene.launch(&[])?;
+pub(super) fn ready(scene: &Scene, arguments: &[&str]) -> Result<Host> {
+    let mut host = scene.launch(arguments)?;
     host.wait_ready()?;
     Ok(host)
 }

@@ -85,9 +85,16 @@ impl Cases {
 
 /// What becomes of CRs that nothing happens to: of all the same.
 pub(crate) fn undisturbed(world: &World) -> Result<Outcome> {
+    Ok(undisturbed_by_step(world)?.0)
+}
+
+/// The same, and how many writes there were after each step.
+pub(crate) fn undisturbed_by_step(world: &World) -> Result<(Outcome, Vec<u64>)> {
     let names: Vec<String> = (0..3).map(|number| format!("base-{number}")).collect();
+    let mut writes = Vec::new();
     for step in STEPS {
         world.step(step, &names)?;
+        writes.push(world.outcome(&names[0])?.writes);
     }
     let base = world.outcome(&names[0])?;
     for name in &names[1..] {
@@ -96,7 +103,7 @@ pub(crate) fn undisturbed(world: &World) -> Result<Outcome> {
         ensure!(other == base, "{worse:?}: {} writes", other.writes);
     }
     ensure!(base.writes > 10, "{base:#?}");
-    Ok(base)
+    Ok((base, writes))
 }
 
 #[test]
