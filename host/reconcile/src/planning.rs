@@ -18,6 +18,7 @@ use crate::traits::ObjectRef;
 use kybern_interface::{Children, Deletion, EffectPhase, Plan, names};
 use kybern_table::{KindKey, Row, Snapshot, SnapshotTooOld, TableState};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// A plan that has passed its checks, and what is to be done for it.
 #[derive(Debug)]
@@ -182,7 +183,7 @@ pub(crate) fn plan(
             let live = row.as_ref().map(Row::value);
             let difference = diff::diff(intent, live.as_ref(), owner, &whose, remembered, forced);
             Ok(Task {
-                intent: intent.clone(),
+                intent: Arc::clone(intent),
                 live,
                 difference,
             })
