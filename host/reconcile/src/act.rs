@@ -22,12 +22,13 @@ use kybern_interface::{DeleteObject, ImmutablePolicy, Propagation};
 use parking_lot::Mutex;
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// One intent with what is to be done about it.
 #[derive(Debug, Clone)]
 pub(crate) struct Task {
-    pub(crate) intent: Intent,
+    pub(crate) intent: Arc<Intent>,
     pub(crate) live: Option<Value>,
     pub(crate) difference: Difference,
 }

@@ -21,6 +21,7 @@ use crate::traits::{Kinds, ObjectRef};
 use kybern_interface::{Action, Children, DeleteObject, EventType, Gvk, Plan, names};
 use serde_json::Value;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 pub(crate) use text::{depth_over, short};
 use text::{label, subdomain};
 
@@ -61,7 +62,7 @@ pub(crate) struct Offence {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Checked {
     pub(crate) children: Children,
-    pub(crate) intents: Vec<Intent>,
+    pub(crate) intents: Vec<Arc<Intent>>,
     pub(crate) deletes: Vec<(ObjectRef, DeleteObject)>,
     pub(crate) status: Option<Value>,
     pub(crate) events: Vec<(EventType, String, String)>,
@@ -151,7 +152,7 @@ impl Checker<'_> {
                             "action {at}: the plan says that its children are unchanged, and applies one"
                         ));
                     } else if let Some(intent) = self.apply(at, apply) {
-                        checked.intents.push(intent);
+                        checked.intents.push(Arc::new(intent));
                     }
                 }
                 Action::Delete(delete) => {

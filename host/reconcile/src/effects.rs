@@ -187,6 +187,11 @@ pub(crate) fn start(
     outcomes: &Outcomes,
 ) -> Stand {
     let mut jobs = shared.jobs.lock();
+    if tasks.is_empty() {
+        jobs.forget(&cx.key, &[]);
+        memory.effect_at = None;
+        return Stand::default();
+    }
     let phase = phase(cx);
     let tasks = tasks.iter().filter(|task| task.phase == phase);
     let identities: Vec<&Identity> = tasks.clone().map(|task| &task.identity).collect();

@@ -70,9 +70,17 @@ impl Step {
 }
 
 /// Whether a value's JSON text is this.
-fn spells(value: &Value, text: &str) -> bool {
-    let spelled = value.to_string();
-    spelled == text
+pub(crate) fn spells(value: &Value, text: &str) -> bool {
+    // Most are names; only a text with escapes is longer than itself and two quotes.
+    if let Value::String(name) = value
+        && let Some(inner) = text
+            .strip_prefix('"')
+            .and_then(|rest| rest.strip_suffix('"'))
+        && !inner.contains('\\')
+    {
+        return inner == name;
+    }
+    value.to_string() == text
 }
 
 /// A set of field paths.
@@ -124,6 +132,11 @@ impl FieldSet {
     /// Whether nothing is in it.
     pub(crate) fn is_empty(&self) -> bool {
         self.children.is_empty()
+    }
+
+    /// The steps down from here, with what is below.
+    pub(crate) fn steps(&self) -> impl ExactSizeIterator<Item = (&Step, &FieldSet)> {
+        self.children.iter()
     }
 
     /// Takes in what `other` has.

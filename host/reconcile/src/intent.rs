@@ -347,7 +347,7 @@ pub(crate) fn fingerprint(value: &Value) -> u128 {
 }
 
 /// Bytes that are equal for equal values only: each begins with its kind, and says how long it is.
-fn encode(value: &Value, out: &mut Vec<u8>) {
+pub(crate) fn encode(value: &Value, out: &mut Vec<u8>) {
     match value {
         Value::Null => out.push(0),
         Value::Bool(value) => out.extend([1, u8::from(*value)]),

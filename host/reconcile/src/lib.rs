@@ -55,6 +55,7 @@ mod remember;
 mod report;
 mod seen;
 mod sensing;
+mod shape;
 mod shared;
 mod stage;
 mod status;

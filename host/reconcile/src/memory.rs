@@ -1,11 +1,12 @@
 //! What the engine remembers of a CR between passes. Losing it costs a look, never a wrong write.
 
 use crate::fields::{self, FieldSet};
-use crate::intent::{Intent, fingerprint, named};
+use crate::intent::{Intent, named};
 use crate::patch;
 use crate::ready::{self, Readiness};
 use crate::remember::Ledger;
 use crate::seen::Seen;
+use crate::shape::Shape;
 use kybern_interface::{ApplyMode, names};
 use kybern_table::{Row, Sequence};
 use serde_json::Value;
@@ -17,8 +18,8 @@ use tokio::time::Instant;
 pub(crate) struct Baseline {
     /// Hash of the intent.
     pub(crate) hash: String,
-    /// The owned paths, as `fieldsV1` text: a tenth of the size of the tree.
-    shape: Box<str>,
+    /// The owned paths.
+    shape: Shape,
     /// Fingerprint of the values there.
     values: u128,
     /// The state of the object that was looked at last.
@@ -40,10 +41,11 @@ impl Baseline {
 
     /// The same, where it is known which of the manager's paths the intent has.
     pub(crate) fn covering(intent: &Intent, live: &Value, shape: &FieldSet) -> Self {
+        let shape = Shape::of(shape);
         Self {
             hash: intent.hash.clone(),
-            values: values_at(shape, live),
-            shape: shape.render().to_string().into(),
+            values: shape.values(live),
+            shape,
             resource_version: resource_version(live),
             readiness: ready::readiness(live),
             managed: intent.mode == ApplyMode::Managed,
@@ -60,13 +62,7 @@ impl Baseline {
             .and_then(|annotations| annotations.get(names::INTENT))
             .and_then(Value::as_str)
             == Some(self.hash.as_str());
-        marked && values_at(&self.shape(), live) == self.values
-    }
-
-    fn shape(&self) -> FieldSet {
-        serde_json::from_str(&self.shape)
-            .map(|value: Value| FieldSet::parse(&value))
-            .unwrap_or_default()
+        marked && self.shape.values(live) == self.values
     }
 
     /// Owned leaf paths whose value is another than the intent's: a hint for people, since a
@@ -94,10 +90,6 @@ impl Baseline {
         self.resource_version = row.resource_version();
         true
     }
-}
-
-fn values_at(shape: &FieldSet, live: &Value) -> u128 {
-    fingerprint(&shape.select(live))
 }
 
 /// `metadata.resourceVersion`; 0 where there is none.
@@ -146,7 +138,7 @@ fn differing(wanted: &Value, live: &Value, at: &str, out: &mut Vec<String>) {
 pub(crate) struct StatusBaseline {
     /// Fingerprint of what was sent.
     pub(crate) sent: u128,
-    shape: Box<str>,
+    shape: Shape,
     values: u128,
     /// The state of the CR that was looked at last.
     resource_version: u64,
@@ -156,11 +148,11 @@ impl StatusBaseline {
     /// The baseline of a status that is as wanted now.
     pub(crate) fn of(sent: u128, wanted: &Value, live: &Value, manager: &str) -> Self {
         let entry = fields::owned_by(live, manager, "status").unwrap_or_default();
-        let shape = entry.cover(&named(wanted.clone()), live).shape;
+        let shape = Shape::of(&entry.cover(&named(wanted.clone()), live).shape);
         Self {
             sent,
-            values: values_at(&shape, live),
-            shape: shape.render().to_string().into(),
+            values: shape.values(live),
+            shape,
             resource_version: resource_version(live),
         }
     }
@@ -179,8 +171,7 @@ impl StatusBaseline {
 
     /// Whether the CR still has the same values there.
     pub(crate) fn holds(&self, live: &Value) -> bool {
-        let shape: Value = serde_json::from_str(&self.shape).unwrap_or_default();
-        values_at(&FieldSet::parse(&shape), live) == self.values
+        self.shape.values(live) == self.values
     }
 }
 

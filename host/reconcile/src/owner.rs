@@ -74,10 +74,11 @@ pub(crate) fn part_of(registration: &str, uid: &str) -> String {
 
 /// The first `bytes` bytes as hex digits.
 pub(crate) fn hex(digest: &[u8], bytes: usize) -> String {
+    let nibble = |value: u8| char::from_digit(u32::from(value), 16).unwrap_or_default();
     digest
         .iter()
         .take(bytes)
-        .map(|byte| format!("{byte:02x}"))
+        .flat_map(|byte| [nibble(byte >> 4), nibble(byte & 15)])
         .collect()
 }
 

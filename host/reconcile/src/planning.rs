@@ -19,6 +19,7 @@ use kybern_interface::{Action, Children, Deletion, EffectPhase, Gvk, PatchObject
 use kybern_table::{KindKey, Row, Snapshot, SnapshotTooOld, TableState};
 use serde_json::Value;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// A plan that has passed its checks, and what is to be done for it.
 #[derive(Debug)]
@@ -189,7 +190,7 @@ pub(crate) fn plan(
             let live = row.as_ref().map(Row::value);
             let difference = diff::diff(intent, live.as_ref(), owner, &whose, remembered, forced);
             Ok(Task {
-                intent: intent.clone(),
+                intent: Arc::clone(intent),
                 live,
                 difference,
             })

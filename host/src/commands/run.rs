@@ -23,7 +23,7 @@ use kybern_kube::{AlwaysLeader, Cluster, Fence, LeaderState, WatchConfig, Writes
 use kybern_plugin::{Runtime, RuntimeConfig};
 use kybern_reconcile::{Counters, Deps, Engine};
 use kybern_sense::SqlSense;
-use kybern_table::{Reader, TableState};
+use kybern_table::{Reader, Sequence, TableState};
 use parking_lot::RwLock;
 use prometheus_client::registry::Registry;
 use std::process::ExitCode;
@@ -229,6 +229,17 @@ struct LeadParts<'a> {
     shutdown: CancellationToken,
 }
 
+/// Runs the engine for a term as a task of its own: what wakes its dispatcher then wakes a thread
+/// that works already, not this one.
+async fn work_on(engine: Engine, commits: watch::Receiver<Sequence>, term: CancellationToken) {
+    let work = tokio::spawn(async move { engine.run(commits, term).await });
+    if let Err(error) = work.await
+        && let Ok(panic) = error.try_into_panic()
+    {
+        std::panic::resume_unwind(panic);
+    }
+}
+
 /// Runs an engine for each term of leadership.
 async fn lead(mut parts: LeadParts<'_>) {
     loop {
@@ -262,7 +273,7 @@ async fn lead(mut parts: LeadParts<'_>) {
             let engine = (parts.make_engine)();
             *parts.engine_now.write() = Some(engine.clone());
             let _ = parts.roles.send(Arc::new(Role::Leader(engine.clone())));
-            engine.run(parts.ingest.commits(), term.clone()).await;
+            work_on(engine, parts.ingest.commits(), term.clone()).await;
         };
         tokio::pin!(work);
         tokio::select! {

@@ -1,13 +1,16 @@
-//! The one task that owns the table's writer: batches in, commits out.
+//! The one way to the table's writer: batches in, commits out.
 //!
 //! *Contract.* Watches send batches through a bounded channel and are held back
-//! when it is full. Own writes go through a second channel that is served first
-//! and answers with the sequence at which the write can be seen. What watches hand over is paced by
-//! the memory budget's looks: see [`Pace`].
+//! when it is full. An own write is committed at once by who makes it while the writer is free, for a
+//! commit of one row takes less than to wake another thread; else it goes through a second channel
+//! that is served first and answers with the sequence at which the write can be seen. What watches
+//! hand over is paced by the memory budget's looks: see [`Pace`].
 
 use super::jobs::Jobs;
 use super::pace::Pace;
 use kybern_table::{Applied, Batch, Change, Sequence, Writer};
+use parking_lot::Mutex;
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -37,12 +40,43 @@ impl From<Batch> for Queued {
     }
 }
 
+/// The writer, and who is told of its commits.
+struct Table {
+    writer: Mutex<Writer>,
+    commits: watch::Sender<Sequence>,
+}
+
+impl Table {
+    fn commit(&self, writer: &mut Writer, batch: Batch) -> Applied {
+        let applied = writer.apply(batch);
+        for error in &applied.errors {
+            tracing::error!(table = %error.table, reason = %error.reason, "object could not be taken in");
+        }
+        self.commits.send_if_modified(|at| {
+            let newer = applied.sequence > *at;
+            if newer {
+                *at = applied.sequence;
+            }
+            newer
+        });
+        applied
+    }
+
+    /// Commits now, if nobody else does and no other work would come with it.
+    fn commit_now(&self, batch: Batch) -> Result<Applied, Batch> {
+        match self.writer.try_lock() {
+            Some(mut writer) if writer.keeps_up() => Ok(self.commit(&mut writer, batch)),
+            _ => Err(batch),
+        }
+    }
+}
+
 /// The way into the table; cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Ingest {
+    table: Arc<Table>,
     batches: mpsc::Sender<Queued>,
     writes: mpsc::Sender<OwnWrite>,
-    commits: watch::Receiver<Sequence>,
     pace: Pace,
 }
 
@@ -67,21 +101,22 @@ impl Ingest {
     pub(crate) fn start(writer: Writer, at: Sequence) -> std::io::Result<(Self, JoinHandle<()>)> {
         let (batches, batches_in) = mpsc::channel(WAITING_BATCHES);
         let (writes, writes_in) = mpsc::channel(WAITING_WRITES);
-        let (commits_out, commits) = watch::channel(at);
+        let (commits, _) = watch::channel(at);
+        let writer = Mutex::new(writer);
+        let table = Arc::new(Table { writer, commits });
+        let theirs = Arc::clone(&table);
         let runtime = tokio::runtime::Builder::new_current_thread().build()?;
         let jobs = Jobs::start()?;
         let pace = Pace::default();
         let paced = pace.clone();
         let thread = std::thread::Builder::new()
             .name("kybern-ingest".into())
-            .spawn(move || {
-                runtime.block_on(run(writer, jobs, paced, batches_in, writes_in, commits_out))
-            })?;
+            .spawn(move || runtime.block_on(run(&theirs, jobs, paced, batches_in, writes_in)))?;
         Ok((
             Self {
+                table,
                 batches,
                 writes,
-                commits,
                 pace,
             },
             thread,
@@ -100,7 +135,7 @@ impl Ingest {
 
     /// The newest commit, and news of later ones.
     pub(crate) fn commits(&self) -> watch::Receiver<Sequence> {
-        self.commits.clone()
+        self.table.commits.subscribe()
     }
 
     /// Puts changes into the table after all that watches have handed over, and returns when they can
@@ -119,53 +154,37 @@ impl Ingest {
 
     /// Puts changes into the table and returns when they can be seen; `None` while shutting down.
     pub(crate) async fn commit(&self, changes: Vec<Change>) -> Option<Applied> {
+        let batch = match self.table.commit_now(Batch { changes }) {
+            Ok(applied) => return Some(applied),
+            Err(batch) => batch,
+        };
         let (done, wait) = oneshot::channel();
-        self.writes
-            .send(OwnWrite {
-                batch: Batch { changes },
-                done,
-            })
-            .await
-            .ok()?;
+        self.writes.send(OwnWrite { batch, done }).await.ok()?;
         wait.await.ok()
     }
 }
 
 /// The task: own writes first, then what watches sent, gathered while it already waits.
 async fn run(
-    mut writer: Writer,
+    table: &Table,
     mut jobs: Jobs,
     pace: Pace,
     mut batches: mpsc::Receiver<Queued>,
     mut writes: mpsc::Receiver<OwnWrite>,
-    commits: watch::Sender<Sequence>,
 ) {
-    let publish = |applied: &Applied| {
-        for error in &applied.errors {
-            tracing::error!(table = %error.table, reason = %error.reason, "object could not be taken in");
-        }
-        commits.send_if_modified(|at| {
-            let newer = applied.sequence > *at;
-            if newer {
-                *at = applied.sequence;
-            }
-            newer
-        });
-    };
     // Bytes since the last look.
     let mut taken: u64 = 0;
     loop {
-        jobs.offer(&mut writer);
+        jobs.offer(&mut table.writer.lock());
         tokio::select! {
             biased;
             write = writes.recv() => {
                 let Some(OwnWrite { batch, done }) = write else { break };
-                let applied = writer.apply(batch);
-                publish(&applied);
+                let applied = table.commit(&mut table.writer.lock(), batch);
                 // The writer may have given up waiting; the change stands all the same.
                 let _ = done.send(applied);
             }
-            done = jobs.done() => writer.put_in(done),
+            done = jobs.done() => table.writer.lock().put_in(done),
             batch = batches.recv() => {
                 let Some(Queued { mut batch, done }) = batch else { break };
                 let mut waiting = Vec::from_iter(done);
@@ -180,7 +199,7 @@ async fn run(
                         Err(_) => break,
                     }
                 }
-                publish(&writer.apply(batch));
+                table.commit(&mut table.writer.lock(), batch);
                 for done in waiting {
                     // Nobody may wait any more.
                     let _ = done.send(());

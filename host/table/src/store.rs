@@ -302,6 +302,12 @@ impl Writer {
         }
     }
 
+    /// Whether a small commit does nothing but itself: what is to be sealed and merged waits far below
+    /// [`StoreConfig::waiting_bytes`].
+    pub fn keeps_up(&mut self) -> bool {
+        self.waiting_bytes() < self.work.config.waiting_bytes / 2
+    }
+
     /// Does itself what has waited for too long.
     fn maintain(&mut self) {
         let most = self.work.config.waiting_bytes;

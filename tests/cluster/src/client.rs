@@ -16,6 +16,8 @@ use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// Kept for the next request: tests that make thousands of objects use some threads.
 const IDLE_CONNECTIONS: usize = 16;
+/// How long the storage of a changed CustomResourceDefinition may take to be made anew.
+const STORAGE: Duration = Duration::from_secs(10);
 const MAX_ANSWER_BYTES: u64 = 1 << 30;
 const APPLY: &str = "application/apply-patch+yaml";
 const MERGE_PATCH: &str = "application/merge-patch+json";
@@ -75,6 +77,18 @@ impl ClientError {
         match self {
             Self::Refused { code, .. } => Some(*code),
             _ => None,
+        }
+    }
+
+    /// Whether the storage of a custom kind is being made anew after a change of its definition:
+    /// requests that come in between are turned away without a Retry-After.
+    fn is_new_storage(&self) -> bool {
+        match self {
+            Self::Refused { code, message, .. } => {
+                (*code == 503 && message == "apiserver is shutting down")
+                    || (*code == 429 && message.contains("storage is (re)initializing"))
+            }
+            _ => false,
         }
     }
 }
@@ -379,7 +393,32 @@ impl Client {
         })
     }
 
+    /// Sends a request; one that is turned away because a CustomResourceDefinition has just been
+    /// changed is sent again, as it would be by hand.
     fn send(
+        &self,
+        method: &Method,
+        path: &str,
+        content_type: &str,
+        body: Option<&str>,
+    ) -> Result<String> {
+        let mut last = None;
+        let sent = until("the kind's storage", STORAGE, || {
+            let answer = self.send_through(method, path, content_type, body);
+            if !matches!(&answer, Err(error) if error.is_new_storage()) {
+                return Ok(Progress::Done(answer));
+            }
+            let seen = answer.as_ref().err().map(ToString::to_string);
+            last = Some(answer);
+            Ok(Progress::Waiting(seen.unwrap_or_default()))
+        });
+        match (sent, last) {
+            (Ok(answer), _) | (Err(_), Some(answer)) => answer,
+            (Err(_), None) => self.send_through(method, path, content_type, body),
+        }
+    }
+
+    fn send_through(
         &self,
         method: &Method,
         path: &str,
@@ -474,6 +513,23 @@ fn percent(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::ClientError;
+
+    #[test]
+    fn only_a_storage_that_is_made_anew_is_waited_for() {
+        let refused = |code, message: &str| ClientError::Refused {
+            request: "POST /".into(),
+            code,
+            reason: String::new(),
+            message: message.into(),
+        };
+        assert!(refused(503, "apiserver is shutting down").is_new_storage());
+        assert!(refused(429, "storage is (re)initializing").is_new_storage());
+        assert!(!refused(503, "no endpoints").is_new_storage());
+        assert!(!refused(429, "too many requests").is_new_storage());
+        assert!(!refused(409, "apiserver is shutting down").is_new_storage());
+    }
+
     #[test]
     fn managers_are_encoded() {
         assert_eq!(super::percent("kybern/web app"), "kybern%2Fweb%20app");
