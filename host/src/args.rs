@@ -156,6 +156,10 @@ pub(crate) struct RunArgs {
         env = "KYBERN_TERMINATION_LOG"
     )]
     pub(crate) termination_log: PathBuf,
+    /// Unix socket at which this user asks the host while it runs: `kybern sql --host`, `kybern
+    /// explain --host`. Without it nobody does.
+    #[arg(long, value_name = "PATH", env = "KYBERN_SOCKET")]
+    pub(crate) socket: Option<PathBuf>,
     /// Calls each `decide` twice and refuses plugins that are not pure.
     #[arg(long)]
     pub(crate) strict: bool,
@@ -188,6 +192,7 @@ Examples:
   kybern sql < report.sql                          # statements, each ended by ;
   kybern sql -f manifests/ "SELECT name, spec.replicas FROM deployments"
   helm template shop | kybern sql -f - "SELECT namespace, name, owner_uid FROM apps.deployments"
+  kubectl exec deploy/kybern -- /kybern sql --host "SELECT * FROM kybern.passes WHERE ending = 'failed'"
 
 Exit codes: 0 all statements were answered, 1 the cluster or a file could not be read,
 2 a statement was refused."#;
@@ -199,6 +204,12 @@ pub(crate) struct SqlArgs {
     /// Which cluster.
     #[command(flatten)]
     pub(crate) cluster: ClusterArgs,
+    /// Asks a running host instead of the cluster: what its tables hold, and what it knows of passes
+    /// (kybern.passes, kybern.queue ...). Its socket, unless `$KYBERN_SOCKET` or the chart says
+    /// where that is.
+    #[arg(long, value_name = "SOCKET", num_args = 0..=1, require_equals = true,
+          conflicts_with_all = ["kubeconfig", "context", "namespace", "filename"])]
+    pub(crate) host: Option<Option<PathBuf>>,
     /// Statements (SELECT or EXPLAIN) separated by `;`. Without one, or with `-`, they are read
     /// from standard input; at a terminal there is a prompt.
     #[arg(value_name = "STATEMENTS")]
@@ -238,6 +249,11 @@ pub(crate) struct ExplainArgs {
     /// Which cluster.
     #[command(flatten)]
     pub(crate) cluster: ClusterArgs,
+    /// Asks a running host what its last pass did, instead of making one that writes nothing. Its
+    /// socket, unless `$KYBERN_SOCKET` or the chart says where that is.
+    #[arg(long, value_name = "SOCKET", num_args = 0..=1, require_equals = true,
+          conflicts_with_all = ["kubeconfig", "context"])]
+    pub(crate) host: Option<Option<PathBuf>>,
     /// The registration's name.
     pub(crate) plugin: String,
     /// The custom resource: NAMESPACE/NAME, or NAME if it is cluster-scoped.

@@ -7,6 +7,7 @@
 mod list;
 
 use self::list::{Bound, of_calls};
+use crate::asking::Asked;
 use crate::metrics::{Sample, number, put, size};
 use crate::wiring::decide::Guests;
 use crate::wiring::ingest::Ingest;
@@ -34,6 +35,8 @@ pub(crate) struct Bounds {
     pub(crate) sql: kybern_sql::Engine,
     /// The plugins' calls.
     pub(crate) guests: Guests,
+    /// Who asks through the socket.
+    pub(crate) asked: Asked,
 }
 
 impl fmt::Debug for Bounds {
@@ -218,6 +221,13 @@ impl Bounds {
             "kybern_sql_limits_met",
             "Statements that were ended by a limit",
             one(number(self.sql.limits_met())),
+        )?;
+        put(
+            encoder,
+            gauge,
+            "kybern_asked_running",
+            "Statements from the host's socket whose answers are made or read",
+            one(size(self.asked.running())),
         )?;
         put(
             encoder,

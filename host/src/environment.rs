@@ -30,6 +30,11 @@ pub(crate) fn state_dir() -> Option<PathBuf> {
         .map(|dir| dir.join("kybern"))
 }
 
+/// Where a running host is asked: `$KYBERN_SOCKET`.
+pub(crate) fn socket() -> Option<PathBuf> {
+    variable("KYBERN_SOCKET")
+}
+
 /// The machine's or Pod's name.
 pub(crate) fn host_name() -> String {
     std::fs::read_to_string("/proc/sys/kernel/hostname")

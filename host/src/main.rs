@@ -1,6 +1,7 @@
 //! The Kybern operator host: parse, run, exit code.
 
 mod args;
+mod asking;
 mod bounds;
 mod budget;
 mod clock;

@@ -58,6 +58,16 @@ pub enum StartedBy {
 }
 
 impl StartedBy {
+    /// The row that changed, if it was one and not the CR's own.
+    pub fn row(&self) -> Option<&RowName> {
+        match self {
+            Self::Child(row) | Self::Patched(row) | Self::Answer(row, _) | Self::Name(row) => {
+                Some(row)
+            }
+            _ => None,
+        }
+    }
+
     /// What it is in one word, without names or values: for spans.
     pub fn kind(&self) -> &'static str {
         match self {
@@ -189,6 +199,11 @@ impl Causes {
         self.0
             .as_ref()
             .map_or(StartedBy::Retry.kind(), |first| first.by.kind())
+    }
+
+    /// The form for tables; none if there is no cause.
+    pub(crate) fn told(self) -> Option<Started> {
+        self.0
     }
 
     /// The report's form; what has no cause is a retry of the queue's own.

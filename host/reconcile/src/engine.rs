@@ -69,7 +69,7 @@ pub struct Released {
 /// The engine. Clones are the same engine.
 #[derive(Clone)]
 pub struct Engine {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
 }
 
 impl Engine {
@@ -267,7 +267,7 @@ impl Engine {
         kind: &Gvk,
         namespace: &str,
         name: &str,
-    ) -> Option<PassReport> {
+    ) -> Option<Arc<PassReport>> {
         let key = key(plugin, kind, namespace, name);
         self.shared.reports.lock().get(&key).cloned()
     }

@@ -13,7 +13,7 @@ use crate::metrics::Again;
 use crate::pass::{Context, Outcome};
 use crate::queue::Next;
 use crate::remember::Restated;
-use crate::report::{Ending, PassReport};
+use crate::report::{self, Ending, PassReport, Step};
 use crate::shared::Shared;
 use crate::stage::Stage;
 use crate::status::{self, Health, HealthKind, StatusWrite, Wanted};
@@ -21,6 +21,7 @@ use crate::traits::{EventRequest, WriteBody};
 use crate::why::{OnHold, Priority, Why};
 use kybern_interface::EventType;
 use serde_json::{Value, json};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -81,21 +82,47 @@ pub(crate) async fn finish(
         Next::After(after, ..) | Next::Hold(after, ..) => Some(*after),
         Next::Rest | Next::Again => None,
     };
+    let steps: Arc<[Step]> = outcome.steps.into();
+    let wanted = wanted(shared, cx, &outcome.finding.ending, outcome.decided, &steps);
     let report = PassReport {
         plugin: cx.key.plugin.to_string(),
         object: cx.owner.object(),
         sequence: cx.snapshot.sequence(),
         at: shared.deps.clock.now().to_string(),
         started: began.why.causes.started(),
+        priority: began.why.turn.priority.name(),
+        waited: began.why.turn.waited,
         took: began.at.elapsed(),
         ending: outcome.finding.ending,
         answers: outcome.answers,
-        steps: outcome.steps,
+        steps,
+        wanted,
         writes: std::mem::take(&mut *actor.written.lock()),
         next: at,
         failures: memory.failures,
     };
     (next, report)
+}
+
+/// What the last plan wants: that of this pass, or, if it had none, that of the last which had.
+fn wanted(
+    shared: &Shared,
+    cx: &Context,
+    ending: &Ending,
+    decided: bool,
+    steps: &Arc<[Step]>,
+) -> Arc<[Step]> {
+    let last = if decided || !steps.is_empty() {
+        Arc::clone(steps)
+    } else {
+        let reports = shared.reports.lock();
+        let before = reports.get(&cx.key);
+        before.map_or_else(Arc::default, |report| Arc::clone(&report.wanted))
+    };
+    match ending {
+        Ending::Succeeded | Ending::Unchanged => report::done(&last),
+        _ => last,
+    }
 }
 
 /// The status that a finding wants on the CR; none if there is nothing to compare.

@@ -50,6 +50,13 @@ pub(crate) enum Added {
 
 type Name = (String, String);
 
+/// Where an effect in the pool is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    Waiting,
+    Running,
+}
+
 #[derive(Debug)]
 enum State {
     /// Since when, by the pool's own count.
@@ -250,6 +257,21 @@ impl Jobs {
     /// Effects of a registration under way.
     pub(crate) fn running_of(&self, plugin: &str) -> usize {
         self.lanes.get(plugin).map_or(0, |lane| lane.running)
+    }
+
+    /// What is in the pool: of which CR, which effect, and whether it waits.
+    pub(crate) fn all(&self) -> Vec<(CrKey, Identity, EffectPhase, Place)> {
+        let mut all = Vec::new();
+        for (key, of) in &self.of {
+            for entry in of.values() {
+                let place = match entry.state {
+                    State::Waiting(..) => Place::Waiting,
+                    State::Starting | State::Begun => Place::Running,
+                };
+                all.push((key.clone(), entry.identity.clone(), entry.phase, place));
+            }
+        }
+        all
     }
 
     /// Effects under way, and those that wait.

@@ -60,6 +60,7 @@ mod shared;
 mod stage;
 mod status;
 mod subresource;
+mod told;
 mod traits;
 mod trigger;
 mod undo;
@@ -79,6 +80,7 @@ pub use plan::parse_plan;
 pub use record::{is_record, record_name};
 pub use report::{AnswerSummary, ApplyReason, DryPass, Ending, PassReport, Step, Verdict};
 pub use stage::Stage;
+pub use told::{CrName, Drift, Drifted, Effected, Effecting, Place, Queued, Running};
 pub use traits::{
     Act, Answer, Apply, Clock, Decide, Entropy, EventRequest, Kinds, ObjectRef, Sense,
     SenseRequest, Sensed, Write, WriteBody, Written,

@@ -94,6 +94,22 @@ pub(crate) enum Standing {
     Failed(String),
 }
 
+/// What came of an effect's last attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Attempt {
+    pub(crate) name: String,
+    pub(crate) key: String,
+    /// Whether one is under way, or was when a host ended.
+    pub(crate) begun: bool,
+    pub(crate) attempt: u32,
+    /// When the last one ended.
+    pub(crate) at: Option<Timestamp>,
+    /// Why that one failed.
+    pub(crate) error: Option<String>,
+    /// When it is made again.
+    pub(crate) again: Option<Timestamp>,
+}
+
 /// What came of an effect that is to run now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Past {
@@ -134,6 +150,26 @@ impl Outcomes {
             })
         };
         self.0.iter().filter_map(visible).collect()
+    }
+
+    /// How each attempt stands, without what effects took and gave.
+    pub(crate) fn attempts(&self) -> Vec<Attempt> {
+        let attempt = |entry: &Entry| Attempt {
+            name: entry.name.clone(),
+            key: entry.key.clone(),
+            begun: entry.begun,
+            attempt: entry.attempt,
+            at: entry.ended.as_ref().map(|ended| ended.at),
+            error: entry.ended.as_ref().and_then(|ended| match &ended.result {
+                OutcomeResult::Ok(_) => None,
+                OutcomeResult::Error(reason) => Some(reason.clone()),
+            }),
+            again: entry.ended.as_ref().and_then(|ended| match &ended.retry {
+                Some(Retry::At(at)) => Some(*at),
+                Some(Retry::Under(_)) | None => None,
+            }),
+        };
+        self.0.iter().map(attempt).collect()
     }
 
     /// Forgets what is none of these.

@@ -17,6 +17,7 @@
 //! a second), also one that is deleted and made again.
 
 mod entry;
+mod listed;
 
 use crate::bucket::Bucket;
 use crate::cause::StartedBy;
@@ -24,6 +25,7 @@ use crate::seen::Seen;
 use crate::why::{OnHold, Priority, Turn, Why};
 pub(crate) use entry::Line;
 use entry::{Delayed, Entry, Lane, Later, State, sooner};
+pub(crate) use listed::{Place, Queued};
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 use std::sync::Arc;

@@ -98,7 +98,7 @@ impl Reads {
             for value in BTreeSet::from([before, after]).into_iter().flatten() {
                 for (filter, keys) in values.get(&value).into_iter().flatten() {
                     if let Some(touch) = touch(moved, delta, filter) {
-                        tell(keys, Some(format!("{index} = {value}")), touch);
+                        tell(keys, Some(by(&delta.change.table, index, &value)), touch);
                     }
                 }
             }
@@ -128,9 +128,18 @@ pub(crate) fn matched(read: &ScanRead, delta: &Delta<'_>) -> Option<Matched> {
     let value = hit(&before).or_else(|| hit(&after))?;
     let touch = touch(moved, delta, &filter)?;
     Some(Matched::new(
-        Some(format!("{index} = {value}")),
+        Some(by(&read.table, index, &value)),
         touch.column(),
     ))
+}
+
+/// The key by which a row was found, for people; without what only the content of a Secret says.
+fn by(table: &KindKey, index: &Index, value: &str) -> String {
+    let secret = table.group.is_empty() && &*table.kind == "Secret";
+    match index {
+        Index::Path(_) if secret => format!("{index} = <redacted>"),
+        _ => format!("{index} = {value}"),
+    }
 }
 
 /// What a reader of one key sees: also that the row came to the key or left it.
@@ -155,5 +164,23 @@ pub(crate) fn filter(columns: &Columns) -> Filter {
     match columns {
         Columns::All => None,
         Columns::Named(names) => Some(Arc::new(names.clone())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_content_of_a_secret_says_is_not_told() {
+        let secret = KindKey::new("", "v1", "Secret");
+        let path = Index::Path("data.token".parse().unwrap());
+        assert_eq!(by(&secret, &path, "aGk="), "data.token = <redacted>");
+        let label = Index::Label("app".to_owned());
+        assert!(by(&secret, &label, "web").contains("web"));
+        let map = KindKey::new("", "v1", "ConfigMap");
+        assert_eq!(by(&map, &path, "aGk="), "data.token = aGk=");
+        let theirs = KindKey::new("vault.example.com", "v1", "Secret");
+        assert!(!by(&theirs, &Index::Name, "ns/a").contains("redacted"));
     }
 }

@@ -15,7 +15,7 @@ use crate::act::Actor;
 use crate::error::WriteError;
 use crate::finalizer;
 use crate::finding::{Finding, Retry};
-use crate::outcomes::Identity;
+use crate::outcomes::{Attempt, Identity};
 use crate::owner::find;
 use crate::pass::Context;
 use crate::patched::{self, Patched};
@@ -107,6 +107,15 @@ impl Ledger {
     /// An outcome was written.
     pub(crate) fn tell(&self) {
         self.0.news.fetch_add(1, Ordering::Release);
+    }
+
+    /// What came of the CR's effects, as far as that is in memory and nobody writes it now.
+    pub(crate) fn attempts(&self) -> Vec<Attempt> {
+        let kept = self.0.kept.try_lock().ok();
+        let record = kept
+            .as_ref()
+            .and_then(|kept| kept.as_ref()?.record.as_ref());
+        record.map_or_else(Vec::new, |record| record.outcomes.attempts())
     }
 
     /// The record of the CR.

@@ -1,9 +1,12 @@
 //! What the last pass over a CR did and why: read by `explain`, conditions and tests.
 
 use crate::cause::Started;
+use crate::metrics::PassResult;
 use crate::traits::ObjectRef;
 use kybern_interface::Plan;
 use kybern_table::Sequence;
+use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How a pass ended.
@@ -33,6 +36,23 @@ pub enum Ending {
     },
     /// The CR, its namespace or this replica's lead is gone.
     Gone,
+}
+
+impl Ending {
+    /// One word, as metrics have it.
+    pub fn name(&self) -> &'static str {
+        PassResult::of(self).name()
+    }
+
+    /// Reason and message, of a pass that failed or waits.
+    pub fn why(&self) -> Option<(&str, &str)> {
+        match self {
+            Self::Waiting { reason, message } | Self::Failed { reason, message } => {
+                Some((reason, message))
+            }
+            Self::Unchanged | Self::Succeeded | Self::Skipped | Self::Paused | Self::Gone => None,
+        }
+    }
 }
 
 /// One query's answer, without its rows.
@@ -86,6 +106,56 @@ pub enum Verdict {
     Scale(u32),
 }
 
+impl Verdict {
+    /// One word, for tables.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Apply(_) => "apply",
+            Self::Converged => "converged",
+            Self::Kept => "kept",
+            Self::Adopt => "adopt",
+            Self::NotOurs { .. } => "not_ours",
+            Self::WaitingForDeletion => "waiting_for_deletion",
+            Self::Prune => "prune",
+            Self::Orphan => "orphan",
+            Self::Held => "held",
+            Self::Delete => "delete",
+            Self::Patch => "patch",
+            Self::Absent => "absent",
+            Self::Undo => "undo",
+            Self::Evict => "evict",
+            Self::Scale(_) => "scale",
+        }
+    }
+
+    /// What the word leaves out: why it is applied, whose it is, how many replicas.
+    pub fn detail(&self) -> Option<Cow<'_, str>> {
+        Some(match self {
+            Self::Apply(why) => why.name().into(),
+            Self::NotOurs { whose } => whose.into(),
+            Self::Scale(replicas) => replicas.to_string().into(),
+            _ => return None,
+        })
+    }
+
+    /// What is left of it once it is done; none if nothing is wanted there any more.
+    fn done(&self) -> Option<Self> {
+        match self {
+            Self::Create | Self::Apply(_) | Self::Adopt | Self::Patch | Self::Converged => {
+                Some(Self::Converged)
+            }
+            Self::Prune | Self::Orphan | Self::Delete | Self::Undo | Self::Evict => None,
+            Self::Kept
+            | Self::NotOurs { .. }
+            | Self::WaitingForDeletion
+            | Self::Held
+            | Self::Absent
+            | Self::Scale(_) => Some(self.clone()),
+        }
+    }
+}
+
 /// Why an existing object is applied again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ApplyReason {
@@ -101,6 +171,18 @@ pub enum ApplyReason {
     Forced,
 }
 
+impl ApplyReason {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Intent => "intent",
+            Self::Drift(_) => "drift",
+            Self::NotCovered(_) => "not_covered",
+            Self::Former => "former",
+            Self::Forced => "forced",
+        }
+    }
+}
+
 /// One line of a diff.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
@@ -110,6 +192,21 @@ pub struct Step {
     pub wave: i32,
     /// What is to be done.
     pub verdict: Verdict,
+}
+
+/// What a plan wants after a pass that found these steps and did them.
+pub(crate) fn done(steps: &Arc<[Step]>) -> Arc<[Step]> {
+    let is_done = |step: &Step| step.verdict.done().as_ref() == Some(&step.verdict);
+    if steps.iter().all(is_done) {
+        return Arc::clone(steps);
+    }
+    let done = steps.iter().filter_map(|step| {
+        Some(Step {
+            verdict: step.verdict.done()?,
+            ..step.clone()
+        })
+    });
+    done.collect()
 }
 
 /// What the last pass over a CR did.
@@ -125,6 +222,10 @@ pub struct PassReport {
     pub at: String,
     /// What made it due.
     pub started: Started,
+    /// How urgent it was: `live`, `retry`, `resync` or `startup`.
+    pub priority: &'static str,
+    /// From when it was due until it started.
+    pub waited: Duration,
     /// How long it took.
     pub took: Duration,
     /// How it ended.
@@ -132,7 +233,9 @@ pub struct PassReport {
     /// The answers that it decided on.
     pub answers: Vec<AnswerSummary>,
     /// What it found to do.
-    pub steps: Vec<Step>,
+    pub steps: Arc<[Step]>,
+    /// What the last plan wants: its steps, those that are done by now as [`Verdict::Converged`].
+    pub wanted: Arc<[Step]>,
     /// Writes that were accepted: `create Deployment ns/web`.
     pub writes: Vec<String>,
     /// When the next pass is due at the latest.

@@ -45,7 +45,7 @@ pub(crate) struct Shared {
     pub(crate) jobs: Mutex<Jobs>,
     /// Memories of CRs whose pass is not under way.
     pub(crate) memories: Mutex<HashMap<CrKey, Memory>>,
-    pub(crate) reports: Mutex<HashMap<CrKey, PassReport>>,
+    pub(crate) reports: Mutex<HashMap<CrKey, Arc<PassReport>>>,
     /// CRs that wait for a table to be readable.
     pub(crate) awaited: Mutex<HashMap<KindKey, BTreeSet<CrKey>>>,
     /// Answers that wait for their passes.
@@ -376,7 +376,7 @@ impl Shared {
             self.deps.counters.spared();
         }
         drop(queue);
-        self.reports.lock().insert(key.clone(), report);
+        self.reports.lock().insert(key.clone(), Arc::new(report));
         memory.ended = self.deps.reader.snapshot().sequence();
         self.memories.lock().insert(key.clone(), memory);
         (next, result)

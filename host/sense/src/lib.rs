@@ -246,7 +246,9 @@ fn failure(query: &str, error: &SqlError) -> SenseError {
     let query = query.to_owned();
     let message = error.to_string();
     match error {
-        SqlError::NotReady { .. } | SqlError::Expired(_) => SenseError::NotReady(message),
+        SqlError::NotReady { .. } | SqlError::NotTold { .. } | SqlError::Expired(_) => {
+            SenseError::NotReady(message)
+        }
         SqlError::Limit { .. } | SqlError::Cancelled { .. } => SenseError::Limit { query, message },
         SqlError::Internal { .. } => SenseError::Internal(message),
         _ => SenseError::Query { query, message },

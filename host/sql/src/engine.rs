@@ -17,10 +17,11 @@ use parking_lot::{Mutex, RwLock};
 use crate::cache::{CacheKey, PlanCache};
 use crate::contain::contained;
 use crate::functions::Functions;
+use crate::memory::bytes_of;
 use crate::names::{Granted, Unlearnt};
-use crate::running::{Held, Running};
+use crate::running::{Held, Kept, Running};
 use crate::truth::Truth;
-use crate::{AccessSet, Catalog, HostFacts, Prepared, SqlError, SqlLimits, planner};
+use crate::{AccessSet, Answer, Catalog, HostFacts, Prepared, SqlError, SqlLimits, planner};
 
 /// Microseconds since 1970.
 type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
@@ -147,6 +148,12 @@ impl Engine {
     /// What the statements that run hold.
     pub fn held(&self) -> Held {
         self.inner.running.held()
+    }
+
+    /// Counts an answer as held until this goes.
+    pub fn keep(&self, answer: &Answer) -> Kept {
+        let bytes = answer.batches.iter().map(bytes_of).sum();
+        Kept::new(self.inner.running.begin(), bytes)
     }
 
     /// Ends the statement that holds most with [`SqlError::Cancelled`]; `why` makes the message

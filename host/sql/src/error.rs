@@ -34,6 +34,14 @@ pub enum SqlError {
         /// Why.
         reason: String,
     },
+    /// A table about the host is not told here. Trying again helps where the reason says so.
+    #[error("table {name} cannot be read: {reason}")]
+    NotTold {
+        /// Its SQL name.
+        name: String,
+        /// Why, and where to ask.
+        reason: String,
+    },
     /// The snapshot that the statement reads was held for too long. Trying again,
     /// on a newer one, helps.
     #[error("{0}: ask again on a newer snapshot")]

@@ -1,14 +1,21 @@
 //! What the host says about itself, for system tables.
 
+use std::sync::Arc;
+
 use kybern_table::KindKey;
 
-/// Tells what `kybern.watches` and `kybern.memory` show. Asked anew by each statement.
+use crate::EngineFacts;
+
+/// Tells what system tables show. Asked anew by each statement.
 pub trait HostFacts: Send + Sync {
     /// Each table that is or was to be filled.
     fn watches(&self) -> Vec<WatchFact>;
 
     /// What holds memory, piece by piece; together the accounts of the memory budget.
     fn memory(&self) -> Vec<MemoryFact>;
+
+    /// The engine that runs passes; else why there is none, and who has one.
+    fn engine(&self) -> Result<Arc<dyn EngineFacts>, String>;
 }
 
 /// How a table is kept up to date.

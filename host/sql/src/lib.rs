@@ -27,6 +27,7 @@ mod catalog;
 mod contain;
 mod elements;
 mod engine;
+mod engine_facts;
 mod error;
 mod execute;
 mod explain;
@@ -66,6 +67,10 @@ pub use access::{AccessSet, RowScope, TableAccess};
 pub use answer::Answer;
 pub use catalog::{Catalog, CatalogTable};
 pub use engine::Engine;
+pub use engine_facts::{
+    CrFact, DesiredFact, DriftFact, EffectFact, EngineFacts, Micros, ObjectFact, PassFact,
+    PluginFact, QueueFact, Told, TriggerFact,
+};
 pub use error::SqlError;
 pub use facts::{HostFacts, MemoryFact, WatchFact};
 pub use kybern_statement::{Position, Refused, StatementError};
@@ -73,7 +78,7 @@ pub use limits::SqlLimits;
 pub use param::Param;
 pub use path_types::{PathStep, PathTypes};
 pub use prepared::Prepared;
-pub use running::Held;
+pub use running::{Held, Kept};
 pub use views::View;
 
 #[cfg(test)]

@@ -103,7 +103,8 @@ impl<'a> Granted<'a> {
 impl Names for Granted<'_> {
     fn resolve(&self, schema: Option<&str>, table: &str) -> Resolution {
         if let Some(schema) = schema {
-            if let Some(system) = SystemTable::named(schema, table) {
+            let system = SystemTable::named(schema, table);
+            if let Some(system) = system.filter(|system| system.exists_for(self.grants)) {
                 return Resolution::Table(system.shape());
             }
             return match self

@@ -131,6 +131,11 @@ impl Sources {
         for ((schema, name), used) in all {
             let table = used.shape.table.clone();
             let source: Arc<dyn TableSource> = match SystemTable::named(&schema, &table) {
+                Some(system) if !system.exists_for(grants) => {
+                    return Err(SqlError::Internal {
+                        message: format!("{schema}.{table} was resolved but is not granted"),
+                    });
+                }
                 Some(system) => {
                     sources.system = true;
                     let catalog = Arc::clone(catalog);

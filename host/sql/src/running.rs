@@ -92,6 +92,23 @@ impl Drop for Ticket {
     }
 }
 
+/// An answer that somebody has still to read: until this goes, it counts as that of a statement
+/// that runs.
+#[derive(Debug)]
+pub struct Kept(Ticket);
+
+impl Kept {
+    pub(crate) fn new(ticket: Ticket, bytes: usize) -> Self {
+        ticket.statement.has_answered(bytes);
+        Self(ticket)
+    }
+
+    /// Waits until its memory is wanted back.
+    pub async fn cancelled(&self) -> SqlError {
+        self.0.statement.wait().await
+    }
+}
+
 impl Running {
     /// One more statement runs.
     pub(crate) fn begin(self: &Arc<Self>) -> Ticket {

@@ -1,5 +1,6 @@
 //! The list of bounds: each configuration taken apart field by field.
 
+use crate::asking::AskConfig;
 use crate::metrics::{number, size};
 use crate::wiring::ingest::Ingest;
 use crate::wiring::watches::Watches;
@@ -24,6 +25,8 @@ pub(crate) struct Settings {
     pub(crate) sql: SqlLimits,
     /// Of the plugins together.
     pub(crate) runtime: RuntimeConfig,
+    /// Of who asks through the socket.
+    pub(crate) asking: AskConfig,
 }
 
 impl Default for Settings {
@@ -38,6 +41,7 @@ impl Default for Settings {
             engine: EngineConfig::default(),
             sql: SqlLimits::default(),
             runtime: RuntimeConfig::default(),
+            asking: AskConfig::default(),
         }
     }
 }
@@ -358,6 +362,18 @@ pub(super) fn of_calls(limits: &CallLimits) -> Vec<Bound> {
     ]
 }
 
+fn of_asking(config: &AskConfig) -> Vec<Bound> {
+    let AskConfig {
+        statements,
+        statement_bytes,
+    } = config;
+    let is = |name, value: usize| bound("asking", name, size(value), "kybern_asked_running");
+    vec![
+        is("statements", *statements),
+        is("statement_bytes", *statement_bytes),
+    ]
+}
+
 impl Settings {
     /// All bounds but those of calls, which each registration may set for itself.
     pub(super) fn bounds(&self) -> Vec<Bound> {
@@ -368,6 +384,7 @@ impl Settings {
             of_sql(&self.sql),
             of_engine(&self.engine),
             of_runtime(&self.runtime),
+            of_asking(&self.asking),
         ]
         .concat()
     }

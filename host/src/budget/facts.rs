@@ -1,17 +1,21 @@
 //! What system tables show about this host.
 
 use super::Budget;
+use crate::asking::EngineNow;
 use crate::wiring::watches::Watches;
 use kybern_kube::Phase;
-use kybern_sql::{HostFacts, MemoryFact, WatchFact};
+use kybern_sql::{EngineFacts, HostFacts, MemoryFact, WatchFact};
 use kybern_table::{TableState, TableView};
+use std::sync::Arc;
 
-/// Tells what `kybern.watches` and `kybern.memory` show.
+/// Tells what they show.
 pub(crate) struct Facts {
     /// Who holds memory.
     pub(crate) budget: Budget,
     /// Who is watched; none in commands that list once.
     pub(crate) watches: Option<Watches>,
+    /// Who runs passes; none in commands that run none.
+    pub(crate) engine: Option<EngineNow>,
 }
 
 impl HostFacts for Facts {
@@ -61,6 +65,13 @@ impl HostFacts for Facts {
     fn memory(&self) -> Vec<MemoryFact> {
         let sources = self.budget.sources();
         sources.parts(&sources.reader.stats())
+    }
+
+    fn engine(&self) -> Result<Arc<dyn EngineFacts>, String> {
+        match &self.engine {
+            Some(engine) => engine.told(),
+            None => Err("only a host that runs knows it: ask one with --host".to_owned()),
+        }
     }
 }
 

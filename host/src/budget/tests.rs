@@ -305,6 +305,7 @@ async fn a_new_kind_is_refused_while_the_budget_is_exceeded_and_admitted_after()
     let facts = Facts {
         budget: scene.budget.clone(),
         watches: Some(scene.watches.clone()),
+        engine: None,
     };
     let shown = facts
         .watches()
@@ -539,6 +540,7 @@ async fn the_accounts_are_the_sums_of_what_system_tables_show() {
     let facts = Facts {
         budget: scene.budget.clone(),
         watches: None,
+        engine: None,
     };
     let of = |account: &str| -> u64 {
         let all = facts.memory();

@@ -1,6 +1,7 @@
 //! `kybern explain`: a pass over one custom resource that writes nothing, told step by step.
 
 use crate::args::ExplainArgs;
+use crate::asking::{Host, HostError};
 use crate::kinds::{Kinds, plugin_table};
 use crate::offline::Offline;
 use crate::registration::prepared::Prepared;
@@ -25,12 +26,27 @@ use serde_json::Value;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-/// Explains the CR's state from the cluster as it is now.
+/// Explains the CR's state from the cluster as it is now, or the last pass of a running host.
 pub(crate) async fn run(args: ExplainArgs) -> anyhow::Result<ExitCode> {
     let (namespace, name) = args
         .object
         .split_once('/')
         .unwrap_or(("", args.object.as_str()));
+    if let Some(socket) = &args.host {
+        let host = Host::at(socket.as_deref());
+        return match host.last(&args.plugin, namespace, name).await {
+            Ok(text) => {
+                crate::terminal::write(&text);
+                Ok(ExitCode::SUCCESS)
+            }
+            // It is for people, with all that belongs to it.
+            Err(HostError::Refused { text, .. }) => {
+                eprint!("{text}");
+                Ok(ExitCode::FAILURE)
+            }
+            Err(error) => Err(error.into()),
+        };
+    }
     let cluster = crate::cluster::connect(&args.cluster).await?;
     let resource = Resource::from(&plugin_table());
     let raw = cluster

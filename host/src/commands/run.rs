@@ -1,6 +1,7 @@
 //! `kybern run`: watches the cluster and runs the registered plugins.
 
 use crate::args::RunArgs;
+use crate::asking::{Asked, EngineNow, Server, Socket};
 use crate::bounds::{self, Bounds, Settings};
 use crate::budget::{self, Budget, Facts, Keeper, Sources};
 use crate::kinds::{Kinds, crd_table, plugin_table};
@@ -43,6 +44,7 @@ const REFRESH: Duration = Duration::from_secs(10);
 /// Runs until SIGTERM or SIGINT.
 pub(crate) async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     let watched = crate::args::one_namespace(&args.namespaces)?.map(str::to_owned);
+    let socket = args.socket.as_deref().map(Socket::bind).transpose()?;
     let cluster = crate::cluster::connect(&args.cluster).await?;
     let namespace = args
         .lease_namespace
@@ -91,11 +93,6 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
         budget.clone(),
         shutdown.child_token(),
     );
-    let facts = Facts {
-        budget: budget.clone(),
-        watches: Some(watches.clone()),
-    };
-    let sense = Arc::new(SqlSense::new(sql.with_host(Arc::new(facts)), work::pool()));
     let own = [plugin_table(), crd_table()];
     watches.set(own.map(Wanted::all).into()).await;
 
@@ -104,6 +101,19 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     let kinds = Kinds::default();
 
     let engine_now: Arc<RwLock<Option<Engine>>> = Arc::default();
+    let passes = EngineNow {
+        engine: Arc::clone(&engine_now),
+        states: election.states.clone(),
+        reader: reader.clone(),
+        class: args.class.clone(),
+    };
+    let told = sql.with_host(Arc::new(Facts {
+        budget: budget.clone(),
+        watches: Some(watches.clone()),
+        engine: Some(passes.clone()),
+    }));
+    let sense = Arc::new(SqlSense::new(told.clone(), work::pool()));
+    let asked = Asked::new(&settings.asking);
     let counters = Counters::default();
     let mut registry = Registry::default();
     metrics::register(
@@ -127,9 +137,18 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
             ingest: ingest.clone(),
             sql,
             guests: guests.clone(),
+            asked: asked.clone(),
         },
     );
     let tasks = TaskTracker::new();
+    if let Some(socket) = socket {
+        let server = Server {
+            sql: told.with_clock(|| crate::clock::wall().as_microsecond()),
+            engine: passes,
+            asked,
+        };
+        tasks.spawn(server.run(socket, settings.asking.clone(), shutdown.child_token()));
+    }
     tasks.spawn(Keeper::new(budget, watches.clone()).run(shutdown.child_token()));
     let server = tasks.spawn(server::serve(
         args.listen,

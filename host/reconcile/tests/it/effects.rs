@@ -20,7 +20,7 @@ fn effect(name: &str, key: &Value, input: Value) -> Value {
 }
 
 /// One effect for each of `spec.calls` (key to input), and a ConfigMap with what came of them.
-fn caller(situation: &Situation) -> Result<Plan, DecideError> {
+pub(crate) fn caller(situation: &Situation) -> Result<Plan, DecideError> {
     let mut actions = vec![said(situation)];
     for (key, input) in situation.object["spec"]["calls"]
         .as_object()

@@ -27,4 +27,5 @@ mod record;
 mod seeing;
 mod spans;
 mod subresource;
+mod told;
 mod world;

@@ -465,7 +465,7 @@ impl World {
         assert!(self.engine.is_idle());
     }
 
-    pub(crate) fn report(&self, name: &str) -> PassReport {
+    pub(crate) fn report(&self, name: &str) -> Arc<PassReport> {
         self.engine
             .report("reg", &app(), "ns", name)
             .unwrap_or_else(|| panic!("no pass over {name}"))

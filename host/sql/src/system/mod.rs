@@ -1,10 +1,14 @@
-//! System tables: `kybern.kinds`, `.watches`, `.memory`, `information_schema.tables` and `.columns`.
+//! System tables: `kybern.kinds`, `.watches`, `.memory`, those of the engine, and
+//! `information_schema.tables` and `.columns`.
 //!
 //! They show what the asker may name, and nothing else. How many rows or bytes there are of a kind
-//! is told only to those who may see all of its rows. What is of no kind is told to everybody.
+//! is told only to those who may see all of its rows. What is of no kind is told to everybody. The
+//! tables of the engine name objects of all kinds: only who may read everything has them.
 
+mod engine;
 mod kinds;
 mod memory;
+mod rows;
 mod watches;
 
 pub(crate) use kinds::NO_LIST;
@@ -32,6 +36,7 @@ use crate::names::Granted;
 use crate::param::type_name;
 use crate::source::KindSource;
 use crate::{HostFacts, RowScope, View};
+use engine::EngineTable;
 
 /// Which system table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +44,7 @@ pub(crate) enum SystemTable {
     Kinds,
     Watches,
     Memory,
+    Engine(EngineTable),
     Tables,
     Columns,
 }
@@ -51,9 +57,18 @@ impl SystemTable {
             ("kybern", "kinds") => Some(Self::Kinds),
             ("kybern", "watches") => Some(Self::Watches),
             ("kybern", "memory") => Some(Self::Memory),
+            ("kybern", of) => EngineTable::named(of).map(Self::Engine),
             ("information_schema", "tables") => Some(Self::Tables),
             ("information_schema", "columns") => Some(Self::Columns),
             _ => None,
+        }
+    }
+
+    /// Whether it exists for an asker.
+    pub(crate) fn exists_for(self, grants: &Grants) -> bool {
+        match self {
+            Self::Engine(_) => *grants == Grants::All,
+            Self::Kinds | Self::Watches | Self::Memory | Self::Tables | Self::Columns => true,
         }
     }
 
@@ -62,6 +77,7 @@ impl SystemTable {
             Self::Kinds => ("kybern", "kinds"),
             Self::Watches => ("kybern", "watches"),
             Self::Memory => ("kybern", "memory"),
+            Self::Engine(table) => ("kybern", table.name()),
             Self::Tables => ("information_schema", "tables"),
             Self::Columns => ("information_schema", "columns"),
         }
@@ -72,6 +88,7 @@ impl SystemTable {
             Self::Kinds => kinds::fields(),
             Self::Watches => watches::fields(),
             Self::Memory => memory::fields(),
+            Self::Engine(table) => table.fields(),
             Self::Tables => vec![
                 ("table_catalog", TEXT),
                 ("table_schema", TEXT),
@@ -186,6 +203,7 @@ impl SystemSource {
         stored.chain(served).collect()
     }
 
+    /// All of it, of a table that is small.
     fn batch(&self, bound: &Bound) -> Result<RecordBatch> {
         let snapshot = &bound.snapshot;
         let host = bound.host.as_deref();
@@ -198,6 +216,7 @@ impl SystemSource {
             SystemTable::Kinds => kinds::columns(self, &tables, snapshot),
             SystemTable::Watches => watches::columns(self, &tables, snapshot, host),
             SystemTable::Memory => memory::columns(self, &tables, snapshot, host),
+            SystemTable::Engine(_) => return internal_err!("{:?} has no batch", self.table),
             SystemTable::Tables => {
                 let kinds = tables
                     .iter()
@@ -288,6 +307,9 @@ impl TableProvider for SystemSource {
         let Some(bound) = &self.bound else {
             return internal_err!("{:?} was run without a snapshot", self.table);
         };
+        if let SystemTable::Engine(table) = self.table {
+            return table.scan(bound.host.as_deref(), self.schema(), projection);
+        }
         let batch = self.batch(bound)?;
         Ok(MemorySourceConfig::try_new_exec(
             &[vec![batch]],

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::fixture::{Cluster, kind, text};
-use crate::{AccessSet, HostFacts, MemoryFact, RowScope, TableAccess, WatchFact};
+use crate::{AccessSet, EngineFacts, HostFacts, MemoryFact, RowScope, TableAccess, WatchFact};
 use kybern_table::KindKey;
 
 struct Made;
@@ -56,6 +56,10 @@ impl HostFacts for Made {
             memory("store", "log", None),
             memory("caches", "plan", None),
         ]
+    }
+
+    fn engine(&self) -> Result<Arc<dyn EngineFacts>, String> {
+        Err("ask another".to_owned())
     }
 }
 

@@ -1,6 +1,7 @@
 //! Behaviour of the engine over a small store.
 
 mod access;
+mod engine_tables;
 mod fixture;
 mod generated;
 mod golden;

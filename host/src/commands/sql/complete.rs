@@ -101,8 +101,14 @@ const FORMATS: &[&str] = &["csv", "json", "table", "wide", "yaml"];
 const HOST_TABLES: &[(&str, &str)] = &[
     ("information_schema", "columns"),
     ("information_schema", "tables"),
+    ("kybern", "desired"),
+    ("kybern", "drift"),
+    ("kybern", "effects"),
     ("kybern", "kinds"),
     ("kybern", "memory"),
+    ("kybern", "passes"),
+    ("kybern", "plugins"),
+    ("kybern", "queue"),
     ("kybern", "watches"),
 ];
 

@@ -1,5 +1,6 @@
 //! Why a statement has no answer, and the exit code that tells it.
 
+use crate::asking::HostError;
 use kybern_sql::SqlError;
 
 /// The statement itself is at fault.
@@ -13,6 +14,9 @@ pub(crate) enum Failure {
     /// The engine says so.
     #[error(transparent)]
     Sql(#[from] SqlError),
+    /// A running host was asked and did not answer.
+    #[error(transparent)]
+    Host(#[from] HostError),
     /// A table could not be listed, or an answer not written.
     #[error("{0:#}")]
     Other(#[from] anyhow::Error),
@@ -30,12 +34,15 @@ impl Failure {
         match self {
             Self::Sql(
                 SqlError::NotReady { .. }
+                | SqlError::NotTold { .. }
                 | SqlError::Expired(_)
                 | SqlError::Cancelled { .. }
                 | SqlError::Internal { .. },
             )
             | Self::Other(_)
             | Self::Cancelled => FAILED,
+            Self::Host(HostError::Refused { at_fault: true, .. }) => REFUSED,
+            Self::Host(_) => FAILED,
             Self::Sql(_) | Self::Usage(_) => REFUSED,
         }
     }
@@ -55,6 +62,8 @@ impl Failure {
     pub(crate) fn render(&self, script: &str) -> String {
         match self {
             Self::Sql(error) => error.render(script),
+            // The host has rendered it.
+            Self::Host(HostError::Refused { text, .. }) => text.clone(),
             other => format!("error: {other}\n"),
         }
     }

@@ -1,4 +1,5 @@
-//! Answers statements over tables that are listed when a statement first needs them.
+//! Answers statements over tables that are listed when a statement first needs them, or lets a
+//! running host answer them.
 //!
 //! # Contract
 //!
@@ -9,6 +10,7 @@ use super::extent::Extent;
 use super::failure::Failure;
 use super::progress::Progress;
 use crate::args::SqlArgs;
+use crate::asking::Host;
 use crate::budget::{Budget, Facts, Sources};
 use crate::commands::manifests;
 use crate::kinds::Kinds;
@@ -35,7 +37,9 @@ pub(crate) struct Answered {
 
 /// A cluster or manifests, and what is known of them.
 pub(crate) struct Session {
-    /// None: the tables were filled from manifests.
+    /// Who answers instead.
+    host: Option<Host>,
+    /// None: the tables were filled from manifests, or a host has them.
     cluster: Option<Cluster>,
     namespace: Option<String>,
     kinds: Kinds,
@@ -48,10 +52,11 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// Asks the cluster what it serves, or reads the manifests.
+    /// Asks the cluster what it serves, or reads the manifests; of a host nothing is asked yet.
     pub(crate) async fn open(args: &SqlArgs) -> anyhow::Result<Self> {
         let tables = Offline::new();
         let mut session = Self {
+            host: args.host.as_ref().map(|path| Host::at(path.as_deref())),
             cluster: None,
             namespace: args.namespace.clone(),
             kinds: Kinds::default(),
@@ -61,6 +66,9 @@ impl Session {
             typed: BTreeSet::new(),
             listed: BTreeMap::new(),
         };
+        if session.host.is_some() {
+            return Ok(session);
+        }
         if args.filename.is_empty() {
             let cluster = crate::cluster::connect(&args.cluster).await?;
             session.kinds.discover(&cluster).await?;
@@ -94,6 +102,10 @@ impl Session {
 
     /// Answers one statement.
     pub(crate) async fn answer(&mut self, statement: &str) -> Result<Answered, Failure> {
+        if let Some(host) = &self.host {
+            let (answer, is_explain) = host.answer(statement).await?;
+            return Ok(Answered { answer, is_explain });
+        }
         let prepared = self.prepare(statement).await?;
         self.load(&prepared).await?;
         let snapshot = self.tables.reader.snapshot();
@@ -105,14 +117,20 @@ impl Session {
 
     /// Answers one statement from tables that are listed anew for it.
     pub(crate) async fn answer_anew(&mut self, statement: &str) -> Result<Answered, Failure> {
+        if self.host.is_some() {
+            return self.answer(statement).await;
+        }
         for key in self.engine.tables_of(statement, &self.access)? {
             self.listed.remove(&key);
         }
         self.answer(statement).await
     }
 
-    /// The table of that name, with its types; none for a table about the host.
+    /// The table of that name, with its types; none for a table about the host, or of one.
     pub(crate) async fn table(&mut self, name: &str) -> Result<Option<KindKey>, SqlError> {
+        if self.host.is_some() {
+            return Ok(None);
+        }
         let named = self.learn(&format!("SELECT 1 FROM {name}")).await?;
         Ok(named.into_iter().next())
     }
@@ -249,6 +267,7 @@ fn engine(tables: &Offline) -> Engine {
     let facts = Facts {
         budget: Budget::new(sources, None, Meter::new(Path::new("/"), None)),
         watches: None,
+        engine: None,
     };
     engine
         .with_clock(|| crate::clock::wall().as_microsecond())

@@ -11,6 +11,7 @@
 mod architecture;
 mod cluster;
 
+mod asking;
 mod bad_input;
 mod bounds;
 mod budget;
