@@ -80,7 +80,8 @@ pub(crate) fn spells(value: &Value, text: &str) -> bool {
     {
         return inner == name;
     }
-    value.to_string() == text
+    let spelled = value.to_string();
+    spelled == text
 }
 
 /// A set of field paths.

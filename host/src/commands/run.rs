@@ -31,6 +31,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -251,8 +252,9 @@ struct LeadParts<'a> {
 /// Runs the engine for a term as a task of its own: what wakes its dispatcher then wakes a thread
 /// that works already, not this one.
 async fn work_on(engine: Engine, commits: watch::Receiver<Sequence>, term: CancellationToken) {
-    let work = tokio::spawn(async move { engine.run(commits, term).await });
-    if let Err(error) = work.await
+    let mut work = JoinSet::new();
+    work.spawn(async move { engine.run(commits, term).await });
+    if let Some(Err(error)) = work.join_next().await
         && let Ok(panic) = error.try_into_panic()
     {
         std::panic::resume_unwind(panic);

@@ -64,10 +64,13 @@ impl Table {
 
     /// Commits now, if nobody else does and no other work would come with it.
     fn commit_now(&self, batch: Batch) -> Result<Applied, Batch> {
-        match self.writer.try_lock() {
-            Some(mut writer) if writer.keeps_up() => Ok(self.commit(&mut writer, batch)),
-            _ => Err(batch),
+        let Some(mut writer) = self.writer.try_lock() else {
+            return Err(batch);
+        };
+        if !writer.keeps_up() {
+            return Err(batch);
         }
+        Ok(self.commit(&mut writer, batch))
     }
 }
 

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use kybern_sql::{
-    AccessSet, Engine, HostFacts, MemoryFact, RowScope, SqlLimits, TableAccess, WatchFact,
+    AccessSet, Engine, EngineFacts, HostFacts, MemoryFact, RowScope, SqlLimits, TableAccess,
+    WatchFact,
 };
 use serde::Deserialize;
 
@@ -171,5 +172,9 @@ impl HostFacts for Host {
 
     fn memory(&self) -> Vec<MemoryFact> {
         self.memory.clone()
+    }
+
+    fn engine(&self) -> Result<Arc<dyn EngineFacts>, String> {
+        Err("no passes are run here".to_owned())
     }
 }
