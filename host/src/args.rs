@@ -158,7 +158,7 @@ pub(crate) struct RunArgs {
     pub(crate) termination_log: PathBuf,
     /// Unix socket at which this user asks the host while it runs: `kybern sql --host`, `kybern
     /// explain --host`. Without it nobody does.
-    #[arg(long, value_name = "PATH", env = "KYBERN_SOCKET")]
+    #[arg(long, value_name = "PATH")]
     pub(crate) socket: Option<PathBuf>,
     /// Calls each `decide` twice and refuses plugins that are not pure.
     #[arg(long)]

@@ -98,7 +98,7 @@ impl Reads {
             for value in BTreeSet::from([before, after]).into_iter().flatten() {
                 for (filter, keys) in values.get(&value).into_iter().flatten() {
                     if let Some(touch) = touch(moved, delta, filter) {
-                        tell(keys, Some(by(&delta.change.table, index, &value)), touch);
+                        tell(keys, Some(by(index, &value)), touch);
                     }
                 }
             }
@@ -127,17 +127,13 @@ pub(crate) fn matched(read: &ScanRead, delta: &Delta<'_>) -> Option<Matched> {
     let hit = |value: &Option<String>| value.clone().filter(|value| values.contains(value));
     let value = hit(&before).or_else(|| hit(&after))?;
     let touch = touch(moved, delta, &filter)?;
-    Some(Matched::new(
-        Some(by(&read.table, index, &value)),
-        touch.column(),
-    ))
+    Some(Matched::new(Some(by(index, &value)), touch.column()))
 }
 
-/// The key by which a row was found, for people; without what only the content of a Secret says.
-fn by(table: &KindKey, index: &Index, value: &str) -> String {
-    let secret = table.group.is_empty() && &*table.kind == "Secret";
+/// The key by which a row was found, for people; without what only the content of an object says.
+fn by(index: &Index, value: &str) -> String {
     match index {
-        Index::Path(_) if secret => format!("{index} = <redacted>"),
+        Index::Path(_) => format!("{index} = <redacted>"),
         _ => format!("{index} = {value}"),
     }
 }
@@ -172,15 +168,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_content_of_a_secret_says_is_not_told() {
-        let secret = KindKey::new("", "v1", "Secret");
+    fn what_the_content_of_an_object_says_is_not_told() {
         let path = Index::Path("data.token".parse().unwrap());
-        assert_eq!(by(&secret, &path, "aGk="), "data.token = <redacted>");
+        assert_eq!(by(&path, "aGk="), "data.token = <redacted>");
         let label = Index::Label("app".to_owned());
-        assert!(by(&secret, &label, "web").contains("web"));
-        let map = KindKey::new("", "v1", "ConfigMap");
-        assert_eq!(by(&map, &path, "aGk="), "data.token = aGk=");
-        let theirs = KindKey::new("vault.example.com", "v1", "Secret");
-        assert!(!by(&theirs, &Index::Name, "ns/a").contains("redacted"));
+        assert!(by(&label, "web").contains("web"));
+        assert!(by(&Index::Name, "ns/a").contains("ns/a"));
     }
 }

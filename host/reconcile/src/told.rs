@@ -189,15 +189,25 @@ impl Engine {
     }
 
     /// The children that are now not as the last plan of their CR wants them. CRs are looked at
-    /// while the iterator is read, each on a snapshot of its own.
-    pub fn drift(&self) -> impl Iterator<Item = Drifted> + Send + use<> {
+    /// while the iterator is read, each on a snapshot of its own; one of which nothing differs gives
+    /// none, so that whoever reads may stop between any two.
+    pub fn drift(&self) -> impl Iterator<Item = Option<Drifted>> + Send + use<> {
         let shared = Arc::clone(&self.shared);
         let reports = shared.reports.lock();
         let wanted = reports.iter().filter(|(_, last)| !last.wanted.is_empty());
         let wanted = wanted.map(|(key, last)| (key.clone(), Arc::clone(&last.wanted)));
         let wanted: Vec<(CrKey, Arc<[Step]>)> = wanted.collect();
         drop(reports);
-        let of = move |(key, steps): (CrKey, Arc<[Step]>)| drift_of(&shared, &key, &steps);
+        let of = move |(key, steps): (CrKey, Arc<[Step]>)| {
+            let mut found: Vec<Option<Drifted>> = drift_of(&shared, &key, &steps)
+                .into_iter()
+                .map(Some)
+                .collect();
+            if found.is_empty() {
+                found.push(None);
+            }
+            found
+        };
         wanted.into_iter().flat_map(of)
     }
 
@@ -307,16 +317,23 @@ fn effected(key: &CrKey, of: Attempt, place: Option<(EffectPhase, Effecting)>) -
     }
 }
 
-/// What of a CR's plan is now not as it is wanted. Nothing while its pass is under way.
-fn drift_of(shared: &Shared, key: &CrKey, steps: &[Step]) -> Vec<Drifted> {
+/// What of a CR's plan is now not as it is wanted. Nothing while its pass is under way, or if one has
+/// ended since these steps were told.
+fn drift_of(shared: &Shared, key: &CrKey, steps: &Arc<[Step]>) -> Vec<Drifted> {
     let looked: Vec<(&Step, Option<Row>)> = steps
         .iter()
         .filter(|step| is_wanted(&step.verdict))
-        .map(|step| (step, live(shared, &step.target)))
+        .filter_map(|step| Some((step, live(shared, &step.target)?)))
         .collect();
     let Some(found) = unsettled(shared, key, looked) else {
         return Vec::new();
     };
+    let reports = shared.reports.lock();
+    let still = reports.get(key);
+    if !still.is_some_and(|last| Arc::ptr_eq(&last.wanted, steps)) {
+        return Vec::new();
+    }
+    drop(reports);
     let drifted = found.into_iter().filter_map(|(step, look)| {
         let how = match look {
             Look::Missing => Drift::Missing,
@@ -352,15 +369,16 @@ fn as_found(verdict: &Verdict) -> Option<Drift> {
     })
 }
 
-fn live(shared: &Shared, target: &ObjectRef) -> Option<Row> {
+/// The object, if it is there; nothing is known of it where its table is gone.
+fn live(shared: &Shared, target: &ObjectRef) -> Option<Option<Row>> {
     let table = crate::active::table_of(&target.gvk);
     let name = name_key(&target.namespace, &target.name);
     shared.deps.reader.read(|snapshot| {
-        let view = snapshot.table(&table);
-        let rows = view
-            .map(|view| view.lookup(&Index::Name, &name))
-            .transpose()?;
-        Ok(rows.and_then(|rows| rows.into_iter().next()))
+        let Some(view) = snapshot.table(&table) else {
+            return Ok(None);
+        };
+        let rows = view.lookup(&Index::Name, &name)?;
+        Ok(Some(rows.into_iter().next()))
     })
 }
 
@@ -381,8 +399,13 @@ fn unsettled<'a>(
     looked: Vec<(&'a Step, Option<Row>)>,
 ) -> Option<Vec<(&'a Step, Look)>> {
     let memories = shared.memories.lock();
-    let children = &memories.get(key)?.children;
+    let memory = memories.get(key)?;
+    let children = &memory.children;
     let look = |(step, row): (&'a Step, Option<Row>)| {
+        let of = |patch: &crate::patch::Baseline| patch.patched.target() == step.target;
+        if memory.patched.iter().any(of) {
+            return None;
+        }
         let Some(row) = row else {
             return Some((step, Look::Missing));
         };

@@ -35,8 +35,8 @@ pub trait EngineFacts: Send + Sync {
 
 /// Facts that are made while they are read.
 pub struct Told<T> {
-    /// The facts.
-    pub facts: Box<dyn Iterator<Item = T> + Send>,
+    /// The facts; none where it took some time to find none.
+    pub facts: Box<dyn Iterator<Item = Option<T>> + Send>,
     /// Bytes that the iterator holds, about: they are charged to the statement.
     pub bytes: usize,
 }

@@ -89,7 +89,7 @@ impl EngineFacts for Facts {
         let bytes = reports.capacity() * size_of::<Arc<PassReport>>();
         let facts = reports.into_iter().flat_map(|report| {
             let steps = (0..report.wanted.len()).map(move |at| desired(&report, at));
-            steps.flatten()
+            steps.flatten().map(Some)
         });
         Told {
             facts: Box::new(facts),
@@ -101,7 +101,7 @@ impl EngineFacts for Facts {
         // A name and a pointer for each CR.
         let bytes = self.engine.passed() * 128;
         Told {
-            facts: Box::new(self.engine.drift().map(drift)),
+            facts: Box::new(self.engine.drift().map(|found| found.map(drift))),
             bytes,
         }
     }
@@ -118,7 +118,7 @@ impl EngineFacts for Facts {
 fn told<A: Send + 'static, T>(all: Vec<A>, fact: impl Fn(A) -> T + Send + 'static) -> Told<T> {
     Told {
         bytes: all.capacity() * size_of::<A>(),
-        facts: Box::new(all.into_iter().map(fact)),
+        facts: Box::new(all.into_iter().map(move |one| Some(fact(one)))),
     }
 }
 

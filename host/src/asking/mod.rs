@@ -21,7 +21,7 @@ mod tests;
 pub(crate) use client::{Host, HostError};
 pub(crate) use facts::EngineNow;
 pub(crate) use server::{Asked, Server};
-pub(crate) use socket::Socket;
+pub(crate) use socket::Claim;
 
 use serde::{Deserialize, Serialize};
 

@@ -30,8 +30,10 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-/// Rows that are made into bytes at once.
+/// Rows that are made into bytes at once, at most.
 const ROWS: usize = 1024;
+/// Bytes of rows that are made into bytes at once, about; one row at least.
+const PART: usize = 1 << 20;
 
 /// Answers that are made or read now. Clones are the same count.
 #[derive(Debug, Clone)]
@@ -227,7 +229,8 @@ struct Parts {
 impl Parts {
     fn part(&mut self) -> Result<Option<Vec<u8>>, ArrowError> {
         while let (Some(batch), Some(writer)) = (self.batches.first(), &mut self.writer) {
-            let rows = batch.num_rows().saturating_sub(self.at).min(ROWS);
+            let left = batch.num_rows().saturating_sub(self.at);
+            let rows = left.min(rows_at_once(batch));
             if rows == 0 {
                 self.batches.remove(0);
                 self.at = 0;
@@ -245,6 +248,12 @@ impl Parts {
         writer.finish()?;
         writer.into_inner().map(Some)
     }
+}
+
+/// How many rows of a batch are made into bytes at once.
+fn rows_at_once(batch: &RecordBatch) -> usize {
+    let of_one = batch.get_array_memory_size() / batch.num_rows().max(1);
+    (PART / of_one.max(1)).clamp(1, ROWS)
 }
 
 /// The parts that are read; they go when their memory is wanted back, also where nobody reads on.
@@ -292,4 +301,22 @@ async fn last_pass(State(server): State<Server>, body: Bytes) -> Result<String, 
         Refusal(StatusCode::SERVICE_UNAVAILABLE, text)
     })?;
     last::text(&engine, &ask).map_err(|text| Refusal(StatusCode::BAD_REQUEST, text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::StringArray;
+
+    #[test]
+    fn what_is_made_into_bytes_at_once_is_bounded_by_rows_and_by_bytes() {
+        let rows = |of: usize| {
+            let texts = StringArray::from(vec!["x".repeat(of); 64]);
+            let batch = RecordBatch::try_from_iter([("t", Arc::new(texts) as _)]).unwrap();
+            rows_at_once(&batch)
+        };
+        assert_eq!(rows(8), ROWS);
+        assert!((1..=2).contains(&rows(512 << 10)), "{}", rows(512 << 10));
+        assert_eq!(rows(2 << 20), 1);
+    }
 }

@@ -33,6 +33,12 @@ pub(crate) enum SocketError {
     },
 }
 
+/// A place for a socket that no other host has as long as this lives.
+pub(crate) struct Claim {
+    path: PathBuf,
+    lock: File,
+}
+
 /// A socket that is listened on; goes with this.
 pub(crate) struct Socket {
     path: PathBuf,
@@ -41,26 +47,47 @@ pub(crate) struct Socket {
     _lock: File,
 }
 
-impl Socket {
-    /// Makes the socket, or takes over that of a host that has ended.
-    pub(crate) fn bind(path: &Path) -> Result<Self, SocketError> {
+impl Claim {
+    /// Takes the place, or that of a host that has ended.
+    pub(crate) fn of(path: &Path) -> Result<Self, SocketError> {
         let lock = lock(path)?;
-        let failed = |error| SocketError::Io {
-            path: path.to_owned(),
-            error,
-        };
         match std::fs::symlink_metadata(path) {
             Ok(found) if !found.file_type().is_socket() => {
                 return Err(SocketError::NoSocket(path.to_owned()));
             }
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(failed(path, error));
+            }
             Ok(_) | Err(_) => {}
         }
         Ok(Self {
             path: path.to_owned(),
-            listener: listen(path).map_err(failed)?,
-            _lock: lock,
+            lock,
         })
+    }
+
+    /// Makes the socket. Whoever connects waits until somebody accepts.
+    pub(crate) fn listen(self) -> Result<Socket, SocketError> {
+        let listener = listen(&self.path).map_err(|error| failed(&self.path, error))?;
+        Ok(Socket {
+            path: self.path,
+            listener,
+            _lock: self.lock,
+        })
+    }
+}
+
+fn failed(path: &Path, error: io::Error) -> SocketError {
+    SocketError::Io {
+        path: path.to_owned(),
+        error,
+    }
+}
+
+impl Socket {
+    #[cfg(test)]
+    pub(crate) fn bind(path: &Path) -> Result<Self, SocketError> {
+        Claim::of(path)?.listen()
     }
 
     /// Where it is.
@@ -94,15 +121,11 @@ fn lock(path: &Path) -> Result<File, SocketError> {
         .mode(0o600)
         .custom_flags(nofollow)
         .open(&beside);
-    let failed = |error| SocketError::Io {
-        path: beside.clone(),
-        error,
-    };
-    let lock = opened.map_err(failed)?;
+    let lock = opened.map_err(|error| failed(&beside, error))?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),
         Err(TryLockError::WouldBlock) => Err(SocketError::Taken(path.to_owned())),
-        Err(TryLockError::Error(error)) => Err(failed(error)),
+        Err(TryLockError::Error(error)) => Err(failed(&beside, error)),
     }
 }
 

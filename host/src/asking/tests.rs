@@ -63,7 +63,7 @@ fn running_with(config: AskConfig) -> Running {
         engine,
         asked: asked.clone(),
     };
-    let socket = Socket::bind(&path).unwrap();
+    let socket = super::socket::Socket::bind(&path).unwrap();
     let mut tasks = JoinSet::new();
     tasks.spawn(server.run(socket, config, CancellationToken::new()));
     Running {

@@ -1,7 +1,7 @@
 //! `kybern run`: watches the cluster and runs the registered plugins.
 
 use crate::args::RunArgs;
-use crate::asking::{Asked, EngineNow, Server, Socket};
+use crate::asking::{Asked, Claim, EngineNow, Server};
 use crate::bounds::{self, Bounds, Settings};
 use crate::budget::{self, Budget, Facts, Keeper, Sources};
 use crate::kinds::{Kinds, crd_table, plugin_table};
@@ -45,7 +45,8 @@ const REFRESH: Duration = Duration::from_secs(10);
 /// Runs until SIGTERM or SIGINT.
 pub(crate) async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     let watched = crate::args::one_namespace(&args.namespaces)?.map(str::to_owned);
-    let socket = args.socket.as_deref().map(Socket::bind).transpose()?;
+    let socket = args.socket.clone().or_else(crate::environment::socket);
+    let claim = socket.as_deref().map(Claim::of).transpose()?;
     let cluster = crate::cluster::connect(&args.cluster).await?;
     let namespace = args
         .lease_namespace
@@ -142,7 +143,8 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
         },
     );
     let tasks = TaskTracker::new();
-    if let Some(socket) = socket {
+    if let Some(claim) = claim {
+        let socket = claim.listen()?;
         let server = Server {
             sql: told.with_clock(|| crate::clock::wall().as_microsecond()),
             engine: passes,

@@ -34,6 +34,7 @@ impl<K: Keyed> Queue<K> {
         let mut all = Vec::new();
         for (key, entry) in &self.entries {
             let delayed = entry.delayed.as_ref();
+            let mut gathered = None;
             let (place, priority, why) = match (&entry.state, delayed) {
                 (State::Running { started, .. }, _) => (Place::Running, *started, &entry.why),
                 (State::Ready { priority, stamp }, _) => {
@@ -44,15 +45,20 @@ impl<K: Keyed> Queue<K> {
                 (State::Idle, Some(Delayed { place, later })) => {
                     let due = place.0.saturating_duration_since(now);
                     let holds = later.holds;
+                    gathered = Some(&later.gathered);
                     (Place::Delayed { due, holds }, later.priority, &later.why)
                 }
                 (State::Idle, None) => continue,
             };
+            let mut causes = why.causes.clone();
+            if let Some(gathered) = gathered {
+                causes.merge(gathered.causes.clone());
+            }
             all.push(Queued {
                 key: key.clone(),
                 place,
                 priority,
-                causes: why.causes.clone(),
+                causes,
             });
         }
         all

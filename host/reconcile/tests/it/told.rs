@@ -30,7 +30,7 @@ fn wanted(world: &World) -> Vec<String> {
 
 /// What is not as wanted: `a-x changed data.v`.
 fn drift(world: &World) -> Vec<String> {
-    let drifted = world.engine.drift().map(|of| {
+    let drifted = world.engine.drift().flatten().map(|of| {
         assert_eq!((&*of.cr.plugin, &*of.cr.name), ("reg", "a"));
         let how = match of.how {
             Drift::Missing => "missing".to_owned(),

@@ -18,7 +18,7 @@ use datafusion::physical_plan::streaming::PartitionStream;
 use super::TEXT;
 use crate::Told;
 
-/// Rows of one batch.
+/// Facts that are asked for at once, and rows of one batch at most.
 const ROWS: usize = 1024;
 
 /// What is in a column.
@@ -115,8 +115,13 @@ impl<T: Fact, A: Fn() -> Told<T> + Send + Sync> PartitionStream for Rows<A> {
                 facts = Box::new(std::iter::empty());
                 return Some(Err(error));
             }
-            let rows: Vec<T> = facts.by_ref().take(ROWS).collect();
-            (!rows.is_empty()).then(|| batch(&schema, &rows))
+            let told: Vec<Option<T>> = facts.by_ref().take(ROWS).collect();
+            if told.is_empty() {
+                return None;
+            }
+            // Also without rows: between two batches the statement may be ended.
+            let rows: Vec<T> = told.into_iter().flatten().collect();
+            Some(batch(&schema, &rows))
         });
         let schema = Arc::clone(&self.schema);
         let batches = futures::stream::iter(batches);

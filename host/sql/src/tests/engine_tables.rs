@@ -80,7 +80,7 @@ fn pass(name: &str, ending: &'static str) -> PassFact {
 
 fn told<T: Send + 'static>(facts: Vec<T>) -> Told<T> {
     Told {
-        facts: Box::new(facts.into_iter()),
+        facts: Box::new(facts.into_iter().map(Some)),
         bytes: 0,
     }
 }
@@ -88,13 +88,17 @@ fn told<T: Send + 'static>(facts: Vec<T>) -> Told<T> {
 impl EngineFacts for Made {
     fn passes(&self) -> Told<PassFact> {
         let count = Arc::clone(&self.passes);
-        let facts: Box<dyn Iterator<Item = PassFact> + Send> = if self.endless {
+        let facts: Box<dyn Iterator<Item = Option<PassFact>> + Send> = if self.endless {
             Box::new(std::iter::from_fn(move || {
                 count.fetch_add(1, Ordering::Relaxed);
-                Some(pass("a", "succeeded"))
+                Some(Some(pass("a", "succeeded")))
             }))
         } else {
-            Box::new([pass("bad", "failed"), pass("good", "succeeded")].into_iter())
+            Box::new(
+                [pass("bad", "failed"), pass("good", "succeeded")]
+                    .into_iter()
+                    .map(Some),
+            )
         };
         Told {
             facts,
