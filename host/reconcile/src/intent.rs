@@ -252,8 +252,8 @@ pub(crate) fn get_path<'v>(object: &'v Value, path: &[String]) -> Option<&'v Val
 }
 
 /// RFC 8785 of a list of the object and the paths, then SHA-256, shortened to 128 bits. Whole
-/// numbers that no double holds are one to RFC 8785 with those beside them, so that their digits
-/// follow as a third member of the list, where there are any.
+/// numbers that no double holds are one to RFC 8785 with those beside them, so that their places
+/// and digits follow as a third member of the list, where there are any.
 pub(crate) fn hash_of(object: &Value, ignored: &[Vec<String>]) -> String {
     let rest = if ignored.is_empty() {
         Cow::Borrowed(object)
@@ -271,7 +271,7 @@ pub(crate) fn hash_of(object: &Value, ignored: &[Vec<String>]) -> String {
     hash.update(canonical(&Value::from(paths)));
     let mut beyond = Vec::new();
     if !is_plain(&rest) {
-        digits(&rest, &mut beyond);
+        digits(&rest, &mut 0, &mut beyond);
     }
     if !beyond.is_empty() {
         hash.update(b",");
@@ -291,15 +291,18 @@ fn beyond_double(number: &Number) -> Option<String> {
     (double.as_ref() != Some(&digits)).then_some(digits)
 }
 
-/// The digits of all of them, in the order of sorted keys.
-fn digits(value: &Value, out: &mut Vec<String>) {
+/// The digits of all of them, each with how many numbers come before it in the order of sorted keys.
+fn digits(value: &Value, at: &mut usize, out: &mut Vec<String>) {
     match value {
-        Value::Number(number) => out.extend(beyond_double(number)),
-        Value::Array(items) => items.iter().for_each(|item| digits(item, out)),
+        Value::Number(number) => {
+            out.extend(beyond_double(number).map(|digits| format!("{at}:{digits}")));
+            *at += 1;
+        }
+        Value::Array(items) => items.iter().for_each(|item| digits(item, at, out)),
         Value::Object(fields) => {
             let mut sorted: Vec<(&String, &Value)> = fields.iter().collect();
             sorted.sort_unstable_by_key(|(key, _)| *key);
-            sorted.iter().for_each(|(_, value)| digits(value, out));
+            sorted.iter().for_each(|(_, value)| digits(value, at, out));
         }
         Value::Null | Value::Bool(_) | Value::String(_) => {}
     }

@@ -10,6 +10,8 @@ use crate::traits::ObjectRef;
 use kybern_interface::{GrantVerb, Gvk};
 use kybern_table::{Row, Snapshot, SnapshotTooOld, TableView};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The part of an object that one request writes.
 #[derive(
@@ -141,8 +143,42 @@ pub(crate) fn search(
     uid: &str,
 ) -> Result<Vec<Patched>, SnapshotTooOld> {
     let manager = active.patch_manager(uid);
-    let grants = &active.registration.spec.grants.write;
     let mut found = Vec::new();
+    naming(snapshot, active, &manager, |view, row, live| {
+        found.extend(parts(view, row, live, &manager));
+    })?;
+    Ok(replaced(&[], found.into_iter()))
+}
+
+/// The same of all CRs of a registration, by their patches' managers, at the cost of one.
+pub(crate) fn search_all(
+    snapshot: &Snapshot,
+    active: &Active,
+) -> Result<BTreeMap<String, Vec<Patched>>, SnapshotTooOld> {
+    let prefix = active.patch_manager("");
+    let mut found: BTreeMap<String, Vec<Patched>> = BTreeMap::new();
+    naming(snapshot, active, &prefix, |view, row, live| {
+        let entries = fields::entries(live).unwrap_or_default();
+        let managers: BTreeSet<String> = entries.into_iter().map(|entry| entry.manager).collect();
+        for manager in managers.into_iter().filter(|m| m.starts_with(&prefix)) {
+            let parts = parts(view, row, live, &manager);
+            found.entry(manager).or_default().extend(parts);
+        }
+    })?;
+    for of_one in found.values_mut() {
+        *of_one = replaced(&[], std::mem::take(of_one).into_iter());
+    }
+    Ok(found)
+}
+
+/// Looks at every object of the kinds that may be patched whose text has this manager in it.
+fn naming(
+    snapshot: &Snapshot,
+    active: &Active,
+    manager: &str,
+    mut look: impl FnMut(&TableView, &Row, &Value),
+) -> Result<(), SnapshotTooOld> {
+    let grants = &active.registration.spec.grants.write;
     for view in snapshot.tables() {
         let kind = kind_of(&view.def().key);
         let patched = grants.iter().any(|grant| {
@@ -155,20 +191,18 @@ pub(crate) fn search(
         }
         for chunk in view.scan()? {
             for row in chunk.rows()? {
-                found.extend(parts(&view, &row, &manager));
+                // Few objects name it at all.
+                if String::from_utf8_lossy(&row.body()).contains(manager) {
+                    look(&view, &row, &row.value());
+                }
             }
         }
     }
-    Ok(replaced(&[], found.into_iter()))
+    Ok(())
 }
 
 /// The parts of one object with fields of a manager's.
-fn parts(view: &TableView, row: &Row, manager: &str) -> Vec<Patched> {
-    // Few objects name it at all.
-    if !String::from_utf8_lossy(&row.body()).contains(manager) {
-        return Vec::new();
-    }
-    let live = row.value();
+fn parts(view: &TableView, row: &Row, live: &Value, manager: &str) -> Vec<Patched> {
     let target = ObjectRef {
         gvk: kind_of(&view.def().key),
         plural: view.def().plural.clone(),
@@ -176,7 +210,7 @@ fn parts(view: &TableView, row: &Row, manager: &str) -> Vec<Patched> {
         name: row.name().to_owned(),
     };
     let has = |part: &Part| {
-        let entry = fields::owned_by(&live, manager, part.subresource());
+        let entry = fields::owned_by(live, manager, part.subresource());
         entry.is_some_and(|entry| !entry.is_empty())
     };
     [Part::Main, Part::Status]

@@ -7,7 +7,7 @@ use crate::error::WriteError;
 use crate::finalizer;
 use crate::key::CrKey;
 use crate::owner::{Owner, child_ref, inventory, provably_ours};
-use crate::patched;
+use crate::patched::{self, Patched};
 use crate::prune::is_precious;
 use crate::record::{self, Record};
 use crate::traits::{ObjectRef, WriteBody};
@@ -15,6 +15,8 @@ use crate::undo::{self, Stubborn, Way};
 use kybern_interface::{Propagation, RemovalPolicy};
 use kybern_table::{ChunkView, Row, TableState};
 use serde_json::Value;
+use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 /// What becomes of the CRs' finalizers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +36,7 @@ pub(crate) async fn run(
 ) -> Released {
     let mut released = Released::default();
     let snapshot = deps.reader.snapshot();
+    let without_record = OnceLock::new();
     for primary in &active.primaries {
         let table = primary.table();
         let Some(view) = snapshot.table(&table) else {
@@ -65,6 +68,7 @@ pub(crate) async fn run(
                 active,
                 primary,
                 row: &row,
+                without_record: &without_record,
             };
             let before = released.failures.len();
             let owner = cr.children(policy, &mut released).await;
@@ -87,6 +91,8 @@ struct Cr<'a> {
     active: &'a Active,
     primary: &'a Primary,
     row: &'a Row,
+    /// The patches of all CRs by their managers, looked for when the first has no record.
+    without_record: &'a OnceLock<BTreeMap<String, Vec<Patched>>>,
 }
 
 impl Cr<'_> {
@@ -185,9 +191,14 @@ impl Cr<'_> {
 
     /// What is known of a CR without its record.
     fn lost(&self, owner: &Owner) -> Record {
-        let search = |snapshot: &_| patched::search(snapshot, self.active, &owner.uid);
+        let search = || {
+            let all = |snapshot: &_| patched::search_all(snapshot, self.active);
+            self.deps.reader.read(all)
+        };
+        let all = self.without_record.get_or_init(search);
+        let manager = self.active.patch_manager(&owner.uid);
         Record {
-            patches: self.deps.reader.read(search),
+            patches: all.get(&manager).cloned().unwrap_or_default(),
             ..Record::default()
         }
     }

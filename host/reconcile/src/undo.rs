@@ -95,7 +95,13 @@ async fn take_back(
     };
     match actor.write(&target, body).await {
         Ok(_) => Ok(()),
-        Err(error) if error.is_gone(&target.name) => Ok(()),
+        Err(error) if error.is_gone(&target.name) && patched.part != Part::Status => Ok(()),
+        // The same is said of a status whose subresource the kind has lost.
+        Err(error) if error.is_gone(&target.name) => match live(actor, patched).await? {
+            None => Ok(()),
+            Some(_) if stubborn == Stubborn::HandedOver => hand_over(actor, patched).await,
+            Some(_) => Err(error),
+        },
         // Another object by now, none, or one that changes all the time.
         Err(error) if error.is_conflict() => match live(actor, patched).await? {
             Some(_) => Err(error),

@@ -88,6 +88,7 @@ impl Machine {
             expired_tokens: 0,
             highest: start.highest,
             older_lists: 0,
+            refused_doubts: 0,
             failed: None,
         };
         let mut machine = Machine {

@@ -66,6 +66,8 @@ pub(super) struct Memory {
     pub(super) highest: u64,
     /// Complete lists in a row that were older than that.
     pub(super) older_lists: u32,
+    /// How often in a row it was refused to say whether they are another etcd's.
+    pub(super) refused_doubts: u32,
     /// The reason of the last `Fail`, until a list begins.
     pub(super) failed: Option<String>,
 }

@@ -38,9 +38,20 @@ async fn leader_and_standby(
     namespace: &str,
     clock: &Arc<impl Clock + 'static>,
 ) -> (Replica, Replica) {
-    let leader = start(first, config(namespace, "a"), clock.clone()).expect("starts");
+    let configs = [config(namespace, "a"), config(namespace, "b")];
+    replicas(first, second, configs, clock).await
+}
+
+/// The first leads, the second stands by.
+async fn replicas(
+    first: &Cluster,
+    second: &Cluster,
+    [leads, stands_by]: [LeaseConfig; 2],
+    clock: &Arc<impl Clock + 'static>,
+) -> (Replica, Replica) {
+    let leader = start(first, leads, clock.clone()).expect("starts");
     until(&leader.0, "a leads", LeaderState::Leading).await;
-    let standby = start(second, config(namespace, "b"), clock.clone()).expect("starts");
+    let standby = start(second, stands_by, clock.clone()).expect("starts");
     let holder = Some("a".to_owned());
     until(&standby.0, "b stands by", LeaderState::Standby { holder }).await;
     (leader, standby)
@@ -140,8 +151,15 @@ async fn wall_clocks_that_jump_by_hours_move_no_lead() {
     let cluster = admin(plane()).await;
     let namespace = plane().namespace("jumps").expect("a namespace");
     let clock = Arc::new(Jumping::default());
+    // Nothing here ends by itself: a slow machine must not end it either.
+    let patient = |identity| LeaseConfig {
+        lease: Duration::from_secs(60),
+        renew_deadline: Duration::from_secs(40),
+        ..config(&namespace, identity)
+    };
+    let configs = [patient("a"), patient("b")];
     let ((first, first_election), (second, second_election)) =
-        leader_and_standby(&cluster, &cluster, &namespace, &clock).await;
+        replicas(&cluster, &cluster, configs, &clock).await;
     let path = format!("/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases/host");
     let times = async || {
         let lease: Value = serde_json::from_slice(&cluster.get_path(&path).await.expect("reads"))

@@ -397,6 +397,24 @@ async fn a_status_is_patched_beside_the_object_itself_and_both_are_taken_back() 
 
 #[tokio::test(start_paused = true)]
 async fn a_patched_status_that_is_no_subresource_any_more_holds_no_deletion() {
+    let unserved = Refusal {
+        code: 404,
+        message: "404 page not found".into(),
+        ..Refusal::default()
+    };
+    // Of a custom kind the API server says it as if the object were gone.
+    let named = Refusal {
+        code: 404,
+        reason: "NotFound".into(),
+        name: "web".into(),
+        ..Refusal::default()
+    };
+    for refusal in [unserved, named] {
+        a_status_is_handed_over_when(refusal).await;
+    }
+}
+
+async fn a_status_is_handed_over_when(refusal: Refusal) {
     let world = World::new();
     world.api.put("kubectl", deployment());
     world.decide(|_| {
@@ -406,14 +424,9 @@ async fn a_patched_status_that_is_no_subresource_any_more_holds_no_deletion() {
     });
     world.api.put("user", cr("a", json!({})));
     world.settle().await;
-    world.api.fail_with(|write| {
+    world.api.fail_with(move |write| {
         let status = matches!(&write.body, WriteBody::Patch { part, .. } if part == "status");
-        let unserved = Refusal {
-            code: 404,
-            message: "404 page not found".into(),
-            ..Refusal::default()
-        };
-        status.then_some(WriteError::Refused(unserved))
+        status.then_some(WriteError::Refused(refusal.clone()))
     });
     world.api.delete("App", "ns", "a");
     world.settle().await;

@@ -40,6 +40,7 @@ impl Machine {
         }
         self.memory.highest = resource_version;
         self.memory.older_lists = 0;
+        self.memory.refused_doubts = 0;
         if let State::Listing {
             how: How::Streaming,
             ..
@@ -87,6 +88,15 @@ impl Machine {
     /// older than the table.
     pub(super) fn doubted(&mut self, at: Option<u64>, out: &mut Output) -> Action {
         let highest = self.memory.highest;
+        if at.is_none() && self.memory.refused_doubts == 0 {
+            // A server that starts refuses whom it will know in a moment.
+            self.memory.refused_doubts = 1;
+            let refused = format!(
+                "lists are older than the table at {highest}, and a list of one object is refused: listing again"
+            );
+            return self.retry(Then::List, Interruption::Older, &refused, None, out);
+        }
+        self.memory.refused_doubts = 0;
         if let Some(at) = at.filter(|at| *at >= highest) {
             self.memory.older_lists = 1;
             let behind = format!(

@@ -192,7 +192,7 @@ impl Crowd {
         let mark = self.scene.plane.audit().mark()?;
         pass_time(QUIET)?;
         for user in &self.users {
-            let writes = self.scene.plane.audit().writes_of(user, mark)?;
+            let writes = self.writes_of(user, mark)?;
             ensure!(writes.is_empty(), "not quiet: {writes:#?}");
         }
         let requests = self.scene.plane.audit().since(self.begin)?;

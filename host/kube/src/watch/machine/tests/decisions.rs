@@ -226,11 +226,14 @@ fn lists_of_a_server_that_is_behind_are_no_new_epoch_however_many() {
 }
 
 #[test]
-fn who_cannot_be_asked_is_believed_after_two_older_lists() {
+fn who_cannot_be_asked_is_believed_when_that_is_refused_twice() {
     let older = [bookmark(9, false), bookmark(5, true)];
     let (machine, _) = feed(watching(), older);
-    let again = [Input::Resumed, bookmark(5, true), refused("no list")];
-    let (_, output) = feed(machine, again);
+    let again = || [Input::Resumed, bookmark(5, true), refused("no list")];
+    let (machine, output) = feed(machine, again());
+    assert!(names(&output).is_empty(), "it may know us in a moment");
+    assert!(matches!(output.action, Action::Wait(_)));
+    let (_, output) = feed(machine, again());
     assert_eq!(names(&output), ["epoch"]);
 }
 
