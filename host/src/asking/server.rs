@@ -306,13 +306,13 @@ async fn last_pass(State(server): State<Server>, body: Bytes) -> Result<String, 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arrow::array::StringArray;
+    use arrow::array::{ArrayRef, StringArray};
 
     #[test]
     fn what_is_made_into_bytes_at_once_is_bounded_by_rows_and_by_bytes() {
         let rows = |of: usize| {
-            let texts = StringArray::from(vec!["x".repeat(of); 64]);
-            let batch = RecordBatch::try_from_iter([("t", Arc::new(texts) as _)]).unwrap();
+            let texts: ArrayRef = Arc::new(StringArray::from(vec!["x".repeat(of); 64]));
+            let batch = RecordBatch::try_from_iter([("t", texts)]).unwrap();
             rows_at_once(&batch)
         };
         assert_eq!(rows(8), ROWS);
