@@ -156,8 +156,8 @@ pub(crate) struct RunArgs {
         env = "KYBERN_TERMINATION_LOG"
     )]
     pub(crate) termination_log: PathBuf,
-    /// Unix socket at which this user asks the host while it runs: `kybern sql --host`, `kybern
-    /// explain --host`. Without it nobody does.
+    /// Unix socket at which this user asks the host while it runs (or `$KYBERN_SOCKET`): `kybern sql
+    /// --host`, `kybern explain --host`. Without it nobody does.
     #[arg(long, value_name = "PATH")]
     pub(crate) socket: Option<PathBuf>,
     /// Calls each `decide` twice and refuses plugins that are not pure.
