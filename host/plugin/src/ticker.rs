@@ -114,3 +114,39 @@ impl Drop for Ticker {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    /// A guest that begins while the thread sleeps would otherwise run for ever.
+    #[test]
+    fn a_guest_that_begins_while_the_thread_sleeps_is_ticked() {
+        let shared = Arc::new(Shared::default());
+        let (ticks, ticked) = mpsc::channel();
+        let thread = {
+            let shared = Arc::clone(&shared);
+            std::thread::spawn(move || {
+                while shared.sleep(Duration::from_millis(1)) {
+                    ticks.send(()).unwrap();
+                }
+            })
+        };
+        let ticker = Ticker {
+            shared: Arc::clone(&shared),
+            thread: Some(thread),
+        };
+        for _ in 0..2 {
+            while !shared.state.lock().asleep {
+                std::thread::yield_now();
+            }
+            while ticked.try_recv().is_ok() {}
+            let ticking = ticker.begin();
+            for _ in 0..2 {
+                ticked.recv_timeout(Duration::from_secs(20)).unwrap();
+            }
+            drop(ticking);
+        }
+    }
+}

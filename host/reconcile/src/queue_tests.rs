@@ -118,6 +118,24 @@ fn a_key_that_never_rests_is_slowed_down() {
 }
 
 #[test]
+fn what_a_key_is_slowed_down_for_is_told() {
+    let now = Instant::now();
+    let mut queue = queue(10, 1);
+    let k = key(0, 1);
+    let why = || Why::of(StartedBy::Resource, OnHold::Waits);
+    for _ in 0..200 {
+        queue.add(&k, Priority::Live, why(), now);
+        if queue.pop(now).is_some() {
+            queue.done(&k, Next::Rest, now);
+        }
+    }
+    let all = queue.all(now);
+    assert_eq!(all.len(), 1);
+    assert!(matches!(all[0].place, Place::Delayed { holds: true, .. }));
+    assert_eq!(all[0].causes.kind(), why().causes.kind());
+}
+
+#[test]
 fn a_key_that_rests_and_comes_back_is_slowed_down_all_the_same() {
     let now = Instant::now();
     let mut queue = queue(10, 1);

@@ -224,3 +224,42 @@ fn bytes_of(batch: &Batch) -> u64 {
     });
     u64::try_from(bytes.sum::<usize>()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kinds::plugin_table;
+    use kybern_table::{Origin, StoreConfig};
+    use serde_json::json;
+
+    /// An own write can be seen, and is told of, when its commit returns: by the short way and, since
+    /// there is always something to be sealed where nothing may wait, by the long one.
+    #[tokio::test]
+    async fn an_own_write_is_there_when_its_commit_returns() {
+        for waiting_bytes in [1 << 20, 0] {
+            let config = StoreConfig {
+                waiting_bytes,
+                ..StoreConfig::default()
+            };
+            let (writer, reader) = kybern_table::store(config);
+            let (ingest, _thread) = Ingest::start(writer, reader.snapshot().sequence()).unwrap();
+            let mut commits = ingest.commits();
+            let def = plugin_table();
+            let table = def.key.clone();
+            ingest.commit(vec![Change::Define(def)]).await.unwrap();
+            let object = json!({ "metadata": {
+                "name": "o", "uid": "u", "resourceVersion": "5",
+            } });
+            let write = Change::Upsert {
+                table: table.clone(),
+                raw: object.to_string().into(),
+                origin: Origin::OwnWrite,
+            };
+            let applied = ingest.commit(vec![write]).await.unwrap();
+            assert!(applied.errors.is_empty(), "{:?}", applied.errors);
+            assert_eq!(*commits.borrow_and_update(), applied.sequence);
+            let row = reader.read(|snapshot| crate::tables::row(snapshot, &table, "", "o"));
+            assert!(row.is_some(), "{waiting_bytes}");
+        }
+    }
+}
