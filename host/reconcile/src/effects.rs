@@ -8,7 +8,7 @@
 
 use crate::act::Actor;
 use crate::check::{Checker, Fault, depth_over, short};
-use crate::finding::{Finding, Retry};
+use crate::finding::Finding;
 use crate::intent::hash_of;
 use crate::jobs::{Added, Job};
 use crate::memory::Memory;
@@ -164,9 +164,8 @@ impl Stand {
         };
         // The pass itself has nothing left to do, so what the plugin says of Ready holds.
         Some(Finding {
-            ending: Ending::Succeeded,
             health: Some(health.after_success()),
-            retry: Retry::OnChange,
+            ..Finding::quiet(Ending::Succeeded)
         })
     }
 

@@ -16,6 +16,7 @@ use crate::release::{self, Finalizers};
 use crate::report::{DryPass, PassReport};
 use crate::shared::Shared;
 use crate::traits::{Act, Apply, Clock, Decide, Entropy, Kinds, Sense};
+use crate::trouble::{self, Troubles};
 use crate::why::{OnHold, Priority, Why};
 use kybern_interface::{Gvk, RemovalPolicy};
 use kybern_table::{Reader, Sequence};
@@ -88,16 +89,17 @@ impl Engine {
         let limit = active.limits.concurrency.max(1);
         let registered = Arc::new(Registered::new(active));
         let active = &Arc::clone(&registered).active;
-        let before = shared
-            .registry
-            .write()
-            .insert(Arc::clone(&name), registered);
+        let mut registry = shared.registry.write();
+        let before = registry.insert(Arc::clone(&name), registered);
+        shared.queue.lock().open(&name, limit);
+        // Until here nobody hears of a plugin that is not there any more.
+        trouble::over(shared, &name);
+        drop(registry);
         let by = match before {
             Some(_) => StartedBy::Registration,
             None => StartedBy::StartUp,
         };
         shared.deps.counters.list(&name);
-        shared.queue.lock().open(&name, limit);
         shared.add_all(&name, Priority::StartUp, by);
         shared.add_rivals(&name, active);
     }
@@ -110,6 +112,7 @@ impl Engine {
         let name: Arc<str> = name.into();
         let removed = shared.registry.write().remove(&name);
         shared.queue.lock().close(&name);
+        trouble::over(shared, &name);
         loop {
             // Passes that still run may have added some.
             shared.jobs.lock().close(&name);
@@ -292,6 +295,11 @@ impl Engine {
         !effects && queue.running() == 0 && !queue.has_ready()
     }
 
+    /// The plugins that fail whatever they are asked, as they are now and whenever that changes.
+    pub fn troubles(&self) -> watch::Receiver<Troubles> {
+        self.shared.troubles.subscribe()
+    }
+
     /// Counters and gauges.
     pub fn metrics(&self) -> Metrics {
         let shared = &self.shared;
@@ -314,6 +322,7 @@ impl Engine {
             trigger_keys: shared.triggers.lock().len(),
             remembered: shared.memories.lock().len(),
             answered_ahead: shared.ahead.len(),
+            failing: shared.troubles.borrow().keys().cloned().collect(),
             ..shared.deps.counters.metrics()
         }
     }

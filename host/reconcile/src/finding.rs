@@ -1,6 +1,7 @@
 //! What a pass found out: how it ends, what the CR's conditions say, and when to look again.
 
 use crate::act::{Acted, Problem};
+use crate::breaker::Called;
 use crate::check::Offence;
 use crate::error::{Crash, DecideError, SenseError, WriteError};
 use crate::owner::Owner;
@@ -38,6 +39,8 @@ pub(crate) struct Finding {
     /// What the conditions say; none writes no status.
     pub(crate) health: Option<Health>,
     pub(crate) retry: Retry,
+    /// What it says about the plugin.
+    pub(crate) called: Called,
 }
 
 impl Finding {
@@ -47,6 +50,7 @@ impl Finding {
             ending,
             health: None,
             retry: Retry::OnChange,
+            called: Called::No,
         }
     }
 
@@ -60,6 +64,7 @@ impl Finding {
                 "everything is as planned",
             )),
             retry: Retry::OnChange,
+            called: Called::No,
         }
     }
 
@@ -89,6 +94,7 @@ impl Finding {
             },
             health: Some(health),
             retry,
+            called: Called::No,
         }
     }
 
@@ -102,6 +108,7 @@ impl Finding {
             },
             health: Some(health),
             retry,
+            called: Called::No,
         }
     }
 
@@ -122,6 +129,7 @@ impl Finding {
             },
             health: Some(health),
             retry: Retry::OnChange,
+            called: Called::No,
         }
     }
 
@@ -148,6 +156,17 @@ impl Finding {
 
     /// A hook without a result.
     pub(crate) fn of_decide(error: &DecideError) -> Self {
+        let called = match error {
+            DecideError::Hook(HookError::Internal(_)) => Called::Failed,
+            DecideError::Hook(_) => Called::Returned,
+            DecideError::Crashed { kind, .. } if *kind == Crash::Busy => Called::No,
+            DecideError::Crashed { .. } => Called::Failed,
+        };
+        let finding = Self::of_hook(error);
+        Self { called, ..finding }
+    }
+
+    fn of_hook(error: &DecideError) -> Self {
         let after = |ms: Option<u64>| ms.map(Duration::from_millis);
         match error {
             DecideError::Hook(HookError::Invalid(message)) => {
@@ -199,7 +218,9 @@ impl Finding {
         if more > 0 {
             message.push_str(&format!("; and {more} more"));
         }
-        Self::failed(reason, message, true, Retry::Backoff)
+        let finding = Self::failed(reason, message, true, Retry::Backoff);
+        let called = Called::Failed;
+        Self { called, ..finding }
     }
 
     /// A write of the pass itself (a finalizer, a deletion) that failed.

@@ -18,6 +18,7 @@ use crate::shared::Shared;
 use crate::stage::Stage;
 use crate::status::{self, Health, HealthKind, StatusWrite, Wanted};
 use crate::traits::{EventRequest, WriteBody};
+use crate::trouble;
 use crate::why::{OnHold, Priority, Why};
 use kybern_interface::EventType;
 use serde_json::{Value, json};
@@ -49,6 +50,7 @@ pub(crate) async fn finish(
     began: Began,
 ) -> (Next, PassReport) {
     say_slowed(shared, cx, actor, memory, began.why.slowed).await;
+    trouble::hear(shared, cx, &actor.metrics, &outcome);
     if let Some(health) = outcome.finding.health.clone()
         && let Err(finding) = Stage::Status
             .of(

@@ -12,6 +12,7 @@ mod act;
 mod active;
 mod ahead;
 mod backoff;
+mod breaker;
 mod bucket;
 mod cause;
 mod check;
@@ -63,6 +64,7 @@ mod subresource;
 mod told;
 mod traits;
 mod trigger;
+mod trouble;
 mod undo;
 mod why;
 
@@ -85,3 +87,4 @@ pub use traits::{
     Act, Answer, Apply, Clock, Decide, Entropy, EventRequest, Kinds, ObjectRef, Sense,
     SenseRequest, Sensed, Write, WriteBody, Written,
 };
+pub use trouble::{Trouble, Troubles};

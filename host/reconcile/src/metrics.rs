@@ -8,7 +8,8 @@ use crate::histogram::Histogram;
 use crate::report::Ending;
 use crate::stage::Stage;
 use crate::why::Turn;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Everything countable about the engine, at one moment.
@@ -36,6 +37,8 @@ pub struct Metrics {
     pub remembered: usize,
     /// CRs whose answers were asked for together with those of others and wait for their pass.
     pub answered_ahead: usize,
+    /// Plugins whose breaker is open: they fail whatever they are asked.
+    pub failing: BTreeSet<Arc<str>>,
     /// How often the change log was too short, so that everything was looked at again.
     pub change_log_overruns: u64,
 }
@@ -202,6 +205,8 @@ pub struct PluginMetrics {
     pub drifted: u64,
     /// How often a CR began to be slowed down because something changes with every pass.
     pub slowed: u64,
+    /// How often its breaker opened.
+    pub trips: u64,
     /// Writes, by verb and class of the answer: `2xx`, `4xx`, `5xx`, `lost` or `fenced`.
     pub writes: BTreeMap<(&'static str, &'static str), u64>,
 }

@@ -6,6 +6,7 @@
 use crate::act::Actor;
 use crate::active::{Active, Primary};
 use crate::ahead;
+use crate::breaker::Called;
 use crate::finalizer;
 use crate::finding::{Finding, Retry};
 use crate::follow;
@@ -311,7 +312,11 @@ pub(crate) async fn ask(shared: &Shared, cx: &Context) -> Result<Vec<Answer>, Fi
         };
         let sensing = shared.deps.decide.sense(active, trigger).await;
         match sensing.map_err(|error| Finding::of_decide(&error))? {
-            Sensing::Skip => return Err(Finding::quiet(Ending::Skipped)),
+            Sensing::Skip => {
+                let quiet = Finding::quiet(Ending::Skipped);
+                let called = Called::Returned;
+                return Err(Finding { called, ..quiet });
+            }
             Sensing::Queries(dynamic) => {
                 queries =
                     sensing::join(queries, dynamic).map_err(|error| Finding::of_decide(&error))?;

@@ -4,7 +4,8 @@
 //! One entry per key. A key that is added while its pass runs runs again afterwards. Lower
 //! [`Priority`] first, first in first out inside one; every eighth start is that of the key that
 //! waits longest, so that no flood of live changes keeps the others waiting for ever. A plugin
-//! never has more passes under way than its limit. Nothing here knows time or tasks: the engine hands `now` in.
+//! never has more passes under way than its limit, and one that fails whatever it is asked has one
+//! now and then ([`Breaker`]). Nothing here knows time or tasks: the engine hands `now` in.
 //!
 //! # States
 //! A key is *ready*, *delayed*, *running*, or not there. A running key may be marked to run again.
@@ -19,6 +20,7 @@
 mod entry;
 mod listed;
 
+use crate::breaker::{Breaker, Called, Turned};
 use crate::bucket::Bucket;
 use crate::cause::StartedBy;
 use crate::seen::Seen;
@@ -92,16 +94,18 @@ impl<K: Keyed> Queue<K> {
         self.stamp
     }
 
-    /// Admits a plugin's keys, or changes its limit.
+    /// Admits a plugin's keys, or changes its limit. It is another plugin now: its breaker is closed.
     pub(crate) fn open(&mut self, plugin: &Arc<str>, limit: usize) {
-        self.lanes
-            .entry(Arc::clone(plugin))
-            .and_modify(|lane| lane.limit = limit)
-            .or_insert_with(|| Lane {
-                ready: BTreeMap::new(),
-                running: 0,
-                limit,
-            });
+        let lane = self.lanes.entry(Arc::clone(plugin));
+        let lane = lane.or_insert_with(|| Lane::new(limit));
+        lane.limit = limit;
+        lane.breaker = Breaker::default();
+    }
+
+    /// What a pass over `key` knows about its plugin. Says whether that opened or closed its breaker.
+    pub(crate) fn hear(&mut self, key: &K, called: Called, now: Instant) -> Option<Turned> {
+        let lane = self.lanes.get_mut(key.plugin())?;
+        lane.breaker.hear(key, called, now)
     }
 
     /// Drops a plugin's waiting keys and admits no more; passes under way end by themselves.
@@ -201,12 +205,17 @@ impl<K: Keyed> Queue<K> {
     /// When something may be due that is not now.
     pub(crate) fn next_due(&self) -> Option<Instant> {
         let delayed = self.delayed.first_key_value().map(|((at, _), _)| *at);
-        self.gates.iter().copied().flatten().chain(delayed).min()
+        let lanes = self.lanes.values().filter_map(Lane::held_until);
+        let gates = self.gates.iter().copied().flatten();
+        gates.chain(lanes).chain(delayed).min()
     }
 
     fn wake(&mut self, now: Instant) {
         for gate in &mut self.gates {
             *gate = gate.filter(|until| *until > now);
+        }
+        for lane in self.lanes.values_mut() {
+            lane.breaker.wake(now);
         }
         while let Some(first) = self.delayed.first_entry() {
             let at = first.key().0;
@@ -276,7 +285,7 @@ impl<K: Keyed> Queue<K> {
         let mut firsts = open.filter_map(|(priority, _)| {
             let lanes = self.lanes.iter();
             lanes
-                .filter(|(_, lane)| lane.running < lane.limit)
+                .filter(|(_, lane)| lane.admits(priority))
                 .filter_map(|(plugin, lane)| {
                     let mut of = lane.ready.range((priority, 0)..=(priority, u64::MAX));
                     Some((*of.next()?.0, Arc::clone(plugin)))
@@ -298,6 +307,8 @@ impl<K: Keyed> Queue<K> {
             gate.is_some_and(Option::is_some)
         };
         let lane = self.lanes.get(plugin);
+        // One at a time has no company.
+        let lane = lane.filter(|lane| !lane.breaker.is_open());
         let ready = lane.into_iter().flat_map(|lane| &lane.ready);
         let open = ready.filter(|((priority, _), _)| !gated(*priority));
         open.take(most).map(|(_, (key, _))| key.clone()).collect()

@@ -316,3 +316,51 @@ fn a_key_waits_from_when_it_was_due_until_it_starts() {
     assert_eq!(turn(&mut queue, 23), (3, Priority::Resync, 3));
     assert_eq!((queue.ready(), queue.has_ready()), ([none; 4], false));
 }
+
+#[test]
+fn a_plugin_that_fails_whatever_it_is_asked_starts_one_pass_now_and_then() {
+    let mut now = Instant::now();
+    let mut queue = queue(8, 4);
+    for n in 0..20 {
+        queue.add(&key(0, n), Priority::StartUp, Why::default(), now);
+    }
+    let mut turns = Vec::new();
+    for _ in 0..10 {
+        let (k, _) = queue.pop(now).unwrap();
+        turns.extend(queue.hear(&k, Called::Failed, now));
+        queue.done(&k, Next::Rest, now);
+    }
+    assert_eq!(turns, [Turned::Opened]);
+    // Another plugin is not concerned.
+    queue.add(&key(1, 0), Priority::StartUp, Why::default(), now);
+    assert_eq!(queue.pop(now).map(|(k, _)| k), Some(key(1, 0)));
+    queue.done(&key(1, 0), Next::Rest, now);
+    // Live changes go on, one at a time.
+    for n in [30, 31] {
+        queue.add(&key(0, n), Priority::Live, Why::default(), now);
+    }
+    assert!(queue.waiting(&key(0, 0).0, 9).is_empty());
+    assert_eq!(queue.pop(now).map(|(k, _)| k), Some(key(0, 30)));
+    assert_eq!(queue.pop(now), None);
+    assert_eq!(queue.hear(&key(0, 30), Called::Failed, now), None);
+    queue.done(&key(0, 30), Next::Rest, now);
+    assert_eq!(queue.pop(now).map(|(k, _)| k), Some(key(0, 31)));
+    queue.done(&key(0, 31), Next::Rest, now);
+    // The others wait, and nobody has to look before that is over.
+    assert_eq!(queue.pop(now), None);
+    assert_eq!(queue.next_due(), Some(now + Duration::from_secs(2)));
+    now += Duration::from_secs(2);
+    let (k, _) = queue.pop(now).unwrap();
+    assert_eq!(queue.pop(now), None);
+    assert_eq!(queue.next_due(), None);
+    assert_eq!(queue.hear(&k, Called::Returned, now), Some(Turned::Closed));
+    let started = std::iter::from_fn(|| queue.pop(now)).count();
+    assert_eq!(started, 3, "with the one that runs, as many as it may");
+    // Registered anew it is another plugin.
+    for n in 0..10 {
+        queue.hear(&key(0, n), Called::Failed, now);
+    }
+    assert_eq!(queue.next_due(), Some(now + Duration::from_secs(1)));
+    queue.open(&key(0, 0).0, 4);
+    assert_eq!(queue.next_due(), None);
+}

@@ -19,13 +19,14 @@ use crate::registry::{Charge, Registry};
 use crate::report::PassReport;
 use crate::stage::pass_span;
 use crate::trigger::{Concern, Concerned, Slot, Triggers, missed_since, own_change};
+use crate::trouble::Troubles;
 use crate::why::{OnHold, Priority, Why};
 use kybern_table::{KindKey, Row, RowChange, ScanRead, Sequence, Snapshot, TableState};
 use parking_lot::{Mutex, RwLock};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tracing::Instrument;
 
@@ -50,6 +51,8 @@ pub(crate) struct Shared {
     pub(crate) awaited: Mutex<HashMap<KindKey, BTreeSet<CrKey>>>,
     /// Answers that wait for their passes.
     pub(crate) ahead: Ahead,
+    /// Plugins that fail whatever they are asked.
+    pub(crate) troubles: watch::Sender<Troubles>,
     /// Something may be due.
     pub(crate) wake: Notify,
     /// A pass or an effect has ended.
@@ -71,6 +74,7 @@ impl Shared {
             reports: Mutex::default(),
             awaited: Mutex::default(),
             ahead: Ahead::default(),
+            troubles: watch::Sender::default(),
             wake: Notify::new(),
             ended: Notify::new(),
         }

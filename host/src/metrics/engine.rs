@@ -130,6 +130,8 @@ fn work(encoder: &mut DescriptorEncoder<'_>, metrics: &Metrics) -> fmt::Result {
     of("kybern_plans_refused", help, |counts| counts.refused)?;
     let help = "How often a custom resource began to be slowed down, since something changed with every pass";
     of("kybern_slow_downs", help, |counts| counts.slowed)?;
+    let help = "How often a plugin began to be asked only now and then, since it failed whatever it was asked";
+    of("kybern_plugin_breaker_trips", help, |counts| counts.trips)?;
     let help = "Answers of the API server to passes that asked to wait (429, Retry-After)";
     of("kybern_throttled", help, |counts| counts.throttled)?;
     let writes = each(metrics, |counts| {
@@ -195,6 +197,13 @@ fn due(encoder: &mut DescriptorEncoder<'_>, metrics: &Metrics) -> fmt::Result {
 fn kept(encoder: &mut DescriptorEncoder<'_>, metrics: &Metrics) -> fmt::Result {
     let help = "Custom resources that are slowed down, since something changes with every pass";
     gauge(encoder, "kybern_slowed_down", help, metrics.slowed)?;
+    let failing = metrics.plugins.keys().map(|plugin| {
+        let open = metrics.failing.contains(plugin.as_str());
+        (label("plugin", plugin), number(u64::from(open)))
+    });
+    let help = "1 while a plugin is asked only now and then, since it fails whatever it is asked";
+    let name = "kybern_plugin_breaker_open";
+    put(encoder, MetricType::Gauge, name, help, failing.collect())?;
     let help = "Keys of the trigger index";
     gauge(encoder, "kybern_trigger_keys", help, metrics.trigger_keys)?;
     let help = "Custom resources whose answers were asked for with those of others and wait for their pass";

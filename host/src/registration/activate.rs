@@ -7,7 +7,7 @@ use super::known::{Known, identity};
 use super::prepared::unready;
 use super::problem::Problem;
 use super::report::Outcome;
-use super::{access, check, hold};
+use super::{access, check, hold, status_shape};
 use kybern_interface::Registration;
 use kybern_reconcile::{Active, Engine};
 use kybern_table::Snapshot;
@@ -56,15 +56,20 @@ impl Controller {
             if let Some(problem) = unready(&tables, snapshot) {
                 return Err(problem);
             }
-            let active = prepared.active(&served)?;
+            let mut active = prepared.active(&served)?;
+            let asked = &active.manifest.status;
+            let (kept, unsupported) = status_shape::kept(asked, &active.primaries, snapshot);
+            if kept != *asked {
+                Arc::make_mut(&mut active.manifest).status = kept;
+            }
             let access = access::of(&registration.spec, &prepared.manifest, &served);
             self.sense
                 .admit(registration.name(), access, &prepared.manifest)
                 .await?;
-            Ok(active)
+            Ok((active, unsupported))
         };
-        let active = match ready.await {
-            Ok(active) => active,
+        let (active, unsupported) = match ready.await {
+            Ok(ready) => ready,
             Err(problem) => {
                 let problem = prepared.soften(problem, crate::clock::monotonic());
                 if problem.reason != "Loading"
@@ -104,6 +109,8 @@ impl Controller {
                 ))
                 .collect(),
             degraded: entry.degraded.clone(),
+            unsupported,
+            failing: None,
             ungranted: check::ungranted(&registration.spec, &prepared.manifest),
             releasing: None,
         };
@@ -120,10 +127,11 @@ impl Controller {
     ) {
         let name = active.name().to_owned();
         let fingerprint = format!(
-            "{:?} {} {:?}",
+            "{:?} {} {:?} {:?}",
             identity(&active.registration),
             active.digest,
-            active.primaries
+            active.primaries,
+            active.manifest.status
         );
         if entry.running.as_deref() == Some(&fingerprint) {
             return;

@@ -15,6 +15,7 @@ use super::rediscover::Rediscover;
 use super::releases::{Key, Progress, Releases};
 use super::removal::Means;
 use super::report::{self, Outcome, Reported};
+use super::troubled::Troubled;
 use crate::kinds::{Kinds, plugin_table};
 use crate::wiring::decide::Guests;
 use crate::wiring::time::Jitter;
@@ -83,6 +84,7 @@ impl Controller {
         let mut discovery = Rediscover::now();
         let mut role = Latest::of(&mut roles);
         let mut releases = Releases::new(Arc::new(Jitter));
+        let mut troubled = Troubled::of(role.get());
         loop {
             let snapshot = self.reader.snapshot();
             let changes = Changes::between(at, &snapshot);
@@ -130,6 +132,7 @@ impl Controller {
             let mut wait = discovery.wait();
             if due {
                 if role.changed(&mut roles) {
+                    troubled = Troubled::of(role.get());
                     releases.retain(|_| false);
                     for k in known.values_mut() {
                         k.running = None;
@@ -138,7 +141,13 @@ impl Controller {
                     }
                 }
                 let next = self
-                    .sync(&snapshot, &mut known, &mut releases, role.get())
+                    .sync(
+                        &snapshot,
+                        &mut known,
+                        &mut releases,
+                        &mut troubled,
+                        role.get(),
+                    )
                     .await;
                 due = matches!(next, Next::Soon | Next::Later);
                 match next {
@@ -164,6 +173,7 @@ impl Controller {
                     due = true;
                 }
                 () = releases.changed() => due = true,
+                () = troubled.changed() => due = true,
                 () = tokio::time::sleep(wait) => {}
             }
         }
@@ -175,6 +185,7 @@ impl Controller {
         snapshot: &Snapshot,
         known: &mut BTreeMap<String, Known>,
         releases: &mut Releases,
+        troubled: &mut Troubled,
         role: &Role,
     ) -> Next {
         let mut next = Next::OnChange;
@@ -262,6 +273,9 @@ impl Controller {
                 next = next.or(&outcome);
                 continue;
             };
+            if let Outcome::Active { failing, .. } = &mut outcome {
+                *failing = troubled.told(registration.name());
+            }
             let dropped = Dropped::of(registration);
             // A release of before must not go on beside passes over what is named again.
             let key = (!dropped.is_empty()).then(|| release_key(registration));

@@ -29,4 +29,6 @@ pub(crate) mod removal;
 pub(crate) mod report;
 pub(crate) mod settings;
 pub(crate) mod source;
+pub(crate) mod status_shape;
+pub(crate) mod troubled;
 pub(crate) mod wanted;

@@ -33,6 +33,10 @@ pub(crate) enum Outcome {
         ungranted: Vec<String>,
         /// What is wrong with the source now, while the last good version goes on.
         degraded: Option<Problem>,
+        /// What the kinds' schemas do not keep of the status that the manifest speaks of.
+        unsupported: Vec<String>,
+        /// What every resource fails with that is tried.
+        failing: Option<String>,
         /// Kinds of before that are still to be let go of, and what is in the way.
         releasing: Option<Box<(Dropped, Option<Problem>)>>,
     },
@@ -112,11 +116,23 @@ fn status(registration: &Registration, outcome: &Outcome, now: jiff::Timestamp) 
             written: may_write,
             ungranted,
             degraded,
+            unsupported,
+            failing,
             releasing,
         } => {
             if let Some(problem) = degraded {
                 let message = format!("the last good version goes on: {}", problem.message);
                 says.push(Says::new("Degraded", true, problem.reason, message));
+            }
+            if !unsupported.is_empty() {
+                let message = format!(
+                    "the host leaves out what would be dropped: {}; add it to the CustomResourceDefinition",
+                    unsupported.join("; ")
+                );
+                says.push(Says::new("StatusUnsupported", true, "NotInSchema", message));
+            }
+            if let Some(message) = failing {
+                says.push(Says::new("Failing", true, "PluginFailing", message.clone()));
             }
             let message = if registration.spec.paused {
                 "loaded; spec.paused is true, so that no pass runs"
@@ -273,8 +289,36 @@ mod tests {
             written: vec![Gvk::new("", "v1", "Pod")],
             ungranted: vec![],
             degraded: None,
+            unsupported: vec![],
+            failing: None,
             releasing: None,
         }
+    }
+
+    #[test]
+    fn a_plugin_that_fails_whatever_it_is_asked_says_so_until_it_does_not() {
+        let now = "2026-01-01T00:00:00Z".parse().unwrap();
+        let mut outcome = active("sha256:a");
+        if let Outcome::Active { failing, .. } = &mut outcome {
+            *failing = Some("PluginTrapped: unreachable".into());
+        }
+        let fails = status(&registration(json!({})), &outcome, now);
+        let said = fails
+            .conditions
+            .iter()
+            .find(|c| c.kind == "Failing")
+            .unwrap();
+        assert_eq!((&*said.status, &*said.reason), ("True", "PluginFailing"));
+        // Others may depend on it: it is loaded, and comes back by itself.
+        assert!(
+            fails
+                .conditions
+                .iter()
+                .any(|c| c.kind == "Ready" && c.status == "True")
+        );
+        let again = registration(serde_json::to_value(&fails).unwrap());
+        let over = status(&again, &active("sha256:a"), now);
+        assert!(over.conditions.iter().all(|c| c.kind != "Failing"));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What the queue knows of a key, and of the keys of a plugin.
 
+use crate::breaker::Breaker;
 use crate::bucket::Bucket;
 use crate::why::{Priority, Why};
 use std::collections::BTreeMap;
@@ -64,6 +65,29 @@ pub(super) struct Lane<K> {
     pub(super) ready: BTreeMap<(Priority, u64), (K, Instant)>,
     pub(super) running: usize,
     pub(super) limit: usize,
+    /// Whether the plugin fails whatever it is asked.
+    pub(super) breaker: Breaker<K>,
+}
+
+impl<K> Lane<K> {
+    pub(super) fn new(limit: usize) -> Self {
+        Self {
+            ready: BTreeMap::new(),
+            running: 0,
+            limit,
+            breaker: Breaker::default(),
+        }
+    }
+
+    /// Whether a pass of this priority may start.
+    pub(super) fn admits(&self, priority: Priority) -> bool {
+        self.running < self.limit && self.breaker.admits(priority, self.running)
+    }
+
+    /// When something that is due may start that may not now.
+    pub(super) fn held_until(&self) -> Option<Instant> {
+        self.breaker.until().filter(|_| !self.ready.is_empty())
+    }
 }
 
 /// The keys of one priority that are due.

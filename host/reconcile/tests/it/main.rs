@@ -28,4 +28,5 @@ mod seeing;
 mod spans;
 mod subresource;
 mod told;
+mod trouble;
 mod world;

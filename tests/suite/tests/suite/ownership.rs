@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 const API: &str = "planner.example.com/v1";
 
 /// A host with the guest that plans what its CR says, which may write in every namespace.
-fn with_planner(name: &str) -> Result<(Scene, Object)> {
+pub(crate) fn with_planner(name: &str) -> Result<(Scene, Object)> {
     let mut scene = Scene::new(name)?;
     let registration = json!({
         "apiVersion": "kybern.dev/v1alpha1",
@@ -45,7 +45,7 @@ fn planned(scene: &Scene, actions: &[Value]) -> Value {
     })
 }
 
-fn plan(scene: &Scene, actions: &[Value]) -> Result<Object> {
+pub(crate) fn plan(scene: &Scene, actions: &[Value]) -> Result<Object> {
     let planned = planned(scene, actions);
     let object = Object::of(&planned)?;
     match scene.client().find(&object)? {

@@ -303,3 +303,41 @@ fn the_same_situation_gives_the_same_plan_also_from_a_plugin_that_tries_to_diffe
     }
     Ok(())
 }
+
+#[test]
+fn a_plugin_that_fails_whatever_it_is_asked_says_so_and_comes_back() -> Result<()> {
+    let scene = Scene::with_evil("broken")?;
+    let plugin = Object::of(&scene.evil()?)?;
+    let names: Vec<String> = (0..12).map(|n| format!("evil-{n}")).collect();
+    for name in &names {
+        scene.client().create(&json!({
+            "apiVersion": EVIL, "kind": "Evil",
+            "metadata": { "name": name, "namespace": scene.namespace },
+            "spec": { "mode": "trap" },
+        }))?;
+    }
+    let failing = scene.plugin_condition(&plugin, "Failing", "True")?;
+    assert_eq!(failing["reason"], "PluginFailing");
+    let message = failing["message"].as_str().unwrap_or_default();
+    assert!(message.contains("PluginTrapped: "), "{message}");
+    // It is loaded, and others may depend on it.
+    scene.plugin_condition(&plugin, "Ready", "True")?;
+    let label = format!("plugin=\"{}\"", plugin.name);
+    assert!(scene.metric("kybern_plugin_breaker_open", &label)? > 0.0);
+
+    for name in &names {
+        let evil = scene.object(EVIL, "Evil", name);
+        let good = json!({ "spec": { "mode": "ok" } });
+        scene.client().merge_patch(&evil, &good)?;
+    }
+    for name in &names {
+        let evil = scene.object(EVIL, "Evil", name);
+        scene.ready_reason(&evil, name, |c| c["status"] == "True")?;
+    }
+    let none = |plugin: &Value| {
+        let conditions = plugin["status"]["conditions"].as_array();
+        conditions.is_some_and(|all| all.iter().all(|c| c["type"] != "Failing"))
+    };
+    scene.wait(&plugin, none)?;
+    scene.converged()
+}
