@@ -1,5 +1,7 @@
 //! A registration as the engine runs it: resolved kinds, parsed limits, one digest.
 
+use crate::revision::Revision;
+use crate::trial::TrialRules;
 use kybern_interface::{Gvk, Manifest, Registration, Selector};
 use kybern_table::{KindKey, Row};
 use serde_json::Value;
@@ -128,6 +130,10 @@ pub struct Active {
     pub limits: PassLimits,
     /// Whether the component has a sense hook.
     pub has_sense: bool,
+    /// Other revisions, for CRs that name them and on trial.
+    pub revisions: Vec<Revision>,
+    /// Which of them is on trial.
+    pub trial: Option<TrialRules>,
 }
 
 impl Active {

@@ -320,6 +320,6 @@ pub(crate) fn reads(answers: &[Answer]) -> Vec<ScanRead> {
 /// is, and no older than what the last pass of the CR left.
 pub(crate) fn holds(shared: &Shared, ready: &Ready, memory: &Memory) -> bool {
     let registered = shared.registered(&ready.cx.key.plugin);
-    registered.is_some_and(|now| Arc::ptr_eq(&now, &ready.cx.registered))
+    registered.is_some_and(|now| now.is(&ready.cx.registered))
         && ready.cx.snapshot.sequence() >= memory.ended
 }

@@ -58,6 +58,8 @@ fn active() -> Active {
         settings: Value::Null,
         limits: PassLimits::default(),
         has_sense: false,
+        revisions: Vec::new(),
+        trial: None,
     }
 }
 

@@ -38,7 +38,7 @@ pub(crate) async fn run(shared: &Shared, key: &CrKey) -> Result<DryPass, EngineE
     if !cx.row.deleting()
         && let Some(why) = sensing::pinned_elsewhere(&cx.row, cx.active())
     {
-        dry.ending = Finding::not_supported(why).ending;
+        dry.ending = Finding::unknown_revision(why).ending;
         return Ok(dry);
     }
     dry.answers = match pass::ask(shared, &cx).await {

@@ -22,7 +22,6 @@ use crate::traits::EventRequest;
 use crate::why::{OnHold, Priority};
 use kybern_interface::{Effect, EffectPhase, EventType, HookError, OutcomeResult};
 use serde_json::{Map, Value};
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
@@ -50,7 +49,7 @@ enum Nothing {
 /// Whether the registration is the one that the effect was planned under.
 pub(crate) fn is_current(shared: &Shared, job: &Job) -> bool {
     let current = shared.registered(&job.key.plugin);
-    current.is_some_and(|current| Arc::ptr_eq(&current, &job.registered))
+    current.is_some_and(|current| current.is(&job.registered))
 }
 
 /// Runs one attempt, to its end or until it is cancelled.

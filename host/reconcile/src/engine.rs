@@ -10,12 +10,13 @@ use crate::error::EngineError;
 use crate::jobs::Job;
 use crate::key::CrKey;
 use crate::metrics::Metrics;
-use crate::pass::Registered;
 use crate::queue::{Line, Next};
 use crate::release::{self, Finalizers};
 use crate::report::{DryPass, PassReport};
+use crate::revision::{Pinned, Registered};
 use crate::shared::Shared;
 use crate::traits::{Act, Apply, Clock, Decide, Entropy, Kinds, Sense};
+use crate::trial::{self, Trials};
 use crate::trouble::{self, Troubles};
 use crate::why::{OnHold, Priority, Why};
 use kybern_interface::{Gvk, RemovalPolicy};
@@ -94,6 +95,7 @@ impl Engine {
         shared.queue.lock().open(&name, limit);
         // Until here nobody hears of a plugin that is not there any more.
         trouble::over(shared, &name);
+        trial::over(shared, &name);
         drop(registry);
         let by = match before {
             Some(_) => StartedBy::Registration,
@@ -113,6 +115,7 @@ impl Engine {
         let removed = shared.registry.write().remove(&name);
         shared.queue.lock().close(&name);
         trouble::over(shared, &name);
+        trial::over(shared, &name);
         loop {
             // Passes that still run may have added some.
             shared.jobs.lock().close(&name);
@@ -127,6 +130,7 @@ impl Engine {
             ended.await;
         }
         shared.ahead.forget_plugin(&name);
+        shared.pins.forget_plugin(&name);
         shared.triggers.lock().forget_plugin(&name);
         shared.memories.lock().retain(|key, _| key.plugin != name);
         shared.reports.lock().retain(|key, _| key.plugin != name);
@@ -293,6 +297,16 @@ impl Engine {
         let effects = self.shared.jobs.lock().counts() != [0, 0];
         let queue = self.shared.queue.lock();
         !effects && queue.running() == 0 && !queue.has_ready()
+    }
+
+    /// The revisions that custom resources name, as they are now and whenever that changes.
+    pub fn pinned(&self) -> watch::Receiver<Pinned> {
+        self.shared.pins.pinned()
+    }
+
+    /// What is known of revisions on trial, as it is now and whenever there is news of one.
+    pub fn trials(&self) -> watch::Receiver<Trials> {
+        self.shared.trials.subscribe()
     }
 
     /// The plugins that fail whatever they are asked, as they are now and whenever that changes.

@@ -133,9 +133,9 @@ impl Finding {
         }
     }
 
-    /// Part of the interface, but not answered by this version.
-    pub(crate) fn not_supported(message: impl Into<String>) -> Self {
-        Self::failed("NotSupportedYet", message, true, Retry::OnChange)
+    /// The CR names a revision that is not there. Whoever brings it registers anew.
+    pub(crate) fn unknown_revision(message: impl Into<String>) -> Self {
+        Self::failed("RevisionUnknown", message, true, Retry::OnChange)
     }
 
     /// Queries without answers.

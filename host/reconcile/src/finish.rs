@@ -18,6 +18,7 @@ use crate::shared::Shared;
 use crate::stage::Stage;
 use crate::status::{self, Health, HealthKind, StatusWrite, Wanted};
 use crate::traits::{EventRequest, WriteBody};
+use crate::trial;
 use crate::trouble;
 use crate::why::{OnHold, Priority, Why};
 use kybern_interface::EventType;
@@ -50,6 +51,7 @@ pub(crate) async fn finish(
     began: Began,
 ) -> (Next, PassReport) {
     say_slowed(shared, cx, actor, memory, began.why.slowed).await;
+    trial::hear(shared, cx, &outcome);
     trouble::hear(shared, cx, &actor.metrics, &outcome);
     if let Some(health) = outcome.finding.health.clone()
         && let Err(finding) = Stage::Status

@@ -20,6 +20,8 @@ fn registered(plugin: &str) -> Arc<Registered> {
         settings: Value::Null,
         limits: PassLimits::default(),
         has_sense: false,
+        revisions: Vec::new(),
+        trial: None,
     }))
 }
 

@@ -20,6 +20,7 @@ mod config;
 mod counters;
 mod delta;
 mod diff;
+mod difference;
 mod dry;
 mod effect;
 mod effects;
@@ -54,6 +55,7 @@ mod registry;
 mod release;
 mod remember;
 mod report;
+mod revision;
 mod seen;
 mod sensing;
 mod shape;
@@ -63,6 +65,7 @@ mod status;
 mod subresource;
 mod told;
 mod traits;
+mod trial;
 mod trigger;
 mod trouble;
 mod undo;
@@ -81,10 +84,12 @@ pub use metrics::{Again, EffectResult, Metrics, PassResult, PluginMetrics};
 pub use plan::parse_plan;
 pub use record::{is_record, record_name};
 pub use report::{AnswerSummary, ApplyReason, DryPass, Ending, PassReport, Step, Verdict};
+pub use revision::{Pinned, Revision};
 pub use stage::Stage;
 pub use told::{CrName, Drift, Drifted, Effected, Effecting, Place, Queued, Running};
 pub use traits::{
     Act, Answer, Apply, Clock, Decide, Entropy, EventRequest, Kinds, ObjectRef, Sense,
     SenseRequest, Sensed, Write, WriteBody, Written,
 };
+pub use trial::{TrialRules, Trialled, Trials};
 pub use trouble::{Trouble, Troubles};

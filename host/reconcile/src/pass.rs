@@ -10,46 +10,26 @@ use crate::breaker::Called;
 use crate::finalizer;
 use crate::finding::{Finding, Retry};
 use crate::follow;
-use crate::intent::{fingerprint, hash_of, remove_path};
+use crate::intent::remove_path;
 use crate::key::CrKey;
 use crate::memory::{Memory, Settled};
 use crate::owner::{Owner, child_tables};
 use crate::record::Record;
 use crate::remember::{Leaving, Recalled, Restated};
 use crate::report::{AnswerSummary, Ending, Step};
+use crate::revision::Registered;
 use crate::sensing;
 use crate::shared::Shared;
 use crate::stage::Stage;
 use crate::status::{Health, HealthKind};
 use crate::traits::{Answer, SenseRequest};
+use crate::trial;
 use crate::trigger::Slot;
 use crate::why::Why;
 use kybern_interface::{Plan, Query, Sensing, Situation, Trigger};
 use kybern_table::{Index, KindKey, Row, Snapshot, TableState};
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::sync::Arc;
-
-/// A registration with what follows from it once.
-#[derive(Debug)]
-pub(crate) struct Registered {
-    pub(crate) active: Active,
-    /// Fingerprint of settings, grants and everything else that is registered.
-    pub(crate) fingerprint: u128,
-    /// What an effect runs under: equal for an equal registration and plugin, also in another host.
-    pub(crate) stamp: String,
-}
-
-impl Registered {
-    pub(crate) fn new(active: Active) -> Self {
-        let spec = serde_json::to_value(&active.registration.spec).unwrap_or_default();
-        let said = json!([spec, active.settings]);
-        Self {
-            fingerprint: fingerprint(&said),
-            stamp: hash_of(&json!([said, active.digest]), &[]),
-            active,
-        }
-    }
-}
 
 /// What a pass knows from the start.
 pub(crate) struct Context {
@@ -68,6 +48,20 @@ pub(crate) struct Context {
 impl Context {
     pub(crate) fn active(&self) -> &Active {
         &self.registered.active
+    }
+
+    /// The same CR on the same snapshot, for another revision.
+    pub(crate) fn of(&self, registered: Arc<Registered>) -> Self {
+        Self {
+            registered,
+            primary: self.primary.clone(),
+            key: self.key.clone(),
+            snapshot: self.snapshot.clone(),
+            row: self.row.clone(),
+            object: self.object.clone(),
+            owner: self.owner.clone(),
+            now: self.now.clone(),
+        }
     }
 
     /// Whether the CR is being deleted.
@@ -169,6 +163,7 @@ pub(crate) fn locate_on(shared: &Shared, key: &CrKey, snapshot: Snapshot) -> Loc
         return Located::Gone;
     };
     let owner = Owner::of(&registered.active, &primary, key, &row);
+    let registered = registered.of(&row);
     Located::Found(Box::new(Context {
         object: row.value(),
         now: now(shared),
@@ -233,7 +228,7 @@ pub(crate) async fn run(
         finding.health = Some(Health::new(HealthKind::Paused, "Paused", why));
         return Outcome::of(finding);
     } else if let Some(why) = sensing::pinned_elsewhere(&cx.row, active) {
-        return Outcome::of(Finding::not_supported(why));
+        return Outcome::of(Finding::unknown_revision(why));
     }
 
     let answers = match answers {
@@ -275,7 +270,9 @@ pub(crate) async fn run(
     let mut outcome = match Stage::Decide.of(&actor.metrics, decided).await {
         Ok((plan, recalled)) => {
             let followed = follow::follow(shared, cx, actor, memory, &plan, &recalled, forced, now);
-            Stage::Write.of(&actor.metrics, followed).await
+            let outcome = Stage::Write.of(&actor.metrics, followed).await;
+            trial::compare(shared, cx, &answers, &recalled.record, &plan).await;
+            outcome
         }
         Err(finding) => Outcome::of(finding),
     };

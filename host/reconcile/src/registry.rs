@@ -5,7 +5,7 @@
 
 use crate::active::Primary;
 use crate::key::CrKey;
-use crate::pass::Registered;
+use crate::revision::Registered;
 use kybern_table::{KindKey, Row};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -180,6 +180,8 @@ mod tests {
             settings: Value::Null,
             limits: PassLimits::default(),
             has_sense: false,
+            revisions: Vec::new(),
+            trial: None,
         }))
     }
 

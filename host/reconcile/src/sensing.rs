@@ -178,15 +178,18 @@ pub(crate) fn paused(row: &Row, active: &Active) -> Option<&'static str> {
         .map(|_| "paused by the annotation kybern.dev/paused")
 }
 
-/// Why a CR that names a plugin revision cannot have it: one revision decides for all CRs of a
-/// registration. Naming the one that decides is fine.
+/// The revision that a CR names.
+pub(crate) fn pin(row: &Row) -> Option<String> {
+    row.annotation(names::PLUGIN_REVISION)
+}
+
+/// Why a CR that names a revision cannot have it.
 pub(crate) fn pinned_elsewhere(row: &Row, active: &Active) -> Option<String> {
-    let wanted = row.annotation(names::PLUGIN_REVISION)?;
+    let wanted = pin(row)?;
     (wanted != active.digest).then(|| {
         format!(
-            "the annotation {} asks for {wanted}, but this version of the host runs one revision for all objects, now {}; remove the annotation to go on with that one",
+            "the annotation {} asks for {wanted}, which this host has not got: it keeps those that status.previous of the Plugin names; name one of them, or remove the annotation to go on with the one that decides for the others",
             names::PLUGIN_REVISION,
-            active.digest
         )
     })
 }

@@ -13,11 +13,14 @@ use crate::key::CrKey;
 use crate::memory::Memory;
 use crate::metrics::PassResult;
 use crate::owner::part_of;
-use crate::pass::{self, Located, Registered};
+use crate::pass::{self, Located};
 use crate::queue::{Keyed, Next, Queue};
 use crate::registry::{Charge, Registry};
 use crate::report::PassReport;
+use crate::revision::{Pins, Registered};
+use crate::sensing;
 use crate::stage::pass_span;
+use crate::trial::Trials;
 use crate::trigger::{Concern, Concerned, Slot, Triggers, missed_since, own_change};
 use crate::trouble::Troubles;
 use crate::why::{OnHold, Priority, Why};
@@ -51,6 +54,10 @@ pub(crate) struct Shared {
     pub(crate) awaited: Mutex<HashMap<KindKey, BTreeSet<CrKey>>>,
     /// Answers that wait for their passes.
     pub(crate) ahead: Ahead,
+    /// Revisions that CRs name.
+    pub(crate) pins: Pins,
+    /// Revisions on trial.
+    pub(crate) trials: watch::Sender<Trials>,
     /// Plugins that fail whatever they are asked.
     pub(crate) troubles: watch::Sender<Troubles>,
     /// Something may be due.
@@ -74,6 +81,8 @@ impl Shared {
             reports: Mutex::default(),
             awaited: Mutex::default(),
             ahead: Ahead::default(),
+            pins: Pins::default(),
+            trials: watch::Sender::default(),
             troubles: watch::Sender::default(),
             wake: Notify::new(),
             ended: Notify::new(),
@@ -338,6 +347,7 @@ impl Shared {
         let cx = match located {
             Located::Found(cx) => cx,
             Located::Gone => {
+                self.pins.note(key, None);
                 self.triggers.lock().forget(key);
                 self.reports.lock().remove(key);
                 self.jobs.lock().cancel(key, None);
@@ -356,6 +366,7 @@ impl Shared {
             }
         };
         self.know(key, &cx.row);
+        self.pins.note(key, sensing::pin(&cx.row));
         self.jobs.lock().cancel(key, Some(&cx.owner.uid));
         if began.why.on_hold == OnHold::Forgets {
             (memory.failures, memory.waits, memory.conflicts) = (0, 0, 0);

@@ -283,7 +283,7 @@ impl Engine {
             count.0 += 1;
             count.1 += usize::from(last.failures > 0);
         }
-        let told = |(name, registered): (Arc<str>, Arc<crate::pass::Registered>)| {
+        let told = |(name, registered): (Arc<str>, Arc<crate::revision::Registered>)| {
             let (crs, failing) = counts.get(&name).copied().unwrap_or_default();
             Running {
                 active: registered.active.clone(),

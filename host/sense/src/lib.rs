@@ -292,6 +292,8 @@ mod tests {
             settings: Value::Null,
             limits: PassLimits::default(),
             has_sense: false,
+            revisions: Vec::new(),
+            trial: None,
         }
     }
 

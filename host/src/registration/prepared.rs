@@ -112,6 +112,8 @@ impl Prepared {
                 ..PassLimits::of(&self.registration.spec.limits)
             },
             has_sense: self.plugin.has_sense(),
+            revisions: Vec::new(),
+            trial: None,
         })
     }
 }

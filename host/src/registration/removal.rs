@@ -172,6 +172,8 @@ impl Step {
             settings: Value::Null,
             limits: PassLimits::default(),
             has_sense: false,
+            revisions: Vec::new(),
+            trial: None,
         }
     }
 }

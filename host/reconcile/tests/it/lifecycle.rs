@@ -372,12 +372,12 @@ async fn a_cr_pinned_to_another_revision_is_answered_and_left_alone_but_still_de
     pin("sha256:0");
     world.settle().await;
     let (status, reason, message) = world.condition("a", "Ready").unwrap();
-    assert_eq!((&*status, &*reason), ("False", "NotSupportedYet"));
+    assert_eq!((&*status, &*reason), ("False", "RevisionUnknown"));
     assert!(
         message.contains("kybern.dev/plugin-revision") && message.contains("remove"),
         "{message}"
     );
-    assert_eq!(world.api.events().last().unwrap().reason, "NotSupportedYet");
+    assert_eq!(world.api.events().last().unwrap().reason, "RevisionUnknown");
     assert_eq!(
         (world.api.writes(), world.decides()),
         (vec!["status App ns/a".to_owned()], 0)

@@ -24,6 +24,7 @@ mod own_writes;
 mod ownership;
 mod patching;
 mod record;
+mod revisions;
 mod seeing;
 mod spans;
 mod subresource;

@@ -11,6 +11,7 @@ use kybern_reconcile::{
 use kybern_table::{Columns, Index, Keys, KindKey, ReadSet, Reader, ScanRead, Sequence, Snapshot};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -27,6 +28,8 @@ type ActHook = dyn Fn(&Effect) -> Acted + Send + Sync;
 /// The hooks of one plugin.
 pub(crate) struct Hooks {
     pub(crate) decide: Mutex<Arc<Hook>>,
+    /// Those of other revisions, by digest.
+    pub(crate) others: Mutex<BTreeMap<String, Arc<Hook>>>,
     pub(crate) decides: Mutex<usize>,
     /// A ConfigMap in the CR's namespace whose `data` every pass reads.
     pub(crate) reads: Mutex<Option<String>>,
@@ -176,7 +179,7 @@ impl Decide for Hooks {
 
     async fn decide(
         &self,
-        _: &Active,
+        active: &Active,
         situation: Situation,
         answers: &[Answer],
     ) -> Result<Plan, DecideError> {
@@ -184,7 +187,8 @@ impl Decide for Hooks {
         *self.decides.lock() += 1;
         assert_eq!(situation.object.pointer("/metadata/managedFields"), None);
         assert_eq!(situation.queries.len(), answers.len());
-        let decide = Arc::clone(&self.decide.lock());
+        let other = self.others.lock().get(&active.digest).cloned();
+        let decide = other.unwrap_or_else(|| Arc::clone(&self.decide.lock()));
         decide(&situation)
     }
 }
@@ -283,6 +287,8 @@ pub(crate) fn active(name: &str) -> Active {
         }],
         settings: Value::Null,
         has_sense: false,
+        revisions: Vec::new(),
+        trial: None,
     }
 }
 
@@ -360,6 +366,7 @@ impl World {
         let (api, reader, commits) = Api::new();
         let hooks = Arc::new(Hooks {
             decide: Mutex::new(Arc::new(simple)),
+            others: Mutex::default(),
             decides: Mutex::new(0),
             reads: Mutex::new(None),
             skip: Mutex::new(false),
@@ -457,6 +464,16 @@ impl World {
         hook: impl Fn(&Situation) -> Result<Plan, DecideError> + Send + Sync + 'static,
     ) {
         *self.hooks.decide.lock() = Arc::new(hook);
+    }
+
+    /// What another revision decides.
+    pub(crate) fn decide_as(
+        &self,
+        digest: &str,
+        hook: impl Fn(&Situation) -> Result<Plan, DecideError> + Send + Sync + 'static,
+    ) {
+        let mut others = self.hooks.others.lock();
+        others.insert(digest.to_owned(), Arc::new(hook));
     }
 
     /// Lets everything happen that is due within five minutes; time is tokio's paused clock.

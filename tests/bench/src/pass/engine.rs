@@ -325,6 +325,8 @@ fn active(lane: Lane) -> Result<Active> {
         }],
         settings: Value::Null,
         has_sense: false,
+        revisions: Vec::new(),
+        trial: None,
     })
 }
 

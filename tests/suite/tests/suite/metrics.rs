@@ -193,7 +193,7 @@ fn busy(scene: &mut Scene) -> Result<()> {
     scene.client().merge_patch(&other, &patch)?;
     scene.wait(&other, |app| {
         let conditions = app.pointer("/status/conditions").and_then(Value::as_array);
-        conditions.is_some_and(|all| all.iter().any(|c| c["reason"] == "NotSupportedYet"))
+        conditions.is_some_and(|all| all.iter().any(|c| c["reason"] == "RevisionUnknown"))
     })?;
     Ok(())
 }

@@ -19,13 +19,13 @@ fn a_cr_that_asks_for_another_revision_is_told_so_and_left_alone() -> Result<()>
     let scene = Scene::with_appservice("revision")?;
     let (app, deployment, _) = scene.create_app("web", 1)?;
     pin(&scene, "web", &json!(format!("sha256:{}", "0".repeat(64))))?;
-    let condition = scene.ready_reason(&app, "AppService", |c| c["reason"] == "NotSupportedYet")?;
+    let condition = scene.ready_reason(&app, "AppService", |c| c["reason"] == "RevisionUnknown")?;
     assert_eq!(condition["status"], "False", "{condition}");
     let message = condition["message"].as_str().unwrap_or_default();
     for word in ["kybern.dev/plugin-revision", "remove", "sha256:000"] {
         assert!(message.contains(word), "`{word}` in: {message}");
     }
-    let event = scene.event("web", "NotSupportedYet")?;
+    let event = scene.event("web", "RevisionUnknown")?;
     assert_eq!(event["type"], "Warning", "{event}");
     scene
         .client()
@@ -37,7 +37,7 @@ fn a_cr_that_asks_for_another_revision_is_told_so_and_left_alone() -> Result<()>
     // The cure that the message names.
     pin(&scene, "web", &Value::Null)?;
     scene.wait(&deployment, |d| d["spec"]["replicas"] == 4)?;
-    scene.ready_reason(&app, "AppService", |c| c["reason"] != "NotSupportedYet")?;
+    scene.ready_reason(&app, "AppService", |c| c["reason"] != "RevisionUnknown")?;
 
     // Naming the revision that runs changes nothing.
     let plugin =
@@ -51,7 +51,7 @@ fn a_cr_that_asks_for_another_revision_is_told_so_and_left_alone() -> Result<()>
 
     // What cannot be followed does not hold a deletion up.
     pin(&scene, "web", &json!("sha256:1"))?;
-    scene.ready_reason(&app, "AppService", |c| c["reason"] == "NotSupportedYet")?;
+    scene.ready_reason(&app, "AppService", |c| c["reason"] == "RevisionUnknown")?;
     scene.client().delete(&app)?;
     scene.client().wait_gone(&app, SOON)
 }
