@@ -7,21 +7,18 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 pub struct Impersonate {
     /// User name, such as `system:serviceaccount:team-a:deployer`.
     pub user: String,
-    /// Groups; the API server adds none by itself.
+    /// Groups. The API server adds those of a service account itself if there are none here, and
+    /// needs no right on groups then.
     pub groups: Vec<String>,
 }
 
 impl Impersonate {
-    /// A service account with the two groups that its own token would carry.
+    /// A service account, in the groups that its own token would carry.
     #[must_use]
     pub fn service_account(namespace: &str, name: &str) -> Impersonate {
         Impersonate {
             user: format!("system:serviceaccount:{namespace}:{name}"),
-            groups: vec![
-                "system:serviceaccounts".to_owned(),
-                format!("system:serviceaccounts:{namespace}"),
-                "system:authenticated".to_owned(),
-            ],
+            groups: Vec::new(),
         }
     }
 

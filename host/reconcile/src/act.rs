@@ -129,7 +129,7 @@ impl<'a> Actor<'a> {
         }
     }
 
-    /// One write of the plugin's.
+    /// One write of what the plugin planned, on behalf of its service account if it has one.
     pub(crate) async fn write(
         &self,
         target: &ObjectRef,
@@ -139,7 +139,7 @@ impl<'a> Actor<'a> {
         self.send(target, body, account).await
     }
 
-    /// One write of the host's own, in its own name.
+    /// One write of the host's own: status, finalizer, record.
     pub(crate) async fn write_as_host(
         &self,
         target: &ObjectRef,
@@ -200,6 +200,17 @@ impl<'a> Actor<'a> {
         let manager = self.active.manager();
         self.write(target, WriteBody::JsonPatch { patch, manager })
             .await
+    }
+
+    /// A JSON patch of the CR's own metadata, in the host's name.
+    pub(crate) async fn patch_as_host(
+        &self,
+        target: &ObjectRef,
+        patch: Value,
+    ) -> Result<Written, WriteError> {
+        let manager = self.active.manager();
+        let body = WriteBody::JsonPatch { patch, manager };
+        self.write_as_host(target, body).await
     }
 
     /// Field manager of this CR's patches.

@@ -133,6 +133,14 @@ impl Finding {
         }
     }
 
+    /// The API server took a status and dropped its conditions.
+    pub(crate) fn status_dropped(after: Duration) -> Self {
+        let message = "the API server drops the conditions of the status";
+        let mut finding = Self::waiting("StatusDropped", message, Retry::PollAfter(after));
+        finding.health = None;
+        finding
+    }
+
     /// The CR names a revision that is not there. Whoever brings it registers anew.
     pub(crate) fn unknown_revision(message: impl Into<String>) -> Self {
         Self::failed("RevisionUnknown", message, true, Retry::OnChange)

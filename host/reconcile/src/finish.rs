@@ -32,6 +32,9 @@ const REQUEUE_FLOOR: Duration = Duration::from_secs(1);
 /// First and longest delay of a pass that waits.
 const POLL_BASE: Duration = Duration::from_millis(250);
 const POLL_CAP: Duration = Duration::from_secs(60);
+/// How often a status is written again whose conditions the API server has dropped: a schema that
+/// was changed just now is not yet what it goes by.
+const MAX_DROPPED: u32 = 4;
 /// Passes in a row that start again at once after a conflict.
 const MAX_CONFLICTS: u32 = 5;
 
@@ -188,8 +191,17 @@ async fn write_status(
     };
     let target = cx.owner.object();
     memory.status = None;
-    match actor.write(&target, body).await {
+    match actor.write_as_host(&target, body).await {
         Ok(written) => {
+            if let Some(live) = &written.object
+                && status::lost_conditions(&object, live)
+                && memory.dropped < MAX_DROPPED
+            {
+                memory.dropped += 1;
+                let after = REQUEUE_FLOOR.saturating_mul(1 << memory.dropped);
+                return Err(Finding::status_dropped(after));
+            }
+            memory.dropped = 0;
             memory.status = written
                 .object
                 .map(|live| StatusBaseline::of(sent, &object, &live, &manager));

@@ -83,7 +83,7 @@ pub(crate) async fn follow(
     if !cx.row.deleting()
         && planned.outlasts()
         && let Some(patch) = finalizer::add(&cx.object, &active.finalizer())
-        && let Err(error) = actor.patch(&cx.owner.object(), patch).await
+        && let Err(error) = actor.patch_as_host(&cx.owner.object(), patch).await
     {
         outcome.finding = Finding::of_write(&cx.owner.object(), &error);
         return outcome;
@@ -315,7 +315,7 @@ async fn let_go(
     let Some(patch) = finalizer::remove(&current, &finalizer) else {
         return Ok(());
     };
-    match actor.patch(&cx.owner.object(), patch).await {
+    match actor.patch_as_host(&cx.owner.object(), patch).await {
         Ok(_) if cx.row.deleting() => Err(Finding::quiet(Ending::Gone)),
         Ok(_) => Ok(()),
         Err(error) if error.is_not_found() => Err(Finding::quiet(Ending::Gone)),

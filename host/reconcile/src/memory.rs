@@ -240,6 +240,8 @@ pub(crate) struct Memory {
     pub(crate) waits: u32,
     /// Conflicts in a row.
     pub(crate) conflicts: u32,
+    /// Writes of the status in a row whose conditions were dropped.
+    pub(crate) dropped: u32,
     /// The value of `kybern.dev/force-resync` that was honoured; none before the first pass.
     pub(crate) resynced: Option<Option<String>>,
     /// When the plugin's own timer is due.

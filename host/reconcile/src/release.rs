@@ -299,7 +299,7 @@ impl Cr<'_> {
         let finalizer = self.active.finalizer();
         let patch = current.and_then(|current| finalizer::remove(&current.value(), &finalizer));
         if let Some(patch) = patch {
-            match actor.patch(&target, patch).await {
+            match actor.patch_as_host(&target, patch).await {
                 Ok(_) => released.crs += 1,
                 Err(error) if error.is_not_found() => released.crs += 1,
                 Err(error) => released.failures.push(format!("{target}: {error}")),

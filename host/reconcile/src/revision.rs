@@ -71,8 +71,9 @@ impl Registered {
         let said = json!([spec, active.settings]);
         let tried = trial.as_ref().map(|trial| &trial.rules.digest);
         Self {
-            // With a trial everybody is asked anew: it has something to compare.
-            fingerprint: fingerprint(&json!([said, tried])),
+            // With a trial everybody is asked anew: it has something to compare. What a kind's schema
+            // keeps of a status is no matter of the plugin's.
+            fingerprint: fingerprint(&json!([said, tried, active.manifest.status])),
             stamp: hash_of(&json!([said, active.digest]), &[]),
             revisions,
             trial,

@@ -370,6 +370,7 @@ impl Shared {
         self.jobs.lock().cancel(key, Some(&cx.owner.uid));
         if began.why.on_hold == OnHold::Forgets {
             (memory.failures, memory.waits, memory.conflicts) = (0, 0, 0);
+            memory.dropped = 0;
         }
         let actor = Actor::new(&self.deps, cx.active(), &cx.owner);
         let outcome = pass::run(self, &cx, &actor, &mut memory, &began.why, answers).await;

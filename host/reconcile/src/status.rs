@@ -67,6 +67,17 @@ impl Health {
     }
 }
 
+/// Whether an answer has none of the conditions that were sent.
+pub(crate) fn lost_conditions(sent: &Value, live: &Value) -> bool {
+    let any = |object: &Value| {
+        let conditions = object.pointer("/status/conditions");
+        conditions
+            .and_then(Value::as_array)
+            .is_some_and(|all| !all.is_empty())
+    };
+    any(sent) && !any(live)
+}
+
 /// The status to be applied.
 pub(crate) struct Wanted<'a> {
     pub(crate) shape: &'a StatusShape,

@@ -135,7 +135,8 @@ impl fmt::Display for ObjectRef {
 pub struct Write {
     /// The registration in whose name it is made.
     pub plugin: Arc<str>,
-    /// The service account to impersonate, if the registration names one.
+    /// The service account to impersonate, if the registration names one: `name`, in the host's
+    /// namespace, or `namespace/name`.
     pub service_account: Option<String>,
     /// What is written.
     pub target: ObjectRef,

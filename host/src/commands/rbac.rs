@@ -3,6 +3,7 @@
 use super::manifests;
 use crate::args::RbacArgs;
 use crate::kinds::{Kinds, Served, plugin_table};
+use crate::registration::account;
 use crate::terminal;
 use anyhow::Context;
 use kybern_interface::{GrantVerb, Gvk, Registration};
@@ -46,32 +47,55 @@ pub(crate) async fn run(args: RbacArgs) -> anyhow::Result<ExitCode> {
             serde_json::from_value(o).with_context(|| format!("Plugin {name}"))
         })
         .collect::<anyhow::Result<Vec<Registration>>>()?;
-    let rules = rules(&registrations, &kinds.served());
-    let printed = if args.values {
-        json!({ "rbac": { "pluginRules": rules } })
+    let served = kinds.served();
+    let rules = rules(&registrations, &served);
+    if args.values {
+        let values = json!({ "rbac": { "pluginRules": rules } });
+        terminal::write(&serde_saphyr::to_string(&values)?);
     } else {
-        json!({
-            "apiVersion": "rbac.authorization.k8s.io/v1",
-            "kind": "ClusterRole",
-            "metadata": { "name": args.name },
-            "rules": rules,
-        })
-    };
-    terminal::write(&serde_saphyr::to_string(&printed)?);
+        terminal::write(&serde_saphyr::to_string(&role(&args.name, &rules))?);
+    }
+    let acting = registrations
+        .iter()
+        .filter(|of| of.spec.service_account_name.is_some());
+    for registration in acting {
+        let name = format!("{}-{}", args.name, registration.name());
+        if args.values {
+            eprintln!(
+                "{}: its service account needs rights of its own; `kybern rbac` without --values prints them as ClusterRole {name}",
+                registration.name()
+            );
+            continue;
+        }
+        let rules = rules_of_account(registration, &served);
+        terminal::write("---\n");
+        terminal::write(&serde_saphyr::to_string(&role(&name, &rules))?);
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+fn role(name: &str, rules: &[Value]) -> Value {
+    json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRole",
+        "metadata": { "name": name },
+        "rules": rules,
+    })
 }
 
 /// (group, plural with subresource) -> verbs.
 type Needs = BTreeMap<(String, String), BTreeSet<&'static str>>;
 
-/// The rules, one for each resource, sorted.
+fn need(needs: &mut Needs, group: &str, resource: String, verbs: &[&'static str]) {
+    let of = needs.entry((group.to_owned(), resource)).or_default();
+    of.extend(verbs);
+}
+
+/// The host's rules, one for each resource, sorted, then those to act as service accounts.
 fn rules(registrations: &[Registration], served: &Served) -> Vec<Value> {
     let mut needs = Needs::new();
     let mut need = |group: &str, resource: String, verbs: &[&'static str]| {
-        needs
-            .entry((group.to_owned(), resource))
-            .or_default()
-            .extend(verbs);
+        need(&mut needs, group, resource, verbs);
     };
     for registration in registrations {
         if registration.spec.source.config_map.is_some() {
@@ -103,27 +127,97 @@ fn rules(registrations: &[Registration], served: &Served) -> Vec<Value> {
         for grant in &registration.spec.grants.write {
             for kind in &grant.kinds {
                 let plural = plural(served.preferred(&grant.group, kind), kind);
-                need(&grant.group, plural.clone(), &["get", "list", "watch"]);
-                for verb in &grant.verbs {
-                    let verbs: &[&str] = match verb {
-                        GrantVerb::Apply => &["create", "patch", "delete"],
-                        GrantVerb::Patch => &["patch"],
-                        GrantVerb::Delete => &["delete"],
-                    };
-                    need(&grant.group, plural.clone(), verbs);
-                }
-                for subresource in &grant.subresources {
-                    let verbs: &[&str] = match subresource.as_str() {
-                        "eviction" | "token" => &["create"],
-                        "scale" => &["get", "patch"],
-                        "status" => &["patch"],
-                        _ => &["create", "patch"],
-                    };
-                    need(&grant.group, format!("{plural}/{subresource}"), verbs);
-                }
+                need(&grant.group, plural, &["get", "list", "watch"]);
+            }
+        }
+        match registration.spec.service_account_name {
+            None => writes(registration, served, &mut need),
+            Some(_) => scales(registration, served, &mut need),
+        }
+    }
+    let mut rules = sorted(needs);
+    rules.extend(impersonated(registrations));
+    rules
+}
+
+/// What a registration's service account needs: the writes that the plugin may plan.
+fn rules_of_account(registration: &Registration, served: &Served) -> Vec<Value> {
+    let mut needs = Needs::new();
+    let mut need = |group: &str, resource: String, verbs: &[&'static str]| {
+        need(&mut needs, group, resource, verbs);
+    };
+    for resource in &registration.spec.resources {
+        // Its children are owned by them.
+        let gvk = Gvk::new(&*resource.group, &*resource.version, &*resource.kind);
+        let plural = plural(served.get(&gvk), &resource.kind);
+        need(&resource.group, format!("{plural}/finalizers"), &["update"]);
+    }
+    writes(registration, served, &mut need);
+    sorted(needs)
+}
+
+/// What the host reads before the plugin's service account scales.
+fn scales(
+    registration: &Registration,
+    served: &Served,
+    need: &mut impl FnMut(&str, String, &[&'static str]),
+) {
+    for grant in &registration.spec.grants.write {
+        for kind in &grant.kinds {
+            if grant.subresources.iter().any(|name| name == "scale") {
+                let plural = plural(served.preferred(&grant.group, kind), kind);
+                need(&grant.group, format!("{plural}/scale"), &["get"]);
             }
         }
     }
+}
+
+/// To act as the service accounts that registrations name, and as nobody else.
+fn impersonated(registrations: &[Registration]) -> Vec<Value> {
+    let accounts = registrations
+        .iter()
+        .filter_map(|of| of.spec.service_account_name.as_deref());
+    let names: BTreeSet<&str> = accounts.map(|text| account::parts(text).1).collect();
+    if names.is_empty() {
+        return Vec::new();
+    }
+    vec![json!({
+        "apiGroups": [""], "resources": ["serviceaccounts"], "verbs": ["impersonate"],
+        "resourceNames": names,
+    })]
+}
+
+/// What the plugin's writes need.
+fn writes(
+    registration: &Registration,
+    served: &Served,
+    need: &mut impl FnMut(&str, String, &[&'static str]),
+) {
+    for grant in &registration.spec.grants.write {
+        for kind in &grant.kinds {
+            let plural = plural(served.preferred(&grant.group, kind), kind);
+            for verb in &grant.verbs {
+                let verbs: &[&str] = match verb {
+                    GrantVerb::Apply => &["create", "patch", "delete"],
+                    GrantVerb::Patch => &["patch"],
+                    GrantVerb::Delete => &["delete"],
+                };
+                need(&grant.group, plural.clone(), verbs);
+            }
+            for subresource in &grant.subresources {
+                let verbs: &[&str] = match subresource.as_str() {
+                    "eviction" | "token" => &["create"],
+                    "scale" => &["get", "patch"],
+                    "status" => &["patch"],
+                    _ => &["create", "patch"],
+                };
+                need(&grant.group, format!("{plural}/{subresource}"), verbs);
+            }
+        }
+    }
+}
+
+fn sorted(needs: Needs) -> Vec<Value> {
     needs
         .into_iter()
         .map(|((group, resource), verbs)| {
@@ -173,6 +267,44 @@ mod tests {
                 { "apiGroups": ["app.example.com"], "resources": ["appservices/finalizers"], "verbs": ["update"] },
                 { "apiGroups": ["app.example.com"], "resources": ["appservices/status"], "verbs": ["patch"] },
                 { "apiGroups": ["networking.k8s.io"], "resources": ["networkpolicies"], "verbs": ["create", "delete", "get", "list", "patch", "watch"] },
+            ])
+        );
+    }
+
+    #[test]
+    fn what_a_service_account_writes_the_host_need_not() {
+        let registration: Registration = serde_json::from_value(json!({
+            "apiVersion": "kybern.dev/v1alpha1", "kind": "Plugin", "metadata": { "name": "a" },
+            "spec": {
+                "source": { "file": "x" },
+                "serviceAccountName": "team/deployer",
+                "resources": [{ "group": "g.example", "version": "v1", "kind": "App" }],
+                "grants": { "write": [
+                    { "group": "apps", "kinds": ["Deployment"], "verbs": ["apply"], "subresources": ["scale"] },
+                ] },
+            },
+        }))
+        .unwrap();
+        assert_eq!(
+            Value::from(rules(
+                std::slice::from_ref(&registration),
+                &Served::default()
+            )),
+            json!([
+                { "apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["get", "list", "watch"] },
+                { "apiGroups": ["apps"], "resources": ["deployments/scale"], "verbs": ["get"] },
+                { "apiGroups": ["g.example"], "resources": ["apps"], "verbs": ["get", "list", "patch", "watch"] },
+                { "apiGroups": ["g.example"], "resources": ["apps/finalizers"], "verbs": ["update"] },
+                { "apiGroups": ["g.example"], "resources": ["apps/status"], "verbs": ["patch"] },
+                { "apiGroups": [""], "resources": ["serviceaccounts"], "verbs": ["impersonate"], "resourceNames": ["deployer"] },
+            ])
+        );
+        assert_eq!(
+            Value::from(rules_of_account(&registration, &Served::default())),
+            json!([
+                { "apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["create", "delete", "patch"] },
+                { "apiGroups": ["apps"], "resources": ["deployments/scale"], "verbs": ["get", "patch"] },
+                { "apiGroups": ["g.example"], "resources": ["apps/finalizers"], "verbs": ["update"] },
             ])
         );
     }

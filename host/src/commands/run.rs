@@ -195,6 +195,7 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
                 writes.clone(),
                 recorder.clone(),
                 ingest.clone(),
+                &namespace,
             )),
             kinds: Arc::new(kinds.clone()),
             clock: Arc::new(SystemClock),

@@ -206,7 +206,12 @@ async fn release(
         )),
         decide: Arc::new(Guests::new(false)),
         act: Arc::new(Guests::new(false)),
-        apply: Arc::new(ClusterApply::new(writes.clone(), recorder, ingest)),
+        apply: Arc::new(ClusterApply::new(
+            writes.clone(),
+            recorder,
+            ingest,
+            cluster.default_namespace(),
+        )),
         kinds: Arc::new(kinds.clone()),
         clock: Arc::new(SystemClock),
         entropy: Arc::new(Jitter),

@@ -70,6 +70,7 @@ pub(crate) fn spec(spec: &PluginSpec, host_namespace: &str) -> Result<(), Proble
         ));
     }
     super::former::check(spec)?;
+    super::account::check(spec)?;
     grants(spec)
 }
 
@@ -97,9 +98,6 @@ fn supported(spec: &PluginSpec) -> Result<(), Problem> {
     }
     if !spec.grants.secrets.is_empty() {
         missing.push("grants.secrets");
-    }
-    if spec.service_account_name.is_some() {
-        missing.push("serviceAccountName");
     }
     if spec
         .resources

@@ -7,6 +7,7 @@
 //! Each step that fails ends in a condition whose message says what to do; other registrations go on.
 
 pub(crate) mod access;
+pub(crate) mod account;
 pub(crate) mod activate;
 pub(crate) mod check;
 pub(crate) mod condition;

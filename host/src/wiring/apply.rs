@@ -1,13 +1,14 @@
 //! The engine's `Apply` over the API server: each accepted write is in the table before it returns.
 
 use super::ingest::Ingest;
+use crate::registration::account;
 use async_trait::async_trait;
 use bytes::Bytes;
 use kybern_interface::{EventType, Propagation};
 use kybern_kube::events::{Occurrence, Recorded, Recorder, Regarding, Severity};
 use kybern_kube::{
-    ApplyOptions, DeleteOptions, Deletion, PatchOptions, RequestError, Resource, Target,
-    WriteOptions, Writes,
+    ApplyOptions, DeleteOptions, Deletion, Impersonate, PatchOptions, RequestError, Resource,
+    Target, WriteOptions, Writes,
 };
 use kybern_reconcile::{
     Apply, Cause, EventRequest, ObjectRef, Refusal, Write, WriteBody, WriteError, Written,
@@ -15,22 +16,37 @@ use kybern_reconcile::{
 };
 use kybern_table::{Change, Deleted, Origin};
 use serde_json::{Value, json};
+use std::borrow::Cow;
 
 /// Writes to the API server and into the table.
 pub(crate) struct ClusterApply {
     writes: Writes,
     events: Recorder,
     ingest: Ingest,
+    /// The host's namespace, where service accounts are that name none.
+    home: String,
 }
 
 impl ClusterApply {
     /// Every write passes the fence of `writes`.
-    pub(crate) fn new(writes: Writes, events: Recorder, ingest: Ingest) -> Self {
+    pub(crate) fn new(writes: Writes, events: Recorder, ingest: Ingest, home: &str) -> Self {
         Self {
             writes,
             events,
             ingest,
+            home: home.to_owned(),
         }
+    }
+
+    /// Writes on behalf of this service account.
+    fn writes_of(&self, account: Option<&str>) -> Cow<'_, Writes> {
+        let Some(account) = account else {
+            return Cow::Borrowed(&self.writes);
+        };
+        let (namespace, name) = account::parts(account);
+        let namespace = namespace.unwrap_or(&self.home);
+        let user = Impersonate::service_account(namespace, name);
+        Cow::Owned(self.writes.clone().acting_as(Some(user)))
     }
 
     /// Takes an object that is gone out of the table, and keeps it out.
@@ -165,9 +181,10 @@ impl Apply for ClusterApply {
     async fn write(&self, write: Write) -> Result<Written, WriteError> {
         let resource = resource(&write.target);
         let at = Target::new(&resource, namespace(&write.target), &write.target.name);
+        let writes = self.writes_of(write.service_account.as_deref());
         let raw = match write.body {
             WriteBody::Create { object, manager } => {
-                self.writes
+                writes
                     .create(
                         &resource,
                         namespace(&write.target),
@@ -177,7 +194,7 @@ impl Apply for ClusterApply {
                     .await
             }
             WriteBody::Apply { object, manager } => {
-                self.writes
+                writes
                     .apply(&at, body(&object)?, &ApplyOptions::force(&manager))
                     .await
             }
@@ -189,8 +206,8 @@ impl Apply for ClusterApply {
                 let options = ApplyOptions::polite(&manager);
                 let object = body(&object)?;
                 match part.as_str() {
-                    "" => self.writes.apply(&at, object, &options).await,
-                    part => self.writes.apply_part(&at, part, object, &options).await,
+                    "" => writes.apply(&at, object, &options).await,
+                    part => writes.apply_part(&at, part, object, &options).await,
                 }
             }
             WriteBody::JsonPatch { patch, manager } => {
@@ -198,10 +215,10 @@ impl Apply for ClusterApply {
                     write: WriteOptions::by(&manager),
                     subresource: None,
                 };
-                self.writes.json_patch(&at, body(&patch)?, &options).await
+                writes.json_patch(&at, body(&patch)?, &options).await
             }
             WriteBody::ApplyStatus { object, manager } => {
-                self.writes
+                writes
                     .apply_status(&at, body(&object)?, &ApplyOptions::force(&manager))
                     .await
             }
@@ -227,7 +244,7 @@ impl Apply for ClusterApply {
                     write: WriteOptions::by(&manager),
                     subresource: Some("scale".to_owned()),
                 };
-                let made = self.writes.merge_patch(&at, body(&patch)?, &options);
+                let made = writes.merge_patch(&at, body(&patch)?, &options);
                 made.await.map_err(failure)?;
                 self.look(&write.target, None).await;
                 return Ok(Written { object: None });
@@ -239,7 +256,7 @@ impl Apply for ClusterApply {
                     Propagation::Foreground => kybern_kube::Propagation::Foreground,
                     Propagation::Orphan => kybern_kube::Propagation::Orphan,
                 };
-                match self.writes.delete(&at, &options).await {
+                match writes.delete(&at, &options).await {
                     Ok(Deletion::Pending(raw)) => Ok(raw),
                     Ok(Deletion::Gone) => {
                         self.forget(&write.target, uid).await?;

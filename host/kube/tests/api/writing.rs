@@ -310,6 +310,30 @@ async fn an_impersonated_user_may_only_what_it_may() {
             "{error}"
         );
     }
+    // The API server puts it in the groups of service accounts itself.
+    let role = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
+        "metadata": { "name": "read", "namespace": namespace },
+        "rules": [{ "apiGroups": [""], "resources": ["configmaps"], "verbs": ["get"] }],
+    });
+    let group = format!("system:serviceaccounts:{namespace}");
+    let binding = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
+        "metadata": { "name": "read", "namespace": namespace },
+        "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "read" },
+        "subjects": [{ "apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": group }],
+    });
+    for object in [role, binding] {
+        plane().client().create(&object).expect("is created");
+    }
+    // It learns of a binding by a watch of its own.
+    let learnt = async {
+        while acting.get(&target).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let learnt = tokio::time::timeout(Duration::from_secs(30), learnt).await;
+    learnt.expect("the group's right is its own");
 }
 
 struct Refuses;

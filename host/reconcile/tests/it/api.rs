@@ -246,6 +246,10 @@ impl Api {
         self.state.lock().pruned = Some(field.to_owned());
     }
 
+    pub(crate) fn prune_nothing(&self) {
+        self.state.lock().pruned = None;
+    }
+
     /// A disruption budget that allows to evict all but these Pods.
     pub(crate) fn protect(&self, names: &[&str]) {
         self.state.lock().protected = names.iter().map(|name| (*name).to_owned()).collect();

@@ -453,3 +453,29 @@ async fn passes_wait_for_tables_and_start_when_they_are_there() {
     tokio::time::sleep(Duration::from_millis(1)).await;
     assert!(world.api.get("ConfigMap", "ns", "a-y").is_some());
 }
+
+#[tokio::test(start_paused = true)]
+async fn conditions_that_a_schema_of_before_drops_are_written_again_a_few_times() {
+    let world = World::new();
+    world.api.prune_status("conditions");
+    let app = cr("a", json!({ "maps": { "x": "1" } }));
+    world.api.put("user", app);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(world.condition("a", "Ready"), None);
+    // The new schema is what the API server goes by at last.
+    world.api.prune_nothing();
+    world.settle().await;
+    assert_eq!(world.ready("a").0, "True");
+
+    // One that never keeps them costs a few writes and then none.
+    world.api.prune_status("conditions");
+    world
+        .api
+        .put("user", cr("b", json!({ "maps": { "x": "1" } })));
+    world.settle().await;
+    let writes = world.api.writes();
+    let of = |what: &&String| *what == "status App ns/b";
+    assert_eq!(writes.iter().filter(of).count(), 5, "{writes:?}");
+    world.settle().await;
+    assert_eq!(world.api.writes(), [""; 0]);
+}

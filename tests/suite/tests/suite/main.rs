@@ -11,6 +11,7 @@
 mod architecture;
 mod cluster;
 
+mod account;
 mod asking;
 mod bad_input;
 mod bounds;

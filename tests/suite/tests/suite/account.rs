@@ -1,0 +1,90 @@
+//! A plugin whose children are written in the name of a service account, on a real API server.
+
+use crate::scene::{SOON, Scene, kybern};
+use anyhow::{Context, Result};
+use kybern_testcluster::{Object, Request};
+use serde_json::{Value, json};
+
+/// The roles that `kybern rbac` prints for a registration: the host's, then its account's.
+fn roles(scene: &Scene, registration: &Value) -> Result<Vec<Value>> {
+    let file = format!("{}-account.json", scene.namespace);
+    let file = scene.plane.folder().join(file);
+    std::fs::write(&file, registration.to_string())?;
+    let text = kybern(&["rbac", "-f", &file.to_string_lossy()])?;
+    let documents = text.split("---\n").filter(|text| !text.trim().is_empty());
+    documents
+        .map(|text| Ok(serde_saphyr::from_str(text)?))
+        .collect()
+}
+
+#[test]
+fn children_are_written_in_the_name_of_a_service_account_and_as_far_as_it_may() -> Result<()> {
+    let mut scene = Scene::new("account")?;
+    let account = scene.plane.service_account(&scene.namespace, "deployer")?;
+    let mut registration = scene.appservice()?;
+    registration["spec"]["serviceAccountName"] = json!(format!("{}/deployer", scene.namespace));
+    let roles = roles(&scene, &registration)?;
+    let [host, its] = roles.as_slice() else {
+        anyhow::bail!("two roles: {roles:#?}");
+    };
+    let name = its["metadata"]["name"].as_str();
+    assert_eq!(
+        name,
+        Some(format!("kybern-plugins-{}", scene.namespace).as_str())
+    );
+    scene.grant(&[])?;
+    let rules = host["rules"].as_array().context("rules")?;
+    scene.change_rules(|_| true, rules)?;
+    scene.start_host()?;
+    scene.client().create(&registration)?;
+    let plugin = Object::of(&registration)?;
+    scene.plugin_condition(&plugin, "Ready", "True")?;
+
+    // The account may nothing yet, and the host lends it nothing.
+    let mark = scene.plane.audit().mark()?;
+    let manifest = scene.app("web", 1);
+    scene.client().create(&manifest)?;
+    let app = Object::of(&manifest)?;
+    let refused = scene.ready_reason(&app, "web", |c| c["reason"] == "Forbidden")?;
+    let message = refused["message"].as_str().unwrap_or_default();
+    assert!(message.contains(account.name()), "{message}");
+
+    scene.plane.grant(&account, &its["rules"])?;
+    let again = json!({ "metadata": { "annotations": { "kybern.dev/reconcile-at": "1" } } });
+    scene.client().merge_patch(&app, &again)?;
+    let (_, deployment, service) = scene.app_objects("web");
+    scene.wait(&deployment, |_| true)?;
+    scene.wait(&service, |_| true)?;
+    scene
+        .client()
+        .merge_patch(&app, &json!({ "spec": { "size": 3 } }))?;
+    scene.wait(&deployment, |d| d["spec"]["replicas"] == 3)?;
+    scene.converged()?;
+
+    // Children in its name, the resource's status in the host's.
+    let writes = scene.plane.audit().writes_of(&scene.user, mark)?;
+    let of = |resource: &str| -> Vec<&Request> {
+        writes.iter().filter(|r| r.resource == resource).collect()
+    };
+    for resource in ["deployments", "services"] {
+        assert!(!of(resource).is_empty(), "{resource}");
+        for request in of(resource) {
+            assert_eq!(
+                request.impersonated.as_deref(),
+                Some(account.name()),
+                "{request:?}"
+            );
+        }
+    }
+    assert!(!of("appservices").is_empty());
+    for request in of("appservices") {
+        assert_eq!(request.impersonated, None, "{request:?}");
+    }
+
+    // It also lets go in that name.
+    scene.client().delete(&plugin)?;
+    scene.client().wait_gone(&plugin, SOON)?;
+    let left = scene.client().get(&deployment)?;
+    assert_eq!(left["metadata"].get("ownerReferences"), None);
+    Ok(())
+}
