@@ -48,7 +48,7 @@ pub(crate) struct Options {
     /// The peer program of Go informers; without it its systems are left out.
     #[arg(long)]
     pub(crate) go_informer: Option<PathBuf>,
-    /// The peer program of controller-runtime; without it `converge` leaves it out.
+    /// The peer program of controller-runtime; without it `converge` and `pass` leave it out.
     #[arg(long)]
     pub(crate) controller_runtime: Option<PathBuf>,
     /// A Python with the packages of tests/bench/python; without it the systems of `sql` that

@@ -6,7 +6,7 @@
 //! `settle` once it has built what it keeps beside the objects, `budget` with what it knows about
 //! its bytes. It ends when its input does. `PROGRAM be-ingest SYSTEM FILE OBJECTS` and `PROGRAM be-sql
 //! SYSTEM FOLDER PODS ANSWERS MILLISECONDS` answer by themselves; so does a Python whose first word
-//! is a script instead.
+//! is a script instead. What the peers of `pass` answer stands in [`crate::pass`]'s file `peer`.
 
 use crate::proc::{Resident, resident};
 use crate::systems::Runnable;

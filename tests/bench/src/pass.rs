@@ -7,6 +7,23 @@
 //! not counted; no plugin is called and nothing is written, which is checked. Everything runs on one
 //! processor. `unrelated`: as many changes of pods that no query reads, beside 1,000 to 100,000 CRs.
 //!
+//! *Peers.* The operators of `converge`, over caches of all four kinds that a server on 127.0.0.1
+//! fills by lists and watches; their processes too have one processor. The same change of every
+//! Deployment comes through the watch. Its events are held back where the library would look for
+//! the owner until the caches have them all; then they are let go, and from there it is counted: the
+//! way to the owner, the library's own queue, the reconcile, until the last has ended. A reconcile
+//! takes the CR and its children from the cache, compares them with what it wants and its status
+//! with what it has to say, and writes nothing, which the server checks. controller-runtime:
+//! `CreateOrUpdate` of both children, as it is documented. kube-rs has nothing like it (its
+//! documentation applies in each reconcile): each field that is ours is compared in the stores of
+//! reflectors, without a copy, which is the least that an author could do; only what differs would be
+//! applied. `set` lists the CR's pods from the cache by namespace and label and counts their phases;
+//! controller-runtime has an index by namespace, kube-rs looks at all pods, and has only 1,000 CRs
+//! due, each of which takes it as long as the next. `general` is that and the Deployment once more,
+//! in an order: there is no SQL. The first change is for warmth; then controller-runtime has five,
+//! for its garbage is collected only now and then. `unrelated` is Kybern's alone: who watches no
+//! pods sees no event of one.
+//!
 //! *Figures.* Passes in a second of processor time of all threads; microseconds for each event.
 //!
 //! *Cost model.* Per pass a fixed cost (queue, task, memory, report), a cost per query and one per
@@ -18,11 +35,14 @@
 mod cluster;
 mod engine;
 mod objects;
+mod peer;
+mod served;
+mod server;
 
 use crate::args::Options;
 use crate::child::Child;
 use crate::report::{Metric, Report};
-use crate::systems::{System, runnable};
+use crate::systems::{Runnable, System, runnable};
 use anyhow::{Result, bail};
 pub(crate) use engine::{Figures, Lane};
 
@@ -44,43 +64,70 @@ const LANES: [(&str, &str); 3] = [
     ("set", "noop_set"),
     ("general", "noop_general"),
 ];
-const SYSTEMS: [System; 1] = [System::Kybern];
+const UNRELATED: &str = "unrelated";
+const SYSTEMS: [System; 3] = [System::Kybern, System::ControllerRuntime, System::KubeRs];
+
+/// A case, what is asked for it, and beside how many CRs.
+struct Case {
+    name: String,
+    work: &'static str,
+    crs: u64,
+}
 
 /// Measures and reports.
 pub(crate) fn run(options: &Options, report: &mut Report) -> Result<()> {
-    let crs = if options.quick { 100 } else { 10_000 };
-    let beside: &[u64] = if options.quick {
-        &[100]
-    } else {
-        &[1_000, 10_000, 100_000]
-    };
-    let cases: Vec<(String, String, u64)> = LANES
-        .iter()
-        .map(|(lane, case)| (format!("{case}_{}", short(crs)), (*lane).to_owned(), crs))
-        .chain(beside.iter().map(|crs| {
-            let case = format!("unrelated_{}", short(*crs));
-            (case, "unrelated".to_owned(), *crs)
-        }))
-        .collect();
-    for runnable in runnable(&SYSTEMS, options)? {
-        for (case, work, crs) in &cases {
-            let mut samples = Vec::new();
-            for _ in 0..options.rounds() {
-                let mut child = Child::start(&runnable, &["be-pass", work, &crs.to_string()])?;
-                let figures: Figures = serde_json::from_str(&child.line()?)?;
-                child.end()?;
-                samples.push(figure(work, &figures));
+    let systems = runnable(&SYSTEMS, options)?;
+    for case in cases(options.quick) {
+        // Peers see no event of a pod unless they watch pods, and then every one.
+        let asked = |one: &&Runnable| case.work != UNRELATED || one.system == System::Kybern;
+        let systems: Vec<&Runnable> = systems.iter().filter(asked).collect();
+        let mut samples = vec![Vec::new(); systems.len()];
+        for _ in 0..options.rounds() {
+            for (runnable, samples) in systems.iter().zip(&mut samples) {
+                samples.push(figure(case.work, &measure(runnable, &case)?));
             }
-            let metric = if work == "unrelated" { EVENT } else { PASSES };
-            report.median((NAME, case), metric, runnable.system.name(), &samples);
+        }
+        let metric = if case.work == UNRELATED {
+            EVENT
+        } else {
+            PASSES
+        };
+        for (runnable, samples) in systems.iter().zip(&samples) {
+            report.median((NAME, &case.name), metric, runnable.system.name(), samples);
         }
     }
     Ok(())
 }
 
+fn cases(quick: bool) -> Vec<Case> {
+    let (crs, beside): (u64, &[u64]) = if quick {
+        (100, &[100])
+    } else {
+        (10_000, &[1_000, 10_000, 100_000])
+    };
+    let case = |name: &str, work: &'static str, crs: u64| Case {
+        name: format!("{name}_{}", short(crs)),
+        work,
+        crs,
+    };
+    let passes = LANES.iter().map(|(work, name)| case(name, work, crs));
+    let events = beside.iter().map(|crs| case(UNRELATED, UNRELATED, *crs));
+    passes.chain(events).collect()
+}
+
+fn measure(runnable: &Runnable, case: &Case) -> Result<Figures> {
+    if runnable.system != System::Kybern {
+        return peer::measure(runnable, case.work, case.crs);
+    }
+    let mut child = Child::start(runnable, &["be-pass", case.work, &case.crs.to_string()])?;
+    let figures = serde_json::from_str(&child.line()?)?;
+    child.end()?;
+    Ok(figures)
+}
+
 fn figure(work: &str, figures: &Figures) -> f64 {
     let count = f64::from(figures.count);
-    if work == "unrelated" {
+    if work == UNRELATED {
         figures.busy * 1e6 / count
     } else {
         count / figures.busy
@@ -101,7 +148,7 @@ pub(crate) fn subject(work: &str, crs: u64) -> Result<()> {
         "lookup" => engine::passes(Lane::Lookup, crs)?,
         "set" => engine::passes(Lane::Set, crs)?,
         "general" => engine::passes(Lane::General, crs)?,
-        "unrelated" => engine::unrelated(crs, (crs / 10).clamp(1_000, 10_000))?,
+        UNRELATED => engine::unrelated(crs, (crs / 10).clamp(1_000, 10_000))?,
         other => bail!("there is no work {other}"),
     };
     println!("{}", serde_json::to_string(&figures)?);

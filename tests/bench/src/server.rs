@@ -85,16 +85,16 @@ impl Server {
 
 /// What a request asks for.
 #[derive(Debug, Default)]
-struct Query {
-    watch: bool,
-    initial_events: bool,
+pub(crate) struct Query {
+    pub(crate) watch: bool,
+    pub(crate) initial_events: bool,
     limit: Option<usize>,
     from: usize,
-    resource_version: u64,
+    pub(crate) resource_version: u64,
 }
 
 impl Query {
-    fn of(uri: &Uri) -> Result<Query> {
+    pub(crate) fn of(uri: &Uri) -> Result<Query> {
         let mut query = Query::default();
         for pair in uri.query().unwrap_or_default().split('&') {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -134,7 +134,8 @@ async fn answer(State(shared): State<Arc<Shared>>, uri: Uri) -> Response {
     json(StatusCode::OK, body)
 }
 
-fn status(code: StatusCode, message: &str) -> Response {
+/// A failure, as an API server says it.
+pub(crate) fn status(code: StatusCode, message: &str) -> Response {
     let text = serde_json::json!({
         "kind": "Status", "apiVersion": "v1", "status": "Failure",
         "message": message, "code": code.as_u16(),
@@ -142,7 +143,8 @@ fn status(code: StatusCode, message: &str) -> Response {
     json(code, Body::from(text.to_string()))
 }
 
-fn json(code: StatusCode, body: Body) -> Response {
+/// An answer in JSON.
+pub(crate) fn json(code: StatusCode, body: Body) -> Response {
     let mut response = Response::new(body);
     *response.status_mut() = code;
     response.headers_mut().insert(

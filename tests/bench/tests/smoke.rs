@@ -52,6 +52,53 @@ fn every_benchmark_prints_its_lines() {
     assert_eq!(Vec::from_iter(seen), expected);
 }
 
+/// Stands for a peer: slow once, then 100 passes in half a second.
+#[cfg(unix)]
+const PEER: &str = r#"#!/bin/sh
+[ "$1 $2 $4" = "be-pass $(basename "$0") 100" ] || exit 1
+busy=50
+while read -r question; do
+    case "$question" in
+    rest) echo ok ;;
+    "passes 100") echo "{\"busy\":$busy,\"wall\":$busy,\"count\":100}"; busy=0.5 ;;
+    esac
+done
+"#;
+
+#[test]
+#[cfg(unix)]
+fn peers_of_pass_are_asked_for_warm_passes_only() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kybern-bench"));
+    command.args(["pass", "--quick", "--json"]);
+    command.args(["--systems", "controller-runtime,kube-rs"]);
+    for system in ["controller-runtime", "kube-rs"] {
+        let program = folder.path().join(system);
+        std::fs::write(&program, PEER).expect("written");
+        let runs = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(&program, runs).expect("may run");
+        command.arg(format!("--{system}")).arg(program);
+    }
+    let output = command.output().expect("it starts");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+    let printed = String::from_utf8(output.stdout).expect("text");
+    let seen: Vec<String> = printed
+        .lines()
+        .map(|line| {
+            let line: Value = serde_json::from_str(line).expect("only JSON is on standard output");
+            format!("{} {} {}", line["case"], line["system"], line["value"])
+        })
+        .collect();
+    // Events that concern nobody are Kybern's alone.
+    let expected = ["lookup", "set", "general"].iter().flat_map(|lane| {
+        ["controller-runtime", "kube-rs"]
+            .map(|system| format!("\"noop_{lane}_100\" \"{system}\" 200.0"))
+    });
+    assert_eq!(seen, expected.collect::<Vec<_>>());
+}
+
 #[test]
 fn sql_is_answered_alike_by_a_peer() {
     let output = Command::new(env!("CARGO_BIN_EXE_kybern-bench"))

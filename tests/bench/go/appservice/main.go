@@ -1,11 +1,14 @@
-// Command appservice is an operator of AppService on controller-runtime, as a peer of the bench
-// converge: a Deployment, a Service of type ClusterIP, the Deployment's counts as status, and one
-// Event.
+// Command appservice is an operator of AppService on controller-runtime, as a peer of the benches
+// converge and pass: a Deployment, a Service of type ClusterIP, the Deployment's counts as status,
+// and one Event.
 //
 // `appservice be-appservice controller-runtime KUBECONFIG` runs until SIGTERM. It is what
 // kubebuilder's documentation has (CreateOrUpdate against the cache, Owns, status written when it
 // differs), with the settings that its users raise: no limit of requests, ten workers, only changes
 // of the spec start a reconcile, and no managedFields in the cache.
+//
+// `appservice be-pass controller-runtime WORK CRS URL` counts reconciles that find nothing to do
+// (pass.go).
 package main
 
 import (
@@ -13,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -45,17 +49,38 @@ func main() {
 	}
 }
 
+const usage = "usage: appservice be-appservice controller-runtime KUBECONFIG | be-pass controller-runtime WORK CRS URL"
+
 func run(args []string) error {
-	if len(args) != 3 || args[0] != "be-appservice" || args[1] != "controller-runtime" {
-		return errors.New("usage: appservice be-appservice controller-runtime KUBECONFIG")
+	if len(args) < 2 || args[1] != "controller-runtime" {
+		return errors.New(usage)
 	}
-	config, err := clientcmd.BuildConfigFromFlags("", args[2])
+	switch {
+	case args[0] == "be-appservice" && len(args) == 3:
+		return operate(args[2])
+	case args[0] == "be-pass" && len(args) == 5:
+		crs, err := strconv.ParseInt(args[3], 10, 64)
+		if err != nil {
+			return err
+		}
+		return pass(args[2], crs, args[4])
+	}
+	return errors.New(usage)
+}
+
+func newScheme() (*runtime.Scheme, error) {
+	scheme := runtime.NewScheme()
+	return scheme, errors.Join(clientgoscheme.AddToScheme(scheme), addToScheme(scheme))
+}
+
+func operate(kubeconfig string) error {
+	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
 	if err != nil {
 		return err
 	}
 	config.QPS = -1
-	scheme := runtime.NewScheme()
-	if err := errors.Join(clientgoscheme.AddToScheme(scheme), addToScheme(scheme)); err != nil {
+	scheme, err := newScheme()
+	if err != nil {
 		return err
 	}
 	manager, err := ctrl.NewManager(config, ctrl.Options{

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 const MANAGER: &str = "appservice";
-const WORKERS: u16 = 10;
+pub(crate) const WORKERS: u16 = 10;
 
 #[derive(CustomResource, Clone, Debug, Deserialize, Serialize)]
 #[kube(
@@ -32,16 +32,16 @@ const WORKERS: u16 = 10;
     schema = "disabled"
 )]
 pub struct AppServiceSpec {
-    size: i32,
-    image: String,
-    ports: Vec<Port>,
+    pub(crate) size: i32,
+    pub(crate) image: String,
+    pub(crate) ports: Vec<Port>,
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Port {
-    port: i32,
-    target_port: i32,
+pub(crate) struct Port {
+    pub(crate) port: i32,
+    pub(crate) target_port: i32,
 }
 
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
@@ -68,9 +68,23 @@ struct Condition {
     last_transition_time: String,
 }
 
-struct Context {
+/// What a reconcile writes with.
+pub(crate) struct Context {
     client: Client,
     recorder: Recorder,
+}
+
+impl Context {
+    pub(crate) fn new(client: Client) -> Arc<Context> {
+        let reporter = Reporter {
+            controller: MANAGER.to_owned(),
+            instance: None,
+        };
+        Arc::new(Context {
+            recorder: Recorder::new(client.clone(), reporter),
+            client,
+        })
+    }
 }
 
 /// Runs until SIGTERM.
@@ -78,14 +92,7 @@ pub async fn run(client: Client) -> Result<()> {
     let apps = Api::<AppService>::all(client.clone());
     let deployments = Api::<Deployment>::all(client.clone());
     let services = Api::<Service>::all(client.clone());
-    let reporter = Reporter {
-        controller: MANAGER.to_owned(),
-        instance: None,
-    };
-    let context = Arc::new(Context {
-        recorder: Recorder::new(client.clone(), reporter),
-        client,
-    });
+    let context = Context::new(client);
     Controller::new(apps, watcher::Config::default())
         .owns(deployments, watcher::Config::default())
         .owns(services, watcher::Config::default())
@@ -106,7 +113,11 @@ fn error_policy(_app: Arc<AppService>, error: &kube::Error, _context: Arc<Contex
     Action::requeue(Duration::from_secs(1))
 }
 
-async fn reconcile(app: Arc<AppService>, context: Arc<Context>) -> Result<Action, kube::Error> {
+/// Applies all that is wanted.
+pub(crate) async fn reconcile(
+    app: Arc<AppService>,
+    context: Arc<Context>,
+) -> Result<Action, kube::Error> {
     if app.meta().deletion_timestamp.is_some() {
         return Ok(Action::await_change());
     }
@@ -198,7 +209,8 @@ fn service(app: &AppService, name: &str) -> Value {
     })
 }
 
-fn status(app: &AppService, deployment: &Deployment) -> AppServiceStatus {
+/// What is to be said, with that Deployment.
+pub(crate) fn status(app: &AppService, deployment: &Deployment) -> AppServiceStatus {
     let counts = deployment.status.clone().unwrap_or_default();
     AppServiceStatus {
         observed_generation: app.meta().generation.unwrap_or_default(),

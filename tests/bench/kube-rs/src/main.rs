@@ -1,11 +1,14 @@
 //! kube-rs, as a peer: reflectors for the benches `ingest` and `memory`, an operator for `converge`
-//! ([`appservice`]) and one for each hop of `ring` ([`relay`]).
+//! ([`appservice`]), the same over stores for `pass` ([`pass`]), and one for each hop of `ring`
+//! ([`relay`]).
 //!
-//! The words are those of tests/bench/src/child.rs and tests/bench/src/operator.rs. Everything is as
+//! The words are those of tests/bench/src/child.rs, tests/bench/src/operator.rs and
+//! tests/bench/src/pass/peer.rs. Everything is as
 //! kube-rs' documentation has it: `reflector(writer, watcher(api, Config::default()))` with the
 //! default backoff.
 
 mod appservice;
+mod pass;
 mod relay;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -48,8 +51,9 @@ fn main() -> Result<()> {
         ["be-relay", "kube-rs", kubeconfig, hop] => {
             operator(kubeconfig, async |client| relay::run(client, hop).await)
         }
+        ["be-pass", "kube-rs", work, crs, url] => pass::run(work.parse()?, crs.parse()?, url),
         _ => bail!(
-            "usage: be-ingest SYSTEM FILE OBJECTS | be-cache SYSTEM URL | be-appservice SYSTEM KUBECONFIG | be-relay SYSTEM KUBECONFIG HOP"
+            "usage: be-ingest SYSTEM FILE OBJECTS | be-cache SYSTEM URL | be-appservice SYSTEM KUBECONFIG | be-relay SYSTEM KUBECONFIG HOP | be-pass SYSTEM WORK CRS URL"
         ),
     }
 }

@@ -55,6 +55,17 @@ fn entry(manager: &str, operation: &str, subresource: &str, of: &Value) -> Value
     })
 }
 
+/// An object that was just created, but for its resourceVersion.
+pub(super) fn created(mut object: Value, manager: &str, namespace: &str, uid: &str) -> Value {
+    let owned = entry(manager, "Update", "", &wanted(&object));
+    let metadata = &mut object["metadata"];
+    metadata["namespace"] = json!(namespace);
+    metadata["uid"] = json!(uid);
+    metadata["generation"] = json!(1);
+    metadata["managedFields"] = json!([owned]);
+    object
+}
+
 impl Cluster {
     pub(super) fn new(writer: Writer, reader: Reader) -> (Self, watch::Receiver<Sequence>) {
         let (commits, seen) = watch::channel(reader.snapshot().sequence());
@@ -136,17 +147,9 @@ impl Cluster {
             target.name.clone(),
         );
         let object = match body {
-            WriteBody::Create {
-                mut object,
-                manager,
-            } => {
-                let owned = entry(&manager, "Update", "", &wanted(&object));
-                let metadata = &mut object["metadata"];
-                metadata["namespace"] = json!(target.namespace);
-                metadata["uid"] = json!(format!("{}-{}", target.gvk.kind, state.version));
-                metadata["generation"] = json!(1);
-                metadata["managedFields"] = json!([owned]);
-                object
+            WriteBody::Create { object, manager } => {
+                let uid = format!("{}-{}", target.gvk.kind, state.version);
+                created(object, &manager, &target.namespace, &uid)
             }
             WriteBody::ApplyStatus {
                 object: said,

@@ -56,7 +56,7 @@ impl Lane {
 }
 
 /// What was measured.
-#[derive(Debug, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Default, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Figures {
     /// Processor seconds from the commit until the last pass was done.
     pub(crate) busy: f64,
@@ -312,7 +312,7 @@ fn active(lane: Lane) -> Result<Active> {
         }],
         "status": { "conditions": "standard", "observedGeneration": true },
     }))?;
-    let gvk = Gvk::new("app.example.com", "v1", "AppService");
+    let gvk = Gvk::new("bench.example.com", "v1", "AppService");
     Ok(Active {
         limits: PassLimits::of(&registration.spec.limits),
         registration: Arc::new(registration),

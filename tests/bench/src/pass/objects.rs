@@ -17,8 +17,8 @@ pub(super) const PODS: u64 = 10;
 const KINDS: [(&str, &str, &str, &str); 4] = [
     (
         "AppService",
-        "app.example.com",
-        "app_example_com",
+        "bench.example.com",
+        "bench_example_com",
         "appservices",
     ),
     ("Deployment", "apps", "apps", "deployments"),
@@ -62,7 +62,7 @@ pub(super) fn name(number: u64) -> String {
 /// A CR.
 pub(super) fn cr(number: u64) -> Value {
     json!({
-        "apiVersion": "app.example.com/v1", "kind": "AppService",
+        "apiVersion": "bench.example.com/v1", "kind": "AppService",
         "metadata": {
             "name": name(number), "namespace": namespace(number),
             "uid": format!("cr-{number}"), "resourceVersion": (number + 1).to_string(), "generation": 1,
