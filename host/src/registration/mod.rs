@@ -28,5 +28,4 @@ pub(crate) mod releases;
 pub(crate) mod removal;
 pub(crate) mod report;
 pub(crate) mod settings;
-pub(crate) mod source;
 pub(crate) mod wanted;

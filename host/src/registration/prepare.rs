@@ -5,7 +5,8 @@ use super::controller::{Controller, Role};
 use super::crds::{self, Installed};
 use super::prepared::Prepared;
 use super::problem::{Problem, of_load};
-use super::{limits, settings, source};
+use super::{limits, settings};
+use crate::source;
 use kybern_interface::Registration;
 use std::sync::Arc;
 

@@ -1,6 +1,6 @@
 //! Where a component comes from: a file of the host or a key of a ConfigMap.
 
-use super::problem::Problem;
+use crate::registration::problem::Problem;
 use bytes::Bytes;
 use kybern_interface::{ConfigMapSource, Source};
 use kybern_kube::{Cluster, RequestError, Resource, Target};
