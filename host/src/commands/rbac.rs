@@ -5,7 +5,7 @@ use crate::args::RbacArgs;
 use crate::kinds::{Kinds, Served, plugin_table};
 use crate::terminal;
 use anyhow::Context;
-use kybern_interface::{GrantVerb, Gvk, Registration};
+use kybern_interface::{GrantVerb, Gvk, Registration, Source};
 use kybern_kube::{ApiResource, ListOptions, Resource};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -61,15 +61,22 @@ pub(crate) async fn run(args: RbacArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// (group, plural with subresource) -> verbs.
-type Needs = BTreeMap<(String, String), BTreeSet<&'static str>>;
+/// (group, plural with subresource, the one object or all) -> verbs.
+type Needs = BTreeMap<(String, String, Option<String>), BTreeSet<&'static str>>;
 
 /// The rules, one for each resource, sorted.
 fn rules(registrations: &[Registration], served: &Served) -> Vec<Value> {
     let mut needs = Needs::new();
+    for registration in registrations {
+        // Each is read by its name alone.
+        for (resource, name) in objects(&registration.spec.source) {
+            let key = (String::new(), resource.to_owned(), Some(name.to_owned()));
+            needs.entry(key).or_default().insert("get");
+        }
+    }
     let mut need = |group: &str, resource: String, verbs: &[&'static str]| {
         needs
-            .entry((group.to_owned(), resource))
+            .entry((group.to_owned(), resource, None))
             .or_default()
             .extend(verbs);
     };
@@ -126,10 +133,32 @@ fn rules(registrations: &[Registration], served: &Served) -> Vec<Value> {
     }
     needs
         .into_iter()
-        .map(|((group, resource), verbs)| {
-            json!({ "apiGroups": [group], "resources": [resource], "verbs": verbs })
+        .map(|((group, resource, name), verbs)| {
+            let mut rule = json!({ "apiGroups": [group], "resources": [resource], "verbs": verbs });
+            if let (Some(name), Value::Object(rule)) = (name, &mut rule) {
+                rule.insert("resourceNames".to_owned(), json!([name]));
+            }
+            rule
         })
         .collect()
+}
+
+/// Secrets and ConfigMaps that are read to fetch and verify a component.
+fn objects(source: &Source) -> Vec<(&'static str, &str)> {
+    let Some(oci) = &source.oci else {
+        return Vec::new();
+    };
+    let mut found: Vec<(&'static str, &str)> = Vec::new();
+    found.extend(oci.pull_secret.iter().map(|of| ("secrets", &*of.name)));
+    for key in oci.verify.iter().flat_map(|verify| &verify.public_keys) {
+        found.extend(key.secret_ref.iter().map(|of| ("secrets", &*of.name)));
+        found.extend(
+            key.config_map_ref
+                .iter()
+                .map(|of| ("configmaps", &*of.name)),
+        );
+    }
+    found
 }
 
 /// The plural, as served; else by English rules.
@@ -173,6 +202,36 @@ mod tests {
                 { "apiGroups": ["app.example.com"], "resources": ["appservices/finalizers"], "verbs": ["update"] },
                 { "apiGroups": ["app.example.com"], "resources": ["appservices/status"], "verbs": ["patch"] },
                 { "apiGroups": ["networking.k8s.io"], "resources": ["networkpolicies"], "verbs": ["create", "delete", "get", "list", "patch", "watch"] },
+            ])
+        );
+    }
+
+    #[test]
+    fn what_a_registry_takes_is_read_by_name_alone() {
+        let registration: Registration = serde_json::from_value(json!({
+            "apiVersion": "kybern.dev/v1alpha1", "kind": "Plugin", "metadata": { "name": "a" },
+            "spec": {
+                "source": { "oci": {
+                    "image": "r.example/app:v1",
+                    "pullSecret": { "namespace": "n", "name": "pull" },
+                    "verify": { "publicKeys": [
+                        { "pem": "-" },
+                        { "secretRef": { "namespace": "n", "name": "key", "key": "cosign.pub" } },
+                        { "configMapRef": { "namespace": "n", "name": "keys", "key": "cosign.pub" } },
+                    ] },
+                } },
+                "grants": { "state": true },
+            },
+        }))
+        .unwrap();
+        let get = |resource: &str, name: &str| json!({ "apiGroups": [""], "resources": [resource], "resourceNames": [name], "verbs": ["get"] });
+        assert_eq!(
+            Value::from(rules(&[registration], &Served::default())),
+            json!([
+                get("configmaps", "keys"),
+                { "apiGroups": [""], "resources": ["secrets"], "verbs": ["create", "delete", "get", "patch"] },
+                get("secrets", "key"),
+                get("secrets", "pull"),
             ])
         );
     }
