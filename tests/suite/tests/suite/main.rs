@@ -42,6 +42,7 @@ mod scene;
 mod schema;
 mod shutdown;
 mod snapshot;
+mod sources;
 mod sql;
 mod takeover;
 mod uninstall;
