@@ -4,14 +4,24 @@
 
 use super::problem::Problem;
 use crate::source::{Fetch, Fetched};
+use kybern_interface::ResolvedImage;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::Notify;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
+/// What came of a fetch.
+#[derive(Debug, PartialEq)]
+pub(super) enum Arrived {
+    /// It is on disk; what its OCI reference was resolved to.
+    Kept(Option<ResolvedImage>),
+    /// It could not be kept, and is here.
+    Here(Fetched),
+}
+
 /// What came of a fetch; none while it runs.
-type Outcome = Arc<Mutex<Option<Result<Fetched, Problem>>>>;
+type Outcome = Arc<Mutex<Option<Result<Arrived, Problem>>>>;
 
 struct Job {
     fetch: Fetch,
@@ -27,7 +37,7 @@ pub(super) enum Download {
     /// It runs.
     Running,
     /// It ended; it is forgotten with this.
-    Ended(Result<Fetched, Problem>),
+    Ended(Result<Arrived, Problem>),
 }
 
 /// All fetches under way.
@@ -59,7 +69,7 @@ impl Downloads {
         &mut self,
         name: &str,
         fetch: Fetch,
-        fetching: impl Future<Output = Result<Fetched, Problem>> + Send + 'static,
+        fetching: impl Future<Output = Result<Arrived, Problem>> + Send + 'static,
     ) {
         let outcome = Outcome::default();
         let (ended, news) = (Arc::clone(&outcome), Arc::clone(&self.news));
@@ -99,7 +109,6 @@ impl Downloads {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bytes::Bytes;
     use kybern_interface::Source;
 
     fn fetch(digest: &str) -> Fetch {
@@ -110,25 +119,17 @@ mod tests {
         }
     }
 
-    fn fetched() -> Fetched {
-        Fetched {
-            bytes: Bytes::new(),
-            digest: String::new(),
-            image: None,
-        }
-    }
-
     #[tokio::test]
     async fn a_fetch_is_told_once_and_one_that_hangs_holds_up_no_other() {
         let mut downloads = Downloads::default();
         assert_eq!(downloads.take("a", &fetch("1")), Download::Unknown);
         downloads.begin("hangs", fetch("1"), std::future::pending());
-        downloads.begin("a", fetch("1"), async { Ok(fetched()) });
+        downloads.begin("a", fetch("1"), async { Ok(Arrived::Kept(None)) });
         downloads.changed().await;
         assert_eq!(downloads.ended().collect::<Vec<_>>(), ["a"]);
         assert_eq!(downloads.take("hangs", &fetch("1")), Download::Running);
         let ended = downloads.take("a", &fetch("1"));
-        assert_eq!(ended, Download::Ended(Ok(fetched())));
+        assert_eq!(ended, Download::Ended(Ok(Arrived::Kept(None))));
         assert_eq!(downloads.take("a", &fetch("1")), Download::Unknown);
     }
 

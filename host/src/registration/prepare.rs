@@ -3,7 +3,7 @@
 use super::check;
 use super::controller::{Controller, Role};
 use super::crds::{self, Installed};
-use super::downloads::{Download, Downloads};
+use super::downloads::{Arrived, Download, Downloads};
 use super::known::Known;
 use super::prepared::Prepared;
 use super::problem::{Problem, of_load};
@@ -84,20 +84,29 @@ impl Controller {
         fetch: Fetch,
         downloads: &mut Downloads,
     ) -> Result<Fetched, Problem> {
+        let mut near = fetch.clone();
         match downloads.take(name, &fetch) {
-            Download::Running => return Err(Problem::fetching()),
-            Download::Ended(outcome) => return outcome,
             Download::Unknown => {}
+            Download::Running => return Err(Problem::fetching()),
+            Download::Ended(Err(problem)) => return Err(problem),
+            Download::Ended(Ok(Arrived::Here(fetched))) => return Ok(fetched),
+            Download::Ended(Ok(Arrived::Kept(image))) => {
+                near.resolved = image.map(|image| image.digest);
+            }
         }
         let far = fetch.is_far();
-        match self.sources.near(&fetch, Some(&self.cluster)).await {
+        match self.sources.near(&near, Some(&self.cluster)).await {
             Err(SourceError::NotKept) => {}
             other => return other.map_err(|error| error.problem(far)),
         }
         let (sources, cluster, asked) = (self.sources.clone(), self.cluster.clone(), fetch.clone());
         downloads.begin(name, fetch, async move {
             let fetched = sources.fetch(&asked, Some(&cluster)).await;
-            fetched.map_err(|error| error.problem(far))
+            let fetched = fetched.map_err(|error| error.problem(far))?;
+            Ok(match sources.keeps(&fetched) {
+                true => Arrived::Kept(fetched.image),
+                false => Arrived::Here(fetched),
+            })
         });
         Err(Problem::fetching())
     }

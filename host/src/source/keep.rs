@@ -59,6 +59,15 @@ impl Keep {
         folder.map_or(0, |folder| folder.bytes.load(Ordering::Relaxed))
     }
 
+    /// Whether what has this digest is kept, as far as can be told without reading it.
+    pub(super) fn has(&self, digest: &str) -> bool {
+        let Some((folder, name)) = self.folder.as_ref().zip(hex(digest)) else {
+            return false;
+        };
+        let flags = AtFlags::SYMLINK_NOFOLLOW;
+        rustix::fs::statat(&folder.directory, name, flags).is_ok()
+    }
+
     /// What has this digest, if it is kept.
     pub(super) async fn get(&self, digest: &str) -> Option<Bytes> {
         let (folder, digest) = (self.folder.clone()?, digest.to_owned());
@@ -225,6 +234,7 @@ mod tests {
         let kept = Kept::new();
         let digest = kept.put(b"component").await;
         assert_eq!(kept.keep.bytes(), 9);
+        assert!(kept.keep.has(&digest) && !Keep::default().has(&digest));
         let next = Keep::open(&kept.folder.path().join("sources"), 1_000).unwrap();
         assert_eq!(next.get(&digest).await.as_deref(), Some(&b"component"[..]));
         assert_eq!(next.bytes(), 9);

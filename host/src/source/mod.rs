@@ -166,6 +166,11 @@ impl Sources {
         got
     }
 
+    /// Whether this component is on disk, so that nobody has to hold it.
+    pub(crate) fn keeps(&self, fetched: &Fetched) -> bool {
+        self.inner.keep.has(&fetched.digest)
+    }
+
     /// What is counted.
     pub(crate) fn counts(&self) -> Counts {
         let inner = &self.inner;

@@ -4,7 +4,7 @@ use super::artifact::{CONFIG, Descriptor, LAYER, MANIFEST, Manifest};
 use super::digest::digest;
 use super::error::SourceError;
 use super::registry::Registry;
-use super::web::{Ask, is_downgrade, shown};
+use super::web::{Ask, shown};
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, LOCATION};
 use http::{HeaderValue, Method, StatusCode};
@@ -62,7 +62,6 @@ async fn upload(registry: &mut Registry, bytes: &Bytes) -> Result<(), SourceErro
     let place = begun.headers.get(LOCATION).and_then(|v| v.to_str().ok());
     let mut url = place
         .and_then(|place| begun.url.join(place).ok())
-        .filter(|url| !is_downgrade(&begun.url, url))
         .ok_or_else(|| {
             SourceError::Unavailable(format!(
                 "{}: {} does not say where to upload to",
@@ -73,6 +72,7 @@ async fn upload(registry: &mut Registry, bytes: &Bytes) -> Result<(), SourceErro
     url.query_pairs_mut().append_pair("digest", &digest);
     let mut ask = Ask::get(url, most);
     ask.method = Method::PUT;
+    ask.named_by = Some(begun.url);
     ask.body = bytes.clone();
     let kind = HeaderValue::from_static("application/octet-stream");
     ask.headers.insert(CONTENT_TYPE, kind);

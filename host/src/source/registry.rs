@@ -165,10 +165,6 @@ impl Registry {
         let mut url: Url = realm
             .parse()
             .map_err(|_| self.denied("and names no address of a token server"))?;
-        // A password that came over TLS does not leave in the clear.
-        if self.base.scheme() == "https" && url.scheme() != "https" {
-            return Err(self.denied("and names a token server without TLS"));
-        }
         let scope = format!(
             "repository:{}:{}",
             self.reference.repository,
@@ -180,6 +176,7 @@ impl Registry {
         url.query_pairs_mut().append_pair("scope", &scope);
         let mut ask = Ask::get(url, self.web.limits().manifest_bytes);
         ask.authorization = basic;
+        ask.named_by = Some(self.base.clone());
         let answer = self.send(ask).await?;
         if !answer.status.is_success() {
             let server = shown(&answer.url);

@@ -58,6 +58,8 @@ pub(crate) struct Ask {
     pub(crate) body: Bytes,
     /// Most bytes of the answer.
     pub(crate) most: usize,
+    /// Who named the place, if it was a server: then it is as good as a redirect.
+    pub(crate) named_by: Option<Url>,
 }
 
 impl Ask {
@@ -70,6 +72,7 @@ impl Ask {
             authorization: None,
             body: Bytes::new(),
             most,
+            named_by: None,
         }
     }
 }
@@ -114,7 +117,9 @@ impl Web {
     /// Whether this host may be talked to in the clear.
     pub(crate) fn may_be_plain(&self, url: &Url) -> bool {
         let host = url.host_str().unwrap_or_default();
-        let with_port = url.port().map(|port| format!("{host}:{port}"));
+        let with_port = url
+            .port_or_known_default()
+            .map(|port| format!("{host}:{port}"));
         let listed = |name: &String| *name == host || Some(name) == with_port.as_ref();
         is_here(url) || self.plain.iter().any(listed)
     }
@@ -123,7 +128,11 @@ impl Web {
     pub(crate) async fn send(&self, ask: Ask) -> Result<Answer, WebError> {
         let mut ask = ask;
         let mut left = self.limits.redirects;
-        let named = ask.url.clone();
+        let first = ask.url.origin();
+        let named = ask.named_by.clone().unwrap_or_else(|| ask.url.clone());
+        if is_downgrade(&named, &ask.url) {
+            return Err(downgrade(&named, &ask.url));
+        }
         loop {
             self.allowed(&ask.url, &named)?;
             let answer = self.once(&ask).await?;
@@ -140,13 +149,9 @@ impl Web {
             }
             left -= 1;
             if is_downgrade(&ask.url, &next) {
-                return Err(WebError::Refused(format!(
-                    "{} redirects to {}: from https only to https",
-                    shown(&ask.url),
-                    shown(&next)
-                )));
+                return Err(downgrade(&ask.url, &next));
             }
-            if next.origin() != named.origin() {
+            if next.origin() != first {
                 ask.authorization = None;
             }
             ask.url = next;
@@ -176,7 +181,7 @@ impl Web {
         let redirected = url.origin() != named.origin();
         let Some(address) = literal(url) else {
             return match redirected && is_here(url) && !is_here(named) {
-                true => refused(format!("{} redirects to this machine", shown(named))),
+                true => refused(format!("{} leads to this machine", shown(named))),
                 false => Ok(()),
             };
         };
@@ -302,8 +307,16 @@ fn redirect(ask: &Ask, answer: &Answer) -> Option<Result<Url, WebError>> {
 }
 
 /// Whether what came over TLS would go on in the clear.
-pub(super) fn is_downgrade(from: &Url, to: &Url) -> bool {
+fn is_downgrade(from: &Url, to: &Url) -> bool {
     from.scheme() == "https" && to.scheme() != "https"
+}
+
+fn downgrade(from: &Url, to: &Url) -> WebError {
+    WebError::Refused(format!(
+        "{} leads to {}: from https only to https",
+        shown(from),
+        shown(to)
+    ))
 }
 
 fn literal(url: &Url) -> Option<IpAddr> {

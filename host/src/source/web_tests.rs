@@ -105,7 +105,11 @@ fn nothing_goes_from_tls_to_the_clear() {
 
 #[test]
 fn only_this_machine_and_listed_hosts_are_talked_to_in_the_clear() {
-    let listed = vec!["r.example".to_owned(), "s.example:5000".to_owned()];
+    let listed = vec![
+        "r.example".to_owned(),
+        "s.example:5000".to_owned(),
+        "t.example:80".to_owned(),
+    ];
     let web = Web::new(SourceConfig::default(), listed);
     let may = |text: &str| {
         let url: Url = text.parse().unwrap();
@@ -118,6 +122,7 @@ fn only_this_machine_and_listed_hosts_are_talked_to_in_the_clear() {
         "http://r.example/",
         "http://r.example:5000/",
         "http://s.example:5000/",
+        "http://t.example/",
         "https://anything.example/",
         "https://10.0.0.7/",
     ] {
@@ -133,6 +138,21 @@ fn only_this_machine_and_listed_hosts_are_talked_to_in_the_clear() {
     ] {
         assert!(!may(bad), "{bad}");
     }
+}
+
+#[tokio::test]
+async fn a_place_that_a_server_names_is_as_good_as_a_redirect() {
+    let fake = Fake::new(|_| ok(b"here"));
+    for (by, word) in [
+        ("https://r.example/v2/", "from https only to https"),
+        ("http://r.example/v2/", "loopback"),
+    ] {
+        let mut ask = Ask::get(fake.url("/token").parse().unwrap(), 1_000);
+        ask.named_by = Some(by.parse().unwrap());
+        let refused = web().send(ask).await.unwrap_err().to_string();
+        assert!(refused.contains(word), "{refused}");
+    }
+    assert!(fake.seen().is_empty());
 }
 
 #[test]

@@ -386,3 +386,33 @@ fn push_and_pull_carry_a_component_with_the_password_of_who_asks() -> Result<()>
     assert!(told.contains("not a Kybern plugin"), "{told}");
     Ok(())
 }
+
+#[test]
+fn a_component_at_an_address_runs_and_a_server_that_hangs_holds_up_nobody() -> Result<()> {
+    let mut shop = Shop::new("httpsource", Registry::open()?)?;
+    let blob = shop.registry.put_blob("plugins/app", &shop.wasm)?;
+    let address = shop.registry.address();
+    let mut good = shop.registration(&Value::Null)?;
+    good["spec"]["source"] =
+        json!({ "http": { "url": format!("http://{address}/v2/plugins/app/blobs/{blob}") } });
+    good["spec"]["digest"] = json!(blob);
+
+    // It takes connections, and says nothing.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0")?;
+    let url = format!("http://{}/evil.wasm", silent.local_addr()?);
+    let mut hangs = shop.scene.evil()?;
+    hangs["spec"]["source"] = json!({ "http": { "url": url } });
+    hangs["spec"]["digest"] = json!(digest(b"evil"));
+    shop.scene.grant(&[good.clone(), hangs.clone()])?;
+    shop.scene.start_host()?;
+    shop.scene.client().create(&hangs)?;
+    let waiting = Object::of(&hangs)?;
+    shop.reason(&waiting, "Ready", "Fetching")?;
+    shop.scene.client().create(&good)?;
+    shop.scene
+        .plugin_condition(&Object::of(&good)?, "Ready", "True")?;
+    shop.scene.create_app("web", 1)?;
+    let message = shop.reason(&waiting, "Ready", "SourceUnavailable")?;
+    assert!(message.contains("nothing came for 15 s"), "{message}");
+    Ok(())
+}
