@@ -56,6 +56,20 @@ pub(crate) struct ClusterArgs {
     pub(crate) context: Option<String>,
 }
 
+/// How registries are talked to.
+#[derive(Debug, Clone, Default, ClapArgs)]
+pub(crate) struct RegistryArgs {
+    /// Registries and servers of components (`HOST` or `HOST:PORT`, comma separated) that are talked
+    /// to without TLS, beside those of this machine.
+    #[arg(
+        long,
+        value_name = "HOST",
+        value_delimiter = ',',
+        env = "KYBERN_INSECURE_REGISTRY"
+    )]
+    pub(crate) insecure_registry: Vec<String>,
+}
+
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -160,6 +174,9 @@ pub(crate) struct RunArgs {
     /// --host`, `kybern explain --host`. Without it nobody does.
     #[arg(long, value_name = "PATH")]
     pub(crate) socket: Option<PathBuf>,
+    /// How registries are talked to.
+    #[command(flatten)]
+    pub(crate) registry: RegistryArgs,
     /// Calls each `decide` twice and refuses plugins that are not pure.
     #[arg(long)]
     pub(crate) strict: bool,
@@ -254,6 +271,9 @@ pub(crate) struct ExplainArgs {
     #[arg(long, value_name = "SOCKET", num_args = 0..=1, require_equals = true,
           conflicts_with_all = ["kubeconfig", "context"])]
     pub(crate) host: Option<Option<PathBuf>>,
+    /// How registries are talked to.
+    #[command(flatten)]
+    pub(crate) registry: RegistryArgs,
     /// The registration's name.
     pub(crate) plugin: String,
     /// The custom resource: NAMESPACE/NAME, or NAME if it is cluster-scoped.
@@ -321,6 +341,49 @@ pub(crate) enum PluginCommand {
         /// The component.
         wasm: PathBuf,
     },
+    /// Puts a component into a registry and prints the reference to register.
+    Push(PushArgs),
+    /// Gets a component from a registry.
+    Pull(PullArgs),
+}
+
+/// Who asks a registry.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct CredentialArgs {
+    /// How registries are talked to.
+    #[command(flatten)]
+    pub(crate) registry: RegistryArgs,
+    /// User; without it what `$DOCKER_CONFIG/config.json` or `~/.docker/config.json` says.
+    #[arg(long, value_name = "NAME", requires = "password_stdin")]
+    pub(crate) username: Option<String>,
+    /// Reads the password from standard input.
+    #[arg(long, requires = "username")]
+    pub(crate) password_stdin: bool,
+}
+
+/// `kybern plugin push`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct PushArgs {
+    /// The component.
+    pub(crate) file: PathBuf,
+    /// Where it goes: REGISTRY/REPOSITORY:TAG.
+    pub(crate) reference: String,
+    /// Who asks.
+    #[command(flatten)]
+    pub(crate) credentials: CredentialArgs,
+}
+
+/// `kybern plugin pull`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct PullArgs {
+    /// Where it is: REGISTRY/REPOSITORY:TAG or REGISTRY/REPOSITORY@sha256:...
+    pub(crate) reference: String,
+    /// File that it is written to.
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: PathBuf,
+    /// Who asks.
+    #[command(flatten)]
+    pub(crate) credentials: CredentialArgs,
 }
 
 /// The one namespace that a host watches; none for all of them.

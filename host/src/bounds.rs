@@ -9,6 +9,7 @@ mod list;
 use self::list::{Bound, of_calls};
 use crate::asking::Asked;
 use crate::metrics::{Sample, number, put, size};
+use crate::source::Sources;
 use crate::wiring::decide::Guests;
 use crate::wiring::ingest::Ingest;
 use crate::wiring::watches::{WatchHealth, Watches};
@@ -37,6 +38,8 @@ pub(crate) struct Bounds {
     pub(crate) guests: Guests,
     /// Who asks through the socket.
     pub(crate) asked: Asked,
+    /// Where components come from.
+    pub(crate) sources: Sources,
 }
 
 impl fmt::Debug for Bounds {
@@ -56,6 +59,7 @@ impl Collector for Bounds {
         self.bounds(encoder)?;
         self.tables(encoder)?;
         self.watches(encoder)?;
+        self.sources(encoder)?;
         self.rest(encoder)
     }
 }
@@ -178,6 +182,39 @@ impl Bounds {
         of("kybern_watch_largest_batch_bytes", bytes, |h| {
             h.largest_batch.bytes
         })
+    }
+
+    fn sources(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let counts = self.sources.counts();
+        let one = |value: f64| vec![(Vec::new(), value)];
+        let running = "Fetches of components from servers under way";
+        put(
+            encoder,
+            MetricType::Gauge,
+            "kybern_source_fetches_running",
+            running,
+            one(size(counts.running)),
+        )?;
+        let result = |result: &str| vec![("result", result.to_owned())];
+        let ended = vec![
+            (result("succeeded"), number(counts.succeeded)),
+            (result("failed"), number(counts.failed)),
+        ];
+        put(
+            encoder,
+            MetricType::Counter,
+            "kybern_source_fetches",
+            "Fetches of components from servers that ended",
+            ended,
+        )?;
+        let kept = "Bytes of components that are kept on disk";
+        put(
+            encoder,
+            MetricType::Gauge,
+            "kybern_source_kept_bytes",
+            kept,
+            one(number(counts.kept_bytes)),
+        )
     }
 
     fn rest(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {

@@ -30,6 +30,13 @@ pub(crate) fn state_dir() -> Option<PathBuf> {
         .map(|dir| dir.join("kybern"))
 }
 
+/// The docker config: `$DOCKER_CONFIG/config.json`, else `~/.docker/config.json`.
+pub(crate) fn docker_config() -> Option<PathBuf> {
+    variable("DOCKER_CONFIG")
+        .or_else(|| variable("HOME").map(|dir| dir.join(".docker")))
+        .map(|dir| dir.join("config.json"))
+}
+
 /// Where a running host is asked: `$KYBERN_SOCKET`.
 pub(crate) fn socket() -> Option<PathBuf> {
     variable("KYBERN_SOCKET")

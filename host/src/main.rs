@@ -19,6 +19,7 @@ mod outgoing;
 mod registration;
 mod server;
 mod simulator;
+mod source;
 mod tables;
 mod terminal;
 mod wiring;

@@ -30,8 +30,9 @@ pub use plan::{
 pub use registration::{
     ActiveVersion, ConfigMapSource, CrdPolicy, GrantVerb, Grants, HttpGrant, HttpSource,
     ImageSource, KeyRef, Limits, ObjectName, PluginCondition, PluginResource, PluginSpec,
-    PluginStatus, PreviousVersion, ReadGrant, Registration, RemovalPolicy, ResourceRole,
-    ResourceStatus, Scope, SecretGrant, Selector, SettingsSource, Source, VerbGrant, WriteGrant,
+    PluginStatus, PreviousVersion, PublicKey, ReadGrant, Registration, RemovalPolicy,
+    ResolvedImage, ResourceRole, ResourceStatus, Scope, SecretGrant, Selector, SettingsSource,
+    Source, VerbGrant, Verification, WriteGrant,
 };
 
 /// The WIT package's name and version, as a component names it.

@@ -67,7 +67,8 @@ pub struct PluginSpec {
     pub resources: Vec<PluginResource>,
     /// Where the component comes from.
     pub source: Source,
-    /// `sha256:` and 64 hex digits. Required for ConfigMap sources outside the host's namespace.
+    /// The component's digest: `sha256:` and 64 hex digits. Required for http sources, and for
+    /// ConfigMap sources outside the host's namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
     /// What happens with the CRDs that the manifest embeds.
@@ -188,6 +189,37 @@ pub struct ImageSource {
     /// A Secret of type kubernetes.io/dockerconfigjson.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pull_secret: Option<ObjectName>,
+    /// How often a tag is resolved anew, like `10m`; without it once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub poll_interval: Option<String>,
+    /// Who must have signed it; without it nobody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verify: Option<Verification>,
+}
+
+/// Who must have signed an OCI artifact, as `cosign sign --key` does.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Verification {
+    /// One signature by one of these keys is enough.
+    pub public_keys: Vec<PublicKey>,
+}
+
+/// A public key, ECDSA on P-256 in PEM: exactly one of the fields.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct PublicKey {
+    /// The key itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pem: Option<String>,
+    /// A key of a Secret that holds it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_ref: Option<KeyRef>,
+    /// A key of a ConfigMap that holds it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config_map_ref: Option<KeyRef>,
 }
 
 /// An HTTP(S) address.
@@ -408,6 +440,9 @@ pub struct PluginStatus {
     /// The version that every replica runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub active: Option<ActiveVersion>,
+    /// What an OCI reference was resolved to; each replica loads exactly that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resolved: Option<ResolvedImage>,
     /// Versions that ran before, newest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub previous: Vec<PreviousVersion>,
@@ -458,6 +493,17 @@ pub struct ActiveVersion {
     /// The manifest's world.
     #[serde(default)]
     pub world: String,
+}
+
+/// What an OCI reference was resolved to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct ResolvedImage {
+    /// The reference, as the spec had it.
+    pub image: String,
+    /// The artifact's manifest: `sha256:` and 64 hex digits.
+    pub digest: String,
 }
 
 /// A version that ran before.

@@ -18,13 +18,14 @@ pub(crate) struct TestArgs {
 }
 
 /// What tests start.
-const COMPONENTS: [Component; 6] = [
+const COMPONENTS: [Component; 7] = [
     Component::Etcd,
     Component::KubeApiserver,
     Component::KubeControllerManager,
     Component::KubeScheduler,
     Component::Kwok,
     Component::Helm,
+    Component::Registry,
 ];
 
 /// Builds what the tests need and runs them.

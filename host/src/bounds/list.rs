@@ -2,6 +2,7 @@
 
 use crate::asking::AskConfig;
 use crate::metrics::{number, size};
+use crate::source::SourceConfig;
 use crate::wiring::ingest::Ingest;
 use crate::wiring::watches::Watches;
 use kybern_kube::WatchConfig;
@@ -27,6 +28,8 @@ pub(crate) struct Settings {
     pub(crate) runtime: RuntimeConfig,
     /// Of who asks through the socket.
     pub(crate) asking: AskConfig,
+    /// Of where components come from.
+    pub(crate) source: SourceConfig,
 }
 
 impl Default for Settings {
@@ -42,6 +45,7 @@ impl Default for Settings {
             sql: SqlLimits::default(),
             runtime: RuntimeConfig::default(),
             asking: AskConfig::default(),
+            source: SourceConfig::default(),
         }
     }
 }
@@ -362,6 +366,33 @@ pub(super) fn of_calls(limits: &CallLimits) -> Vec<Bound> {
     ]
 }
 
+fn of_source(config: &SourceConfig) -> Vec<Bound> {
+    let SourceConfig {
+        component_bytes,
+        manifest_bytes,
+        time,
+        idle,
+        redirects,
+        fetches,
+        kept_bytes,
+    } = config;
+    let is = |name, value: f64, usage| bound("source", name, value, usage);
+    let ended = "kybern_source_fetches_total";
+    vec![
+        is("component_bytes", size(*component_bytes), ended),
+        is("manifest_bytes", size(*manifest_bytes), ended),
+        is("time_seconds", seconds(*time), ended),
+        is("idle_seconds", seconds(*idle), ended),
+        is("redirects", size(*redirects), ended),
+        is("fetches", size(*fetches), "kybern_source_fetches_running"),
+        is(
+            "kept_bytes",
+            number(*kept_bytes),
+            "kybern_source_kept_bytes",
+        ),
+    ]
+}
+
 fn of_asking(config: &AskConfig) -> Vec<Bound> {
     let AskConfig {
         statements,
@@ -385,6 +416,7 @@ impl Settings {
             of_engine(&self.engine),
             of_runtime(&self.runtime),
             of_asking(&self.asking),
+            of_source(&self.source),
         ]
         .concat()
     }

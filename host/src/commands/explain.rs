@@ -1,12 +1,14 @@
 //! `kybern explain`: a pass over one custom resource that writes nothing, told step by step.
 
-use crate::args::ExplainArgs;
+use crate::args::{ExplainArgs, RegistryArgs};
 use crate::asking::{Host, HostError};
 use crate::kinds::{Kinds, plugin_table};
 use crate::offline::Offline;
 use crate::registration::prepared::Prepared;
-use crate::registration::{access, check, limits, settings, source};
+use crate::registration::problem::Problem;
+use crate::registration::{access, check, limits, settings};
 use crate::simulator::MemoryApply;
+use crate::source::{Fetch, Fetched, Keep, SourceConfig, Sources};
 use crate::terminal::say;
 use crate::wiring::decide::Guests;
 use crate::wiring::ingest::Ingest;
@@ -66,12 +68,12 @@ pub(crate) async fn run(args: ExplainArgs) -> anyhow::Result<ExitCode> {
     }
     let kinds = Kinds::default();
     kinds.discover(&cluster).await?;
-    let problem = |p: crate::registration::problem::Problem| anyhow!("{}: {}", p.reason, p.message);
+    let problem = |p: Problem| anyhow!("{}: {}", p.reason, p.message);
     check::spec(&registration.spec, cluster.default_namespace()).map_err(problem)?;
-    let wasm = source::fetch(&registration.spec.source, Some(&cluster))
+    let fetched = component(&registration, &cluster, &args.registry)
         .await
         .map_err(problem)?;
-    let plugin = Runtime::new(RuntimeConfig::default())?.load(&wasm)?;
+    let plugin = Runtime::new(RuntimeConfig::default())?.load(&fetched.bytes)?;
     say!("  digest {}", plugin.digest());
     let manifest = Arc::new(plugin.manifest().clone());
     let prepared = Prepared {
@@ -81,6 +83,7 @@ pub(crate) async fn run(args: ExplainArgs) -> anyhow::Result<ExitCode> {
         registration: Arc::new(registration),
         plugin: plugin.clone(),
         manifest,
+        image: fetched.image,
         crds_at: None,
     };
     let served = kinds.served();
@@ -151,6 +154,27 @@ pub(crate) async fn run(args: ExplainArgs) -> anyhow::Result<ExitCode> {
         .await?;
     print(&pass)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The component that the host runs, as far as the registration says which.
+async fn component(
+    registration: &Registration,
+    cluster: &Cluster,
+    args: &RegistryArgs,
+) -> Result<Fetched, Problem> {
+    let spec = &registration.spec;
+    let image = spec.source.oci.as_ref().map(|oci| &oci.image);
+    let resolved = registration.status.resolved.as_ref();
+    let resolved = resolved.filter(|resolved| Some(&resolved.image) == image);
+    let fetch = Fetch {
+        source: spec.source.clone(),
+        digest: spec.digest.clone(),
+        resolved: resolved.map(|resolved| resolved.digest.clone()),
+    };
+    let plain = args.insecure_registry.clone();
+    let sources = Sources::new(SourceConfig::default(), Keep::default(), plain);
+    let fetched = sources.fetch(&fetch, Some(cluster)).await;
+    fetched.map_err(|error| error.problem(fetch.is_far()))
 }
 
 /// What the plugin remembers of the CR, as the cluster has it.

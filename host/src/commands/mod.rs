@@ -5,6 +5,8 @@ mod explain;
 mod inspect;
 mod kinds;
 mod manifests;
+mod plugin_pull;
+mod plugin_push;
 mod rbac;
 mod run;
 mod simulate;
@@ -33,6 +35,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
             Command::Crd => crd::run(),
             Command::Uninstall(args) => uninstall::run(args).await,
             Command::Plugin(PluginCommand::Inspect { wasm }) => inspect::run(&wasm),
+            Command::Plugin(PluginCommand::Push(args)) => plugin_push::run(args).await,
+            Command::Plugin(PluginCommand::Pull(args)) => plugin_pull::run(args).await,
         }
     });
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));

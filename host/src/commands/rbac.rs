@@ -6,7 +6,7 @@ use crate::kinds::{Kinds, Served, plugin_table};
 use crate::registration::account;
 use crate::terminal;
 use anyhow::Context;
-use kybern_interface::{GrantVerb, Gvk, Registration};
+use kybern_interface::{GrantVerb, Gvk, Registration, Source};
 use kybern_kube::{ApiResource, ListOptions, Resource};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -83,17 +83,25 @@ fn role(name: &str, rules: &[Value]) -> Value {
     })
 }
 
-/// (group, plural with subresource) -> verbs.
-type Needs = BTreeMap<(String, String), BTreeSet<&'static str>>;
+/// (group, plural with subresource, the one object or all) -> verbs.
+type Needs = BTreeMap<(String, String, Option<String>), BTreeSet<&'static str>>;
 
 fn need(needs: &mut Needs, group: &str, resource: String, verbs: &[&'static str]) {
-    let of = needs.entry((group.to_owned(), resource)).or_default();
+    let key = (group.to_owned(), resource, None);
+    let of = needs.entry(key).or_default();
     of.extend(verbs);
 }
 
 /// The host's rules, one for each resource, sorted, then those to act as service accounts.
 fn rules(registrations: &[Registration], served: &Served) -> Vec<Value> {
     let mut needs = Needs::new();
+    for registration in registrations {
+        // Each is read by its name alone.
+        for (resource, name) in objects(&registration.spec.source) {
+            let key = (String::new(), resource.to_owned(), Some(name.to_owned()));
+            needs.entry(key).or_default().insert("get");
+        }
+    }
     let mut need = |group: &str, resource: String, verbs: &[&'static str]| {
         need(&mut needs, group, resource, verbs);
     };
@@ -220,10 +228,32 @@ fn writes(
 fn sorted(needs: Needs) -> Vec<Value> {
     needs
         .into_iter()
-        .map(|((group, resource), verbs)| {
-            json!({ "apiGroups": [group], "resources": [resource], "verbs": verbs })
+        .map(|((group, resource, name), verbs)| {
+            let mut rule = json!({ "apiGroups": [group], "resources": [resource], "verbs": verbs });
+            if let (Some(name), Value::Object(rule)) = (name, &mut rule) {
+                rule.insert("resourceNames".to_owned(), json!([name]));
+            }
+            rule
         })
         .collect()
+}
+
+/// Secrets and ConfigMaps that are read to fetch and verify a component.
+fn objects(source: &Source) -> Vec<(&'static str, &str)> {
+    let Some(oci) = &source.oci else {
+        return Vec::new();
+    };
+    let mut found: Vec<(&'static str, &str)> = Vec::new();
+    found.extend(oci.pull_secret.iter().map(|of| ("secrets", &*of.name)));
+    for key in oci.verify.iter().flat_map(|verify| &verify.public_keys) {
+        found.extend(key.secret_ref.iter().map(|of| ("secrets", &*of.name)));
+        found.extend(
+            key.config_map_ref
+                .iter()
+                .map(|of| ("configmaps", &*of.name)),
+        );
+    }
+    found
 }
 
 /// The plural, as served; else by English rules.
@@ -305,6 +335,36 @@ mod tests {
                 { "apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["create", "delete", "patch"] },
                 { "apiGroups": ["apps"], "resources": ["deployments/scale"], "verbs": ["get", "patch"] },
                 { "apiGroups": ["g.example"], "resources": ["apps/finalizers"], "verbs": ["update"] },
+            ])
+        );
+    }
+
+    #[test]
+    fn what_a_registry_takes_is_read_by_name_alone() {
+        let registration: Registration = serde_json::from_value(json!({
+            "apiVersion": "kybern.dev/v1alpha1", "kind": "Plugin", "metadata": { "name": "a" },
+            "spec": {
+                "source": { "oci": {
+                    "image": "r.example/app:v1",
+                    "pullSecret": { "namespace": "n", "name": "pull" },
+                    "verify": { "publicKeys": [
+                        { "pem": "-" },
+                        { "secretRef": { "namespace": "n", "name": "key", "key": "cosign.pub" } },
+                        { "configMapRef": { "namespace": "n", "name": "keys", "key": "cosign.pub" } },
+                    ] },
+                } },
+                "grants": { "state": true },
+            },
+        }))
+        .unwrap();
+        let get = |resource: &str, name: &str| json!({ "apiGroups": [""], "resources": [resource], "resourceNames": [name], "verbs": ["get"] });
+        assert_eq!(
+            Value::from(rules(&[registration], &Served::default())),
+            json!([
+                get("configmaps", "keys"),
+                { "apiGroups": [""], "resources": ["secrets"], "verbs": ["create", "delete", "get", "patch"] },
+                get("secrets", "key"),
+                get("secrets", "pull"),
             ])
         );
     }

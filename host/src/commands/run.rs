@@ -3,13 +3,14 @@
 use crate::args::RunArgs;
 use crate::asking::{Asked, Claim, EngineNow, Server};
 use crate::bounds::{self, Bounds, Settings};
-use crate::budget::{self, Budget, Facts, Keeper, Sources};
+use crate::budget::{self, Budget, Facts, Keeper};
 use crate::kinds::{Kinds, crd_table, plugin_table};
 use crate::memory::{self, Guard, GuardConfig, Meter};
 use crate::metrics;
 use crate::outgoing::Client;
 use crate::registration::controller::{Controller, Role};
 use crate::server::{self, Health};
+use crate::source::{Keep, Sources};
 use crate::wiring::apply::ClusterApply;
 use crate::wiring::decide::Guests;
 use crate::wiring::ingest::Ingest;
@@ -59,13 +60,14 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
         "starting"
     );
     let shutdown = CancellationToken::new();
+    let compiled = compiled_dir(&args)?;
     let settings = Settings {
         watch: WatchConfig {
             idle: args.watch_idle,
             ..WatchConfig::default()
         },
         runtime: RuntimeConfig {
-            cache_dir: Some(compiled_dir(&args)?),
+            cache_dir: Some(compiled.clone()),
             ..RuntimeConfig::default()
         },
         ..Settings::default()
@@ -80,13 +82,19 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     let (ingest, _ingest_thread) = Ingest::start(writer, reader.snapshot().sequence())?;
     let guests = Guests::new(args.strict).with_client(Client::new());
     let runtime = Runtime::new(settings.runtime.clone())?;
+    // Below a directory that the runtime has found to be the own user's alone.
+    let kept = compiled.join("sources");
+    let keep = Keep::open(&kept, settings.source.kept_bytes)
+        .with_context(|| format!("{}: components cannot be kept there", kept.display()))?;
+    let plain = args.registry.insecure_registry.clone();
+    let sources = Sources::new(settings.source.clone(), keep, plain);
     let sql = kybern_sql::Engine::new(reader.clone(), settings.sql.clone());
-    let sources = Sources {
+    let held = budget::Sources {
         reader: reader.clone(),
         sql: sql.clone(),
         guests: Some((guests.clone(), runtime.clone())),
     };
-    let budget = Budget::new(sources, args.memory_budget, meter.clone());
+    let budget = Budget::new(held, args.memory_budget, meter.clone());
     let watches = Watches::new(
         cluster.clone(),
         ingest.clone(),
@@ -140,6 +148,7 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
             sql,
             guests: guests.clone(),
             asked: asked.clone(),
+            sources: sources.clone(),
         },
     );
     let tasks = TaskTracker::new();
@@ -172,6 +181,7 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
         commits: ingest.commits(),
         kinds: kinds.clone(),
         watches: watches.clone(),
+        sources,
         runtime,
         guests: guests.clone(),
         sense: Arc::clone(&sense),

@@ -217,6 +217,7 @@ fn prepare(plugin: &Plugin, given: &[Registration]) -> anyhow::Result<Prepared> 
         manifest: Arc::clone(&manifest),
         settings,
         limits,
+        image: None,
         crds_at: None,
     })
 }

@@ -27,7 +27,7 @@ pub(super) fn asked(name: &str) -> Cow<'_, str> {
 }
 
 /// Why no name may lead to this address; none if it may.
-pub(super) fn refused(address: IpAddr) -> Option<&'static str> {
+pub(crate) fn refused(address: IpAddr) -> Option<&'static str> {
     match address.to_canonical() {
         IpAddr::V4(four) => never_four(four).or(guarded_four(four)),
         IpAddr::V6(six) => never_six(six).or(guarded_six(six)),
@@ -35,7 +35,7 @@ pub(super) fn refused(address: IpAddr) -> Option<&'static str> {
 }
 
 /// Why not even a grant that names this address lets anything reach it; none if one may.
-pub(super) fn never(address: IpAddr) -> Option<&'static str> {
+pub(crate) fn never(address: IpAddr) -> Option<&'static str> {
     match address.to_canonical() {
         IpAddr::V4(four) => never_four(four),
         IpAddr::V6(six) => never_six(six),

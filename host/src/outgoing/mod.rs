@@ -12,10 +12,13 @@
 
 mod address;
 mod client;
+mod connect;
 mod grant;
 mod head;
 
+pub(crate) use address::{never, refused};
 pub(crate) use client::Client;
+pub(crate) use connect::{Connector, Names, Unsent, why};
 pub(crate) use grant::check;
 
 use kybern_interface::HttpGrant;

@@ -30,7 +30,7 @@ impl Controller {
         let prepared = match &entry.prepared {
             Ok(prepared) => prepared,
             Err(problem) => {
-                // The last good version goes on only while the object still asks for it.
+                // The last good version goes on only while the object asks for the same.
                 if entry.running.take().is_some()
                     && let Role::Leader(engine) = role
                 {
@@ -98,6 +98,7 @@ impl Controller {
             digest: active.digest.clone(),
             version: prepared.manifest.version.clone(),
             world: prepared.manifest.world.clone(),
+            image: prepared.image.clone(),
             resources: active.primaries.iter().map(|p| p.gvk.clone()).collect(),
             written: used_kinds(&registration.spec, &prepared.manifest)
                 .into_iter()

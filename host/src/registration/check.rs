@@ -1,6 +1,7 @@
 //! What can be said about a registration without loading anything.
 
 use super::problem::Problem;
+use crate::source::{self, Reference, SourceError, is_digest};
 use kybern_interface::{
     Capability, GrantVerb, Gvk, Manifest, PluginSpec, Registration, ResourceRole, Scope,
 };
@@ -69,30 +70,34 @@ pub(crate) fn spec(spec: &PluginSpec, host_namespace: &str) -> Result<(), Proble
             ),
         ));
     }
+    far(spec)?;
     super::former::check(spec)?;
     super::account::check(spec)?;
     grants(spec)
 }
 
-/// `sha256:` and 64 lower-case hex digits.
-fn is_digest(text: &str) -> bool {
-    text.strip_prefix("sha256:").is_some_and(|hex| {
-        hex.len() == 64
-            && hex
-                .bytes()
-                .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
-    })
+/// What can be said of a source that is somebody else's server.
+fn far(spec: &PluginSpec) -> Result<(), Problem> {
+    let problem = |error: SourceError| error.problem(true);
+    if let Some(source) = &spec.source.http {
+        source::address(&source.url).map_err(problem)?;
+        if spec.digest.is_none() {
+            return Err(Problem::new(
+                "DigestRequired",
+                "spec.digest is required for spec.source.http: whoever answers for the address could replace the code; `kybern plugin inspect FILE` prints it",
+            ));
+        }
+    }
+    if let Some(source) = &spec.source.oci {
+        Reference::parse(&source.image).map_err(problem)?;
+        super::limits::poll_interval(source)?;
+    }
+    Ok(())
 }
 
 /// What is part of the interface but not answered yet.
 fn supported(spec: &PluginSpec) -> Result<(), Problem> {
     let mut missing = Vec::new();
-    if spec.source.oci.is_some() {
-        missing.push("source.oci");
-    }
-    if spec.source.http.is_some() {
-        missing.push("source.http");
-    }
     if !spec.settings_from.is_empty() {
         missing.push("settingsFrom");
     }
@@ -420,10 +425,26 @@ mod tests {
             ),
             "DigestRequired"
         );
-        assert_eq!(
-            reason(json!({ "resources": resources, "source": { "http": { "url": "u" } } })),
-            "NotSupportedYet"
-        );
+        for (source, told) in [
+            (json!({ "http": { "url": "u" } }), "InvalidSource"),
+            (json!({ "http": { "url": "ftp://a/b" } }), "InvalidSource"),
+            (
+                json!({ "http": { "url": "https://u:p@a/b" } }),
+                "InvalidSource",
+            ),
+            (
+                json!({ "http": { "url": "https://a/b" } }),
+                "DigestRequired",
+            ),
+            (json!({ "oci": { "image": "app:v1" } }), "InvalidSource"),
+            (
+                json!({ "oci": { "image": "r.example/app:v1", "pollInterval": "1s" } }),
+                "InvalidSource",
+            ),
+        ] {
+            let spec = json!({ "resources": resources, "source": source });
+            assert_eq!(reason(spec), told, "{source}");
+        }
         for (group, kind) in [
             ("rbac.authorization.k8s.io", "ClusterRole"),
             ("kybern.dev", "Plugin"),
@@ -455,7 +476,7 @@ mod tests {
     fn the_readme_names_what_is_not_answered_yet_and_nothing_else() {
         let all = parse(json!({
             "resources": [{ "group": "g", "version": "v1", "kind": "K", "role": "Decorator" }],
-            "source": { "oci": { "image": "i" }, "http": { "url": "u" } },
+            "source": { "file": "x" },
             "settingsFrom": [{}],
             "grants": { "secrets": [{ "name": "s" }] },
             "serviceAccountName": "a",

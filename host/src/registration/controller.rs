@@ -4,19 +4,21 @@
 //! nothing does nothing. It runs when a `Plugin`, a CRD or the state of a wanted table changed,
 //! when the lead changed, and when a passing problem is to be looked at again.
 
+use super::downloads::Downloads;
 use super::dropped::Dropped;
 use super::hold;
 use super::known::{Known, deleting, identity};
 use super::latest::Latest;
 use super::news::{Changes, Seen, states};
 use super::next::{Next, Schemas};
-use super::problem::{Again, Problem};
+use super::problem::Problem;
 use super::rediscover::Rediscover;
 use super::releases::{Key, Progress, Releases};
 use super::removal::Means;
 use super::report::{self, Outcome, Reported};
 use super::troubled::Troubled;
 use crate::kinds::{Kinds, plugin_table};
+use crate::source::Sources;
 use crate::wiring::decide::Guests;
 use crate::wiring::time::Jitter;
 use crate::wiring::watches::Watches;
@@ -52,6 +54,8 @@ pub(crate) struct Controller {
     pub(crate) kinds: Kinds,
     /// The watches.
     pub(crate) watches: Watches,
+    /// Where components come from.
+    pub(crate) sources: Sources,
     /// The sandbox.
     pub(crate) runtime: Runtime,
     /// Loaded plugins.
@@ -85,6 +89,7 @@ impl Controller {
         let mut role = Latest::of(&mut roles);
         let mut releases = Releases::new(Arc::new(Jitter));
         let mut troubled = Troubled::of(role.get());
+        let mut downloads = Downloads::default();
         loop {
             let snapshot = self.reader.snapshot();
             let changes = Changes::between(at, &snapshot);
@@ -127,6 +132,11 @@ impl Controller {
                     k.again = Some(Duration::ZERO);
                 }
             }
+            for name in downloads.ended() {
+                if let Some(k) = known.get_mut(name) {
+                    k.again = Some(Duration::ZERO);
+                }
+            }
             let now = crate::clock::monotonic();
             due |= known.values().any(|k| k.again.is_some_and(|t| t <= now));
             let mut wait = discovery.wait();
@@ -146,6 +156,7 @@ impl Controller {
                         &mut known,
                         &mut releases,
                         &mut troubled,
+                        &mut downloads,
                         role.get(),
                     )
                     .await;
@@ -174,6 +185,7 @@ impl Controller {
                 }
                 () = releases.changed() => due = true,
                 () = troubled.changed() => due = true,
+                () = downloads.changed() => due = true,
                 () = tokio::time::sleep(wait) => {}
             }
         }
@@ -186,6 +198,7 @@ impl Controller {
         known: &mut BTreeMap<String, Known>,
         releases: &mut Releases,
         troubled: &mut Troubled,
+        downloads: &mut Downloads,
         role: &Role,
     ) -> Next {
         let mut next = Next::OnChange;
@@ -208,46 +221,18 @@ impl Controller {
             self.sense.forget(&name);
             self.counters.forget(&name);
         }
+        downloads.retain(|name| registrations.iter().any(|r| r.name() == name));
         for registration in &registrations {
-            let stale = known.get(registration.name()).is_none_or(|k| {
-                k.made_for != identity(registration)
-                    || k.again.is_some_and(|t| t <= crate::clock::monotonic())
-            });
-            if stale && !deleting(registration) {
-                let prepared = self.prepare(registration, &registrations, role).await;
-                let again = match &prepared {
-                    Err(Problem {
-                        again: Again::After(wait),
-                        ..
-                    }) => Some(crate::clock::monotonic().saturating_add(*wait)),
-                    _ => None,
-                };
-                let made_for = identity(registration);
-                let before = known.remove(registration.name());
-                let running = before.as_ref().and_then(|k| k.running.clone());
-                let needs = before.as_ref().map(|k| k.needs.clone());
-                // A source that went bad does not stop what it gave before.
-                let last_good = before
-                    .filter(|k| k.made_for == made_for)
-                    .and_then(|k| k.prepared.ok());
-                let (prepared, degraded) = match (prepared, last_good) {
-                    (Err(problem), Some(good)) => (Ok(good), Some(problem)),
-                    (prepared, _) => (prepared, None),
-                };
-                let source = registration.spec.source.config_map.as_ref();
-                known.insert(
-                    registration.name().to_owned(),
-                    Known {
-                        made_for,
-                        prepared,
-                        again,
-                        running,
-                        needs: needs.unwrap_or_default(),
-                        source: source.map(|s| (s.namespace.clone(), s.name.clone())),
-                        degraded,
-                    },
-                );
+            let before = known.get(registration.name());
+            if deleting(registration) || !stale(registration, before, role) {
+                continue;
             }
+            let prepared = self
+                .prepare(registration, &registrations, role, before, downloads)
+                .await;
+            let before = known.remove(registration.name());
+            let entry = Known::after(before, registration, prepared, role);
+            known.insert(registration.name().to_owned(), entry);
         }
         if self.watch_wanted(&registrations, known).await == Schemas::Missing {
             next = Next::Unserved;
@@ -395,6 +380,17 @@ impl Controller {
             Box::new(move || means.clone().attempt().boxed())
         })
     }
+}
+
+/// Whether the registration is to be looked at anew.
+fn stale(registration: &Registration, before: Option<&Known>, role: &Role) -> bool {
+    let Some(known) = before else {
+        return true;
+    };
+    let told = || registration.status.resolved.as_ref().map(|r| &r.digest);
+    known.made_for != identity(registration)
+        || known.again.is_some_and(|t| t <= crate::clock::monotonic())
+        || (matches!(role, Role::Standby) && known.told.as_ref() != told())
 }
 
 fn release_key(registration: &Registration) -> Key {

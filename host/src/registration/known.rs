@@ -1,9 +1,11 @@
 //! What the controller remembers of one registration between syncs.
 
+use super::controller::Role;
+use super::limits;
 use super::prepared::Prepared;
 use super::problem::Problem;
 use crate::wiring::watches::Wanted;
-use kybern_interface::Registration;
+use kybern_interface::{PluginSpec, Registration, Source};
 use serde_json::Value;
 use std::time::Duration;
 
@@ -23,6 +25,107 @@ pub(super) struct Known {
     pub(super) source: Option<(String, String)>,
     /// What is wrong with the source now, while the last good version goes on.
     pub(super) degraded: Option<Problem>,
+    /// Looks in a row that came to nothing.
+    failures: u32,
+    /// What a standby was told to load: the digest that the leader resolved a tag to.
+    pub(super) told: Option<String>,
+    /// Whether the next look asks the registry anew what the tag is.
+    resolve: bool,
+}
+
+impl Known {
+    /// What is known after a look; a source that went bad does not stop what it gave before.
+    pub(super) fn after(
+        before: Option<Self>,
+        registration: &Registration,
+        looked: Result<Prepared, Problem>,
+        role: &Role,
+    ) -> Self {
+        let made_for = identity(registration);
+        let told = registration.status.resolved.as_ref();
+        let told = told.map(|resolved| resolved.digest.clone());
+        let fetching = looked.as_ref().is_err_and(Problem::is_fetching);
+        let before = match before {
+            // Nothing new is known until it is here.
+            Some(known) if fetching && known.made_for == made_for && known.prepared.is_ok() => {
+                let again = None;
+                return Self {
+                    again,
+                    told,
+                    ..known
+                };
+            }
+            other => other,
+        };
+        let same = before.as_ref().filter(|known| known.made_for == made_for);
+        let failed = same.map_or(0, |known| known.failures);
+        let failures = match &looked {
+            Ok(_) => 0,
+            Err(_) if fetching => failed,
+            Err(_) => failed.saturating_add(1),
+        };
+        let polling = polling(registration, role);
+        let resolve = match fetching {
+            true => same.is_some_and(|known| known.resolve),
+            false => polling.is_some(),
+        };
+        let pause = match &looked {
+            Ok(_) => polling,
+            Err(_) if fetching => None,
+            Err(problem) => problem.again.pause(failures).or(polling),
+        };
+        let running = before.as_ref().and_then(|known| known.running.clone());
+        let needs = before.as_ref().map(|known| known.needs.clone());
+        let last_good = before.and_then(|known| known.last_good(registration));
+        let (prepared, degraded) = match (looked, last_good) {
+            (Err(problem), Some(good)) => (Ok(good), Some(problem)),
+            (looked, _) => (looked, None),
+        };
+        let source = registration.spec.source.config_map.as_ref();
+        Self {
+            made_for,
+            prepared,
+            again: pause.map(|pause| crate::clock::monotonic().saturating_add(pause)),
+            running,
+            needs: needs.unwrap_or_default(),
+            source: source.map(|s| (s.namespace.clone(), s.name.clone())),
+            degraded,
+            failures,
+            told,
+            resolve,
+        }
+    }
+
+    /// Whether this look asks the registry anew what the tag is.
+    pub(super) fn resolves(&self, registration: &Registration) -> bool {
+        self.resolve && self.made_for == identity(registration)
+    }
+
+    /// What goes on while the registration as it is now cannot be had: it asks for the same but
+    /// for where the component comes from.
+    fn last_good(self, registration: &Registration) -> Option<Prepared> {
+        let same_object = self.made_for.0 == identity(registration).0;
+        let good = self.prepared.ok()?;
+        let same = same_object && alike(&good.registration.spec, &registration.spec);
+        same.then_some(good)
+    }
+}
+
+/// How often the leader asks anew what the tag is; none if it does not.
+fn polling(registration: &Registration, role: &Role) -> Option<Duration> {
+    let oci = registration.spec.source.oci.as_ref()?;
+    let by_tag = matches!(role, Role::Leader(_)) && !oci.image.contains('@');
+    limits::poll_interval(oci).ok()?.filter(|_| by_tag)
+}
+
+/// Whether two specs differ at most in where the component comes from.
+fn alike(one: &PluginSpec, other: &PluginSpec) -> bool {
+    let rest = |spec: &PluginSpec| PluginSpec {
+        source: Source::default(),
+        digest: None,
+        ..spec.clone()
+    };
+    rest(one) == rest(other)
 }
 
 /// uid and generation.

@@ -1,7 +1,7 @@
 //! A registration's limits: quantities and durations as the sandbox takes them.
 
 use super::problem::Problem;
-use kybern_interface::Limits;
+use kybern_interface::{ImageSource, Limits};
 use kybern_plugin::CallLimits;
 use kybern_reconcile::PassLimits;
 use std::time::Duration;
@@ -12,6 +12,10 @@ const MAX_MEMORY: usize = 1 << 30;
 const MAX_TIME: Duration = Duration::from_secs(30);
 /// Most time that a registration may ask for in an effect.
 const MAX_EFFECT_TIME: Duration = Duration::from_secs(600);
+
+/// Shortest and longest time between two looks at a tag.
+const MIN_POLL: Duration = Duration::from_secs(10);
+const MAX_POLL: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// What one call of this registration may use; the host's defaults where it says nothing.
 pub(crate) fn of(limits: &Limits) -> Result<CallLimits, Problem> {
@@ -43,6 +47,20 @@ pub(crate) fn of(limits: &Limits) -> Result<CallLimits, Problem> {
     Ok(call)
 }
 
+/// How often a tag is resolved anew; none = once.
+pub(crate) fn poll_interval(oci: &ImageSource) -> Result<Option<Duration>, Problem> {
+    let Some(text) = &oci.poll_interval else {
+        return Ok(None);
+    };
+    let interval = duration(text).filter(|interval| (MIN_POLL..=MAX_POLL).contains(interval));
+    interval.map(Some).ok_or_else(|| {
+        Problem::new(
+            "InvalidSource",
+            format!("spec.source.oci.pollInterval: `{text}` is not a duration from 10s to 168h, like 10m"),
+        )
+    })
+}
+
 /// What one effect of this registration may take.
 pub(crate) fn effect_time(limits: &Limits) -> Result<Duration, Problem> {
     let Some(text) = &limits.effect_time else {
@@ -69,6 +87,20 @@ fn duration(text: &str) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_tag_is_not_asked_for_all_the_time() {
+        let of = |interval: Option<&str>| {
+            let oci = serde_json::json!({ "image": "r.example/a:v1", "pollInterval": interval });
+            poll_interval(&serde_json::from_value(oci).unwrap())
+        };
+        assert_eq!(of(None), Ok(None));
+        assert_eq!(of(Some("10m")), Ok(Some(Duration::from_secs(600))));
+        for wrong in ["9s", "0s", "often", "169h"] {
+            let told = of(Some(wrong)).unwrap_err().message;
+            assert!(told.starts_with("spec.source.oci.pollInterval"), "{told}");
+        }
+    }
 
     #[test]
     fn limits_are_parsed_or_refused_by_name() {

@@ -1,7 +1,7 @@
 //! Registrations: from a `Plugin` object to a plugin that the engine runs, and back.
 //!
 //! ```text
-//! Plugin row -> check -> source -> digest -> load -> manifest -> settings -> CRDs -> kinds -> queries -> tables -> engine
+//! Plugin row -> check -> source, digest, signature -> load -> manifest -> settings -> CRDs -> kinds -> queries -> tables -> engine
 //! ```
 //!
 //! Each step that fails ends in a condition whose message says what to do; other registrations go on.
@@ -13,6 +13,7 @@ pub(crate) mod check;
 pub(crate) mod condition;
 pub(crate) mod controller;
 pub(crate) mod crds;
+pub(crate) mod downloads;
 pub(crate) mod dropped;
 pub(crate) mod former;
 pub(crate) mod hold;
@@ -29,7 +30,6 @@ pub(crate) mod releases;
 pub(crate) mod removal;
 pub(crate) mod report;
 pub(crate) mod settings;
-pub(crate) mod source;
 pub(crate) mod status_shape;
 pub(crate) mod troubled;
 pub(crate) mod wanted;

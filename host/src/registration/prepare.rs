@@ -3,9 +3,12 @@
 use super::check;
 use super::controller::{Controller, Role};
 use super::crds::{self, Installed};
+use super::downloads::{Arrived, Download, Downloads};
+use super::known::Known;
 use super::prepared::Prepared;
 use super::problem::{Problem, of_load};
-use super::{limits, settings, source};
+use super::{limits, settings};
+use crate::source::{Fetch, Fetched, SourceError};
 use kybern_interface::Registration;
 use std::sync::Arc;
 
@@ -16,23 +19,24 @@ impl Controller {
         registration: &Arc<Registration>,
         all: &[Arc<Registration>],
         role: &Role,
+        before: Option<&Known>,
+        downloads: &mut Downloads,
     ) -> Result<Prepared, Problem> {
         let spec = &registration.spec;
         check::spec(spec, &self.namespace)?;
         check::conflicts(registration, all)?;
         let limits = limits::of(&spec.limits)?;
-        let bytes = source::fetch(&spec.source, Some(&self.cluster)).await?;
-        let digest = source::digest(&bytes);
-        if let Some(wanted) = &spec.digest
-            && *wanted != digest
-        {
-            return Err(Problem::passing(
-                "DigestMismatch",
-                format!(
-                    "spec.digest is {wanted}, but the source holds {digest}; pin the digest that you reviewed, or restore the source"
-                ),
-            ));
-        }
+        let fetch = wanted(registration, role, before)?;
+        // A tag that was not resolved for good may be another component soon.
+        let by_tag = spec.source.oci.is_some() && fetch.resolved.is_none();
+        let fetched = self
+            .component(registration.name(), fetch, downloads)
+            .await?;
+        let Fetched {
+            bytes,
+            digest,
+            image,
+        } = fetched;
         // A standby runs what the leader promoted, nothing else.
         if let (Role::Standby, Some(active)) = (role, &registration.status.active)
             && active.digest != digest
@@ -46,7 +50,10 @@ impl Controller {
         let plugin = tokio::task::spawn_blocking(move || runtime.load(&bytes))
             .await
             .map_err(|_| Problem::passing("LoadFailed", "loading was interrupted"))?
-            .map_err(|error| of_load(&error))?;
+            .map_err(|error| match by_tag {
+                true => Problem::far(of_load(&error).reason, of_load(&error).message),
+                false => of_load(&error),
+            })?;
         let manifest = Arc::new(plugin.manifest().clone());
         check::manifest(spec, &manifest)?;
         let settings = settings::resolve(&spec.settings, &manifest.settings_schema)?;
@@ -65,7 +72,77 @@ impl Controller {
             manifest,
             settings,
             limits,
+            image,
             crds_at,
         })
     }
+
+    /// The component, if it is near or on disk; else it is fetched, and is here another time.
+    async fn component(
+        &self,
+        name: &str,
+        fetch: Fetch,
+        downloads: &mut Downloads,
+    ) -> Result<Fetched, Problem> {
+        let mut near = fetch.clone();
+        match downloads.take(name, &fetch) {
+            Download::Unknown => {}
+            Download::Running => return Err(Problem::fetching()),
+            Download::Ended(Err(problem)) => return Err(problem),
+            Download::Ended(Ok(Arrived::Here(fetched))) => return Ok(fetched),
+            Download::Ended(Ok(Arrived::Kept(image))) => {
+                near.resolved = image.map(|image| image.digest);
+            }
+        }
+        let far = fetch.is_far();
+        match self.sources.near(&near, Some(&self.cluster)).await {
+            Err(SourceError::NotKept) => {}
+            other => return other.map_err(|error| error.problem(far)),
+        }
+        let (sources, cluster, asked) = (self.sources.clone(), self.cluster.clone(), fetch.clone());
+        downloads.begin(name, fetch, async move {
+            let fetched = sources.fetch(&asked, Some(&cluster)).await;
+            let fetched = fetched.map_err(|error| error.problem(far))?;
+            Ok(match sources.keeps(&fetched) {
+                true => Arrived::Kept(fetched.image),
+                false => Arrived::Here(fetched),
+            })
+        });
+        Err(Problem::fetching())
+    }
+}
+
+/// What is to be fetched. A tag is resolved once, by the leader: after that its digest is meant.
+fn wanted(
+    registration: &Registration,
+    role: &Role,
+    before: Option<&Known>,
+) -> Result<Fetch, Problem> {
+    let spec = &registration.spec;
+    let mut fetch = Fetch {
+        source: spec.source.clone(),
+        digest: spec.digest.clone(),
+        resolved: None,
+    };
+    let Some(oci) = &spec.source.oci else {
+        return Ok(fetch);
+    };
+    let told = registration.status.resolved.as_ref();
+    let own = before.and_then(|known| known.prepared.as_ref().ok()?.image.as_ref());
+    let found = match role {
+        Role::Leader(_) if before.is_some_and(|k| k.resolves(registration)) => None,
+        Role::Leader(_) => own.filter(|own| own.image == oci.image).or(told),
+        Role::Standby => told,
+    };
+    let found = found.filter(|resolved| resolved.image == oci.image);
+    fetch.resolved = found.map(|resolved| resolved.digest.clone());
+    let waits = matches!(role, Role::Standby) && found.is_none() && !oci.image.contains('@');
+    if waits {
+        let what = format!(
+            "{} is resolved by the leader, which has not said yet to what",
+            oci.image
+        );
+        return Err(Problem::passing("WaitingForLeader", what));
+    }
+    Ok(fetch)
 }

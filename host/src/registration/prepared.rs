@@ -4,7 +4,7 @@ use super::check::{Use, left_kinds, used_kinds};
 use super::problem::Problem;
 use crate::kinds::Served;
 use crate::wiring::watches::Wanted;
-use kybern_interface::{Gvk, Manifest, Registration};
+use kybern_interface::{Gvk, Manifest, Registration, ResolvedImage};
 use kybern_plugin::{CallLimits, Plugin};
 use kybern_reconcile::{Active, KindFacts, PassLimits, Primary};
 use kybern_table::{Snapshot, TableDef, TableState};
@@ -25,6 +25,8 @@ pub(crate) struct Prepared {
     pub(crate) settings: Value,
     /// What a call may use.
     pub(crate) limits: CallLimits,
+    /// What its OCI reference was resolved to.
+    pub(crate) image: Option<ResolvedImage>,
     /// When CRDs of it were installed or changed, on the monotonic clock; none = they were there.
     pub(crate) crds_at: Option<Duration>,
 }

@@ -10,6 +10,27 @@ pub(crate) enum Again {
     OnChange,
     /// After a while: something outside may have changed.
     After(Duration),
+    /// The same, and each time after a longer while: it costs somebody else something.
+    Growing,
+}
+
+/// The first pause of what is looked at less and less often.
+const FIRST: Duration = Duration::from_secs(5);
+/// Its longest pause.
+const LAST: Duration = Duration::from_secs(300);
+
+impl Again {
+    /// How long to wait after so many failures in a row; none = until something changes.
+    pub(crate) fn pause(self, failures: u32) -> Option<Duration> {
+        match self {
+            Self::OnChange => None,
+            Self::After(pause) => Some(pause),
+            Self::Growing => {
+                let growth = 2_u32.saturating_pow(failures.saturating_sub(1));
+                Some(FIRST.saturating_mul(growth).min(LAST))
+            }
+        }
+    }
 }
 
 /// Why a registration cannot run.
@@ -41,6 +62,25 @@ impl Problem {
             again: Again::After(Duration::from_secs(5)),
         }
     }
+
+    /// It may go away by itself, far away.
+    pub(crate) fn far(reason: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            reason,
+            message: message.into(),
+            again: Again::Growing,
+        }
+    }
+
+    /// The component is on its way: whoever fetches it says when it is here.
+    pub(crate) fn fetching() -> Self {
+        Self::new("Fetching", "the component is being fetched")
+    }
+
+    /// Whether it only waits for the component.
+    pub(crate) fn is_fetching(&self) -> bool {
+        self.reason == "Fetching"
+    }
 }
 
 impl From<Inadmissible> for Problem {
@@ -71,4 +111,21 @@ pub(super) fn of_load(error: &kybern_plugin::LoadError) -> Problem {
         message = format!("{message}: {source}");
     }
     Problem::new(reason, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_far_is_asked_less_and_less_often() {
+        let pauses = (1..9).map(|failures| Again::Growing.pause(failures).unwrap().as_secs());
+        assert_eq!(
+            pauses.collect::<Vec<_>>(),
+            [5, 10, 20, 40, 80, 160, 300, 300]
+        );
+        assert_eq!(Again::OnChange.pause(3), None);
+        let five = Duration::from_secs(5);
+        assert_eq!(Again::After(five).pause(9), Some(five));
+    }
 }

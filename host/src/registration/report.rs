@@ -5,7 +5,9 @@ use super::controller::plugin_resource;
 use super::dropped::{self, Dropped};
 use super::problem::Problem;
 use bytes::Bytes;
-use kybern_interface::{ActiveVersion, Gvk, PluginStatus, PreviousVersion, Registration};
+use kybern_interface::{
+    ActiveVersion, Gvk, PluginStatus, PreviousVersion, Registration, ResolvedImage,
+};
 use kybern_kube::{ApplyOptions, RequestError, Target, Writes};
 use serde_json::json;
 
@@ -25,6 +27,8 @@ pub(crate) enum Outcome {
         version: String,
         /// The manifest's world.
         world: String,
+        /// What its OCI reference was resolved to.
+        image: Option<ResolvedImage>,
         /// The kinds that it is in charge of.
         resources: Vec<Gvk>,
         /// The kinds that it may write.
@@ -82,6 +86,7 @@ fn status(registration: &Registration, outcome: &Outcome, now: jiff::Timestamp) 
     let before = &registration.status;
     let mut says = Vec::new();
     let mut active = before.active.clone();
+    let mut resolved = before.resolved.clone();
     let mut previous = before.previous.clone();
     let mut resources = before.resources.clone();
     let mut written = before.written.clone();
@@ -112,6 +117,7 @@ fn status(registration: &Registration, outcome: &Outcome, now: jiff::Timestamp) 
             digest,
             version,
             world,
+            image,
             resources: in_charge,
             written: may_write,
             ungranted,
@@ -179,6 +185,7 @@ fn status(registration: &Registration, outcome: &Outcome, now: jiff::Timestamp) 
                 version: version.clone(),
                 world: world.clone(),
             });
+            resolved.clone_from(image);
             resources = in_charge.iter().map(dropped::entry).collect();
             written = may_write.iter().map(dropped::entry).collect();
             if let Some((left, problem)) = releasing.as_deref() {
@@ -205,6 +212,7 @@ fn status(registration: &Registration, outcome: &Outcome, now: jiff::Timestamp) 
     PluginStatus {
         conditions: merge(&says, &before.conditions, now, registration.generation()),
         active,
+        resolved,
         previous,
         observed_generation: Some(registration.generation()),
         resources,
@@ -229,7 +237,7 @@ pub(crate) async fn write(
         && matches!(
             outcome,
             Outcome::Broken(Problem {
-                reason: "Loading",
+                reason: "Loading" | "Fetching",
                 ..
             })
         )
@@ -285,6 +293,7 @@ mod tests {
             digest: digest.into(),
             version: "1".into(),
             world: "w".into(),
+            image: None,
             resources: vec![Gvk::new("g", "v1", "K")],
             written: vec![Gvk::new("", "v1", "Pod")],
             ungranted: vec![],
@@ -357,6 +366,25 @@ mod tests {
         let again = registration(serde_json::to_value(&first).unwrap());
         let later = "2026-02-01T00:00:00Z".parse().unwrap();
         assert_eq!(status(&again, &active("sha256:a"), later), first);
+    }
+
+    #[test]
+    fn what_a_tag_was_resolved_to_stays_while_something_is_broken() {
+        let now = "2026-01-01T00:00:00Z".parse().unwrap();
+        let of = ResolvedImage {
+            image: "r.example/app:v1".into(),
+            digest: "sha256:m".into(),
+        };
+        let mut outcome = active("sha256:a");
+        if let Outcome::Active { image, .. } = &mut outcome {
+            *image = Some(of.clone());
+        }
+        let good = status(&registration(json!({})), &outcome, now);
+        assert_eq!(good.resolved, Some(of.clone()));
+        let again = registration(serde_json::to_value(&good).unwrap());
+        let broken = Outcome::Broken(Problem::new("KindTaken", "no"));
+        assert_eq!(status(&again, &broken, now).resolved, Some(of));
+        assert_eq!(status(&again, &active("sha256:b"), now).resolved, None);
     }
 
     #[test]

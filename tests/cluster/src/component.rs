@@ -35,6 +35,8 @@ pub enum Component {
     ContainerdShim,
     /// Loads images.
     Ctr,
+    /// Keeps artifacts.
+    Registry,
 }
 
 impl Component {
@@ -55,6 +57,7 @@ impl Component {
             // containerd looks for it by this name.
             Self::ContainerdShim => "containerd-shim-runc-v2",
             Self::Ctr => "ctr",
+            Self::Registry => "registry",
         }
     }
 
@@ -107,6 +110,7 @@ impl Component {
             Self::Kwok => "v0.8.0",
             Self::Helm => "v4.3.1",
             Self::Containerd | Self::ContainerdShim | Self::Ctr => "v2.4.2",
+            Self::Registry => "v3.1.2",
         }
     }
 
@@ -141,6 +145,10 @@ impl Component {
             // Apart from the control plane: another tool in its go.mod would build all of it anew.
             Self::Kubectl | Self::Kubelet | Self::KubeProxy => kubernetes("kubelet"),
             Self::Containerd | Self::ContainerdShim | Self::Ctr => containerd(),
+            Self::Registry => {
+                let package = "github.com/distribution/distribution/v3/cmd/registry";
+                module("registry", package, &[])
+            }
             Self::Kwok => released("sigs.k8s.io/kwok/cmd/kwok"),
             Self::Helm => released("helm.sh/helm/v4/cmd/helm"),
         }
@@ -179,6 +187,8 @@ mod tests {
         assert!(read("etcd").contains(&pin), "go.mod lacks {pin}");
         let pin = format!("containerd/v2 {}", Component::Containerd.version());
         assert!(read("containerd").contains(&pin), "go.mod lacks {pin}");
+        let pin = format!("distribution/v3 {}", Component::Registry.version());
+        assert!(read("registry").contains(&pin), "go.mod lacks {pin}");
     }
 
     #[test]

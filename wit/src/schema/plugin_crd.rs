@@ -34,6 +34,18 @@ fn spec_rules() -> Vec<(&'static str, Value)> {
             "/properties/source",
             one_of(&["file", "configMap", "oci", "http"]),
         ),
+        (
+            "/properties/source/properties/oci/properties/verify/properties/publicKeys",
+            json!({ "minItems": 1, "maxItems": 16 }),
+        ),
+        (
+            "/properties/source/properties/oci/properties/verify/properties/publicKeys/items",
+            one_of(&["pem", "secretRef", "configMapRef"]),
+        ),
+        (
+            "/properties/source/properties/oci/properties/verify/properties/publicKeys/items/properties/pem",
+            json!({ "maxLength": 4096 }),
+        ),
         ("/properties/settingsFrom", json!({ "maxItems": 64 })),
         (
             "/properties/settingsFrom/items",

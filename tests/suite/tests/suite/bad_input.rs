@@ -68,7 +68,16 @@ fn each_fault_of_a_registration_is_a_condition_that_says_what_to_do() -> Result<
     let condition = refused(&scene, |r| {
         r["spec"]["source"] = json!({ "http": { "url": "x" } });
     })?;
-    has(&condition, "NotSupportedYet", &["spec.source.http"]);
+    has(
+        &condition,
+        "InvalidSource",
+        &["spec.source.http.url", "`x`"],
+    );
+
+    let condition = refused(&scene, |r| {
+        r["spec"]["serviceAccountName"] = json!("x");
+    })?;
+    has(&condition, "NotSupportedYet", &["spec.serviceAccountName"]);
 
     let condition = refused(&scene, |r| {
         r["spec"]["grants"]["write"] = json!([{ "group": "rbac.authorization.k8s.io", "kinds": ["ClusterRole"], "verbs": ["apply"] }]);

@@ -44,6 +44,7 @@ mod scene;
 mod schema;
 mod shutdown;
 mod snapshot;
+mod sources;
 mod sql;
 mod status;
 mod takeover;

@@ -1,0 +1,103 @@
+//! `kybern plugin push`: puts a component into a registry.
+
+use crate::args::{CredentialArgs, PushArgs};
+use crate::source::{self, Access, Credentials, Reference, Registry, SourceConfig, Web};
+use crate::terminal::say;
+use anyhow::{Context, bail};
+use bytes::Bytes;
+use kybern_interface::Manifest;
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// Longest password that is read.
+const LONGEST: u64 = 64 << 10;
+
+/// Pushes it, and prints what a registration names.
+pub(crate) async fn run(args: PushArgs) -> anyhow::Result<ExitCode> {
+    let file = args.file.display();
+    let bytes = std::fs::read(&args.file).with_context(|| format!("{file}: cannot be read"))?;
+    let manifest = kybern_plugin::read_manifest(&bytes)
+        .with_context(|| format!("{file}: not a Kybern plugin"))?;
+    let reference = Reference::parse(&args.reference)?;
+    let limits = SourceConfig {
+        // A large component takes its time upwards before anything is answered.
+        idle: Duration::from_secs(300),
+        ..SourceConfig::default()
+    };
+    if bytes.len() > limits.component_bytes {
+        bail!(
+            "{file} has {} bytes, at most {} can be fetched; build it with optimisation for size",
+            bytes.len(),
+            limits.component_bytes
+        );
+    }
+    let mut registry = repository(&reference, &args.credentials, limits, Access::Push)?;
+    let bytes = Bytes::from(bytes);
+    let pushed = source::push(&mut registry, &bytes, annotations(&manifest)).await?;
+    say!(
+        "image: {}/{}@{pushed}",
+        reference.registry,
+        reference.repository
+    );
+    say!("digest: {}", source::digest(&bytes));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What people see of it in a registry.
+fn annotations(manifest: &Manifest) -> BTreeMap<String, String> {
+    let image = |key: &str| format!("org.opencontainers.image.{key}");
+    BTreeMap::from([
+        (image("title"), manifest.name.clone()),
+        (image("version"), manifest.version.clone()),
+    ])
+}
+
+/// The repository, as whoever runs the command sees it.
+pub(super) fn repository(
+    reference: &Reference,
+    args: &CredentialArgs,
+    limits: SourceConfig,
+    access: Access,
+) -> anyhow::Result<Registry> {
+    let web = Web::new(limits, args.registry.insecure_registry.clone());
+    let credentials = credentials(reference, args)?;
+    Ok(Registry::new(
+        &web,
+        reference,
+        "the reference",
+        credentials,
+        access,
+    )?)
+}
+
+/// What was given, else what the docker config says; none = anybody.
+fn credentials(
+    reference: &Reference,
+    args: &CredentialArgs,
+) -> anyhow::Result<Option<Credentials>> {
+    if let Some(user) = &args.username {
+        let mut password = String::new();
+        std::io::stdin()
+            .take(LONGEST)
+            .read_to_string(&mut password)
+            .context("the password cannot be read from standard input")?;
+        let password = password.trim_end_matches(['\r', '\n']);
+        if password.is_empty() {
+            bail!("the password on standard input is empty");
+        }
+        return Ok(Some(Credentials::new(user, password)));
+    }
+    let Some(path) = crate::environment::docker_config() else {
+        return Ok(None);
+    };
+    let config = match std::fs::read(&path) {
+        Ok(config) => config,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error).with_context(|| format!("{}", path.display())),
+    };
+    let place = path.display().to_string();
+    let found = Credentials::of_docker_config(&config, &reference.registry, &place)?;
+    Ok(found)
+}
