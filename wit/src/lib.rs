@@ -32,7 +32,7 @@ pub use registration::{
     ImageSource, KeyRef, Limits, ObjectName, PluginCondition, PluginResource, PluginSpec,
     PluginStatus, PreviousVersion, PublicKey, ReadGrant, Registration, RemovalPolicy,
     ResolvedImage, ResourceRole, ResourceStatus, Scope, SecretGrant, Selector, SettingsSource,
-    Source, VerbGrant, Verification, WriteGrant,
+    Source, Trial, TrialMode, TrialState, TrialStatus, VerbGrant, Verification, WriteGrant,
 };
 
 /// The WIT package's name and version, as a component names it.

@@ -104,6 +104,45 @@ pub struct PluginSpec {
     /// No passes (deletion goes on).
     #[serde(default)]
     pub paused: bool,
+    /// Another revision that is tried beside the one that decides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trial: Option<Trial>,
+}
+
+/// A revision that is tried before it decides for all.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Trial {
+    /// Where the component comes from; without it `spec.source`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<Source>,
+    /// Its digest: `sha256:` and 64 hex digits.
+    pub digest: String,
+    /// What it does.
+    #[serde(default)]
+    pub mode: TrialMode,
+    /// Canary: the share of the CRs that it decides for, like `10%`. Default 10%.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub share: Option<String>,
+    /// Canary: the share of its CRs that may fail by its fault before it is rolled back. Default 5%.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_failures: Option<String>,
+    /// Canary: the share of its CRs whose plan may differ from that of the revision before, which is
+    /// then asked too. Without it nothing is compared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_differences: Option<String>,
+}
+
+/// What a revision on trial does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub enum TrialMode {
+    /// It decides for a share of the CRs.
+    #[default]
+    Canary,
+    /// It plans beside the revision that decides; its plans are compared, and never followed.
+    Shadow,
 }
 
 /// A kind that the plugin is in charge of.
@@ -446,6 +485,9 @@ pub struct PluginStatus {
     /// Versions that ran before, newest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub previous: Vec<PreviousVersion>,
+    /// What came of `spec.trial`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trial: Option<TrialStatus>,
     /// The generation that this status speaks of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
@@ -504,6 +546,29 @@ pub struct ResolvedImage {
     pub image: String,
     /// The artifact's manifest: `sha256:` and 64 hex digits.
     pub digest: String,
+}
+
+/// What came of a trial.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct TrialStatus {
+    /// Digest of the component on trial.
+    pub digest: String,
+    /// How far it is.
+    pub state: TrialState,
+}
+
+/// How far a trial is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub enum TrialState {
+    /// It has not begun; the condition Trial says why.
+    Pending,
+    /// It goes on.
+    Running,
+    /// It failed or differed too often: it decides for nobody. Another digest begins another trial.
+    RolledBack,
 }
 
 /// A version that ran before.

@@ -39,7 +39,7 @@ pub struct SqlSense {
     engine: Engine,
     /// Where queries are answered: never on the threads of whoever asks.
     pool: Handle,
-    admitted: RwLock<HashMap<String, Admitted>>,
+    admitted: RwLock<HashMap<(String, String), Admitted>>,
 }
 
 /// A registration whose queries may be asked.
@@ -66,10 +66,12 @@ impl SqlSense {
         self.engine.set_catalog(catalog);
     }
 
-    /// Says what a registration may see, and plans its manifest's queries to find faults early.
+    /// Says what a revision of a registration may see, and plans its manifest's queries to find
+    /// faults early.
     pub async fn admit(
         &self,
         registration: &str,
+        digest: &str,
         access: AccessSet,
         manifest: &Manifest,
     ) -> Result<(), Inadmissible> {
@@ -100,19 +102,21 @@ impl SqlSense {
         };
         self.admitted
             .write()
-            .insert(registration.to_owned(), admitted);
+            .insert((registration.to_owned(), digest.to_owned()), admitted);
         Ok(())
     }
 
-    /// The registration is gone.
-    pub fn forget(&self, registration: &str) {
-        self.admitted.write().remove(registration);
+    /// Only these revisions of a registration are there; none when it is gone.
+    pub fn retain(&self, registration: &str, digests: &[&str]) {
+        self.admitted
+            .write()
+            .retain(|(name, digest), _| name != registration || digests.contains(&digest.as_str()));
     }
 
     /// What it may see, and whether its manifest asks for points only.
     fn admitted(&self, active: &Active) -> Result<(AccessSet, bool), SenseError> {
         let admitted = self.admitted.read();
-        match admitted.get(active.name()) {
+        match admitted.get(&key(active)) {
             Some(admitted) => Ok((admitted.access.clone(), admitted.points)),
             None => {
                 let message = format!("{} is not admitted yet", active.name());
@@ -130,6 +134,11 @@ impl SqlSense {
             .await
             .map_err(|error| SenseError::Internal(format!("the queries were ended: {error}")))
     }
+}
+
+/// Registration and digest.
+fn key(active: &Active) -> (String, String) {
+    (active.name().to_owned(), active.digest.clone())
 }
 
 fn namespace(object: &Value) -> &str {
@@ -156,7 +165,7 @@ impl Sense for SqlSense {
 
     fn company(&self, active: &Active) -> Option<usize> {
         let admitted = self.admitted.read();
-        admitted.get(active.name())?.company.then_some(COMPANY)
+        admitted.get(&key(active))?.company.then_some(COMPANY)
     }
 
     async fn sense_together(
@@ -330,7 +339,7 @@ mod tests {
                 snapshot: &snapshot,
             }))
         };
-        io.block_on(sense.admit("a", AccessSet::of(vec![]), &active.manifest))
+        io.block_on(sense.admit("a", &active.digest, AccessSet::of(vec![]), &active.manifest))
             .unwrap();
         assert_eq!(ask().unwrap().answers[0].rows, 1);
         // Without its threads there is no answer: whoever asks does not compute it.
@@ -466,7 +475,10 @@ mod tests {
             scope: kybern_sql::RowScope::OwnNamespace,
         }];
         let access = AccessSet::of(tables);
-        sense.admit("a", access, &active.manifest).await.unwrap();
+        sense
+            .admit("a", &active.digest, access, &active.manifest)
+            .await
+            .unwrap();
         let together = sense.sense_together(&requests).await;
         assert_eq!(together.len(), requests.len());
         let (mut answered, mut failed) = (0, 0);
@@ -504,7 +516,7 @@ mod tests {
         .unwrap();
         active.manifest = Arc::new(manifest);
         let io = Builder::new_current_thread().enable_all().build().unwrap();
-        let admitted = sense.admit("a", AccessSet::all(), &active.manifest);
+        let admitted = sense.admit("a", &active.digest, AccessSet::all(), &active.manifest);
         io.block_on(admitted).unwrap();
         // It needs no thread of the pool.
         work.shutdown_background();
@@ -538,7 +550,9 @@ mod tests {
             }))
             .unwrap();
             active.manifest = Arc::new(manifest);
-            let admitted = sense.admit("a", AccessSet::all(), &active.manifest).await;
+            let admitted = sense
+                .admit("a", &active.digest, AccessSet::all(), &active.manifest)
+                .await;
             admitted.unwrap();
             sense.company(&active)
         };

@@ -104,7 +104,12 @@ pub(crate) async fn run(args: ExplainArgs) -> anyhow::Result<ExitCode> {
     sense.set_catalog(kinds.catalog());
     let access = access::of(&prepared.registration.spec, &prepared.manifest, &served);
     sense
-        .admit(&args.plugin, access, &prepared.manifest)
+        .admit(
+            &args.plugin,
+            prepared.plugin.digest(),
+            access,
+            &prepared.manifest,
+        )
         .await
         .map_err(|why| problem(why.into()))?;
     let guests = Guests::new(true);

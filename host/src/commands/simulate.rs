@@ -109,7 +109,7 @@ pub(crate) async fn run(args: SimulateArgs) -> anyhow::Result<ExitCode> {
         let name = prepared.registration.name().to_owned();
         let access = access::of(&prepared.registration.spec, &prepared.manifest, &served);
         sense
-            .admit(&name, access, &prepared.manifest)
+            .admit(&name, prepared.plugin.digest(), access, &prepared.manifest)
             .await
             .map_err(|why| anyhow!("{name}: {why}"))?;
         guests.insert(&name, plugin, prepared.limits.clone());

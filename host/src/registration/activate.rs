@@ -4,12 +4,14 @@ use super::check::{Use, used_kinds};
 use super::controller::{Controller, Role};
 use super::dropped::Dropped;
 use super::known::{Known, identity};
-use super::prepared::unready;
+use super::prepared::{Prepared, unready};
 use super::problem::Problem;
 use super::report::Outcome;
-use super::{access, check, hold, status_shape};
+use super::revisions::Revisions;
+use super::{access, check, hold, status_shape, trial};
+use crate::kinds::Served;
 use kybern_interface::Registration;
-use kybern_reconcile::{Active, Engine};
+use kybern_reconcile::{Active, Engine, Revision};
 use kybern_table::Snapshot;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,6 +22,7 @@ impl Controller {
         &self,
         registration: &Arc<Registration>,
         known: &mut BTreeMap<String, Known>,
+        revisions: &Revisions,
         role: &Role,
         snapshot: &Snapshot,
     ) -> (Outcome, Option<Active>) {
@@ -64,8 +67,15 @@ impl Controller {
             }
             let access = access::of(&registration.spec, &prepared.manifest, &served);
             self.sense
-                .admit(registration.name(), access, &prepared.manifest)
+                .admit(
+                    registration.name(),
+                    &active.digest,
+                    access,
+                    &prepared.manifest,
+                )
                 .await?;
+            self.beside(&mut active, prepared, revisions, &served, snapshot)
+                .await;
             Ok((active, unsupported))
         };
         let (active, unsupported) = match ready.await {
@@ -112,10 +122,54 @@ impl Controller {
             degraded: entry.degraded.clone(),
             unsupported,
             failing: None,
+            trial: None,
             ungranted: check::ungranted(&registration.spec, &prepared.manifest),
             releasing: None,
         };
         (outcome, Some(active))
+    }
+
+    /// Puts the revisions that can run now beside the one that decides.
+    async fn beside(
+        &self,
+        active: &mut Active,
+        main: &Prepared,
+        revisions: &Revisions,
+        served: &Served,
+        snapshot: &Snapshot,
+    ) {
+        let registration = &main.registration;
+        let name = registration.name();
+        for (digest, prepared) in revisions.loaded(name) {
+            let tables = prepared.tables(served);
+            if tables.is_ok_and(|tables| unready(&tables, snapshot).is_some()) {
+                continue;
+            }
+            let access = access::of(&registration.spec, &prepared.manifest, served);
+            let admitted = self.sense.admit(name, digest, access, &prepared.manifest);
+            if let Err(why) = admitted.await {
+                tracing::warn!(plugin = name, digest, %why, "a revision cannot run");
+                continue;
+            }
+            let (plugin, limits) = (prepared.plugin.clone(), prepared.limits.clone());
+            self.guests.insert(name, plugin, limits);
+            let mut manifest = Arc::clone(&prepared.manifest);
+            let (kept, _) = status_shape::kept(&manifest.status, &active.primaries, snapshot);
+            if kept != manifest.status {
+                Arc::make_mut(&mut manifest).status = kept;
+            }
+            active.revisions.push(Revision {
+                digest: digest.clone(),
+                manifest,
+                settings: prepared.settings.clone(),
+                has_sense: prepared.plugin.has_sense(),
+            });
+        }
+        let trial = registration.spec.trial.as_ref();
+        let rules = trial
+            .filter(|_| !trial::is_over(registration))
+            .map(trial::rules);
+        active.trial = rules.and_then(Result::ok);
     }
 
     /// Hands the registration to the engine, unless it has it already.
@@ -128,11 +182,17 @@ impl Controller {
     ) {
         let name = active.name().to_owned();
         let fingerprint = format!(
-            "{:?} {} {:?} {:?}",
+            "{:?} {} {:?} {:?} {:?} {:?}",
             identity(&active.registration),
             active.digest,
             active.primaries,
-            active.manifest.status
+            active.manifest.status,
+            active
+                .revisions
+                .iter()
+                .map(|of| &of.digest)
+                .collect::<Vec<_>>(),
+            active.trial,
         );
         if entry.running.as_deref() == Some(&fingerprint) {
             return;

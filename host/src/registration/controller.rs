@@ -6,6 +6,7 @@
 
 use super::downloads::Downloads;
 use super::dropped::Dropped;
+use super::heard::Heard;
 use super::hold;
 use super::known::{Known, deleting, identity};
 use super::latest::Latest;
@@ -16,7 +17,7 @@ use super::rediscover::Rediscover;
 use super::releases::{Key, Progress, Releases};
 use super::removal::Means;
 use super::report::{self, Outcome, Reported};
-use super::troubled::Troubled;
+use super::revisions::{self, Revisions};
 use crate::kinds::{Kinds, plugin_table};
 use crate::source::Sources;
 use crate::wiring::decide::Guests;
@@ -74,6 +75,14 @@ pub(crate) enum Role {
     Leader(Engine),
 }
 
+/// What goes on between syncs.
+struct Ongoing {
+    releases: Releases,
+    heard: Heard,
+    downloads: Downloads,
+    revisions: Revisions,
+}
+
 impl Controller {
     /// Syncs until `shutdown`. `roles` says who leads.
     pub(crate) async fn run(
@@ -87,9 +96,12 @@ impl Controller {
         let mut due = true;
         let mut discovery = Rediscover::now();
         let mut role = Latest::of(&mut roles);
-        let mut releases = Releases::new(Arc::new(Jitter));
-        let mut troubled = Troubled::of(role.get());
-        let mut downloads = Downloads::default();
+        let mut ongoing = Ongoing {
+            releases: Releases::new(Arc::new(Jitter)),
+            heard: Heard::of(role.get()),
+            downloads: Downloads::default(),
+            revisions: Revisions::default(),
+        };
         loop {
             let snapshot = self.reader.snapshot();
             let changes = Changes::between(at, &snapshot);
@@ -132,18 +144,20 @@ impl Controller {
                     k.again = Some(Duration::ZERO);
                 }
             }
-            for name in downloads.ended() {
+            for name in ongoing.downloads.ended() {
+                due = true;
                 if let Some(k) = known.get_mut(name) {
                     k.again = Some(Duration::ZERO);
                 }
             }
             let now = crate::clock::monotonic();
+            due |= ongoing.revisions.due(now);
             due |= known.values().any(|k| k.again.is_some_and(|t| t <= now));
             let mut wait = discovery.wait();
             if due {
                 if role.changed(&mut roles) {
-                    troubled = Troubled::of(role.get());
-                    releases.retain(|_| false);
+                    ongoing.heard = Heard::of(role.get());
+                    ongoing.releases.retain(|_| false);
                     for k in known.values_mut() {
                         k.running = None;
                         // A standby prepares less than a leader: no CRDs, only promoted digests.
@@ -151,14 +165,7 @@ impl Controller {
                     }
                 }
                 let next = self
-                    .sync(
-                        &snapshot,
-                        &mut known,
-                        &mut releases,
-                        &mut troubled,
-                        &mut downloads,
-                        role.get(),
-                    )
+                    .sync(&snapshot, &mut known, &mut ongoing, role.get())
                     .await;
                 due = matches!(next, Next::Soon | Next::Later);
                 match next {
@@ -176,6 +183,9 @@ impl Controller {
                     wait = wait.min(again.saturating_sub(now).max(Duration::from_millis(50)));
                 }
             }
+            if let Some(again) = ongoing.revisions.wait(now) {
+                wait = wait.min(again.max(Duration::from_millis(500)));
+            }
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 changed = self.commits.changed() => if changed.is_err() { return },
@@ -183,9 +193,9 @@ impl Controller {
                     if changed.is_err() { return }
                     due = true;
                 }
-                () = releases.changed() => due = true,
-                () = troubled.changed() => due = true,
-                () = downloads.changed() => due = true,
+                () = ongoing.releases.changed() => due = true,
+                () = ongoing.heard.changed() => due = true,
+                () = ongoing.downloads.changed() => due = true,
                 () = tokio::time::sleep(wait) => {}
             }
         }
@@ -196,11 +206,15 @@ impl Controller {
         &self,
         snapshot: &Snapshot,
         known: &mut BTreeMap<String, Known>,
-        releases: &mut Releases,
-        troubled: &mut Troubled,
-        downloads: &mut Downloads,
+        ongoing: &mut Ongoing,
         role: &Role,
     ) -> Next {
+        let Ongoing {
+            releases,
+            heard,
+            downloads,
+            revisions,
+        } = ongoing;
         let mut next = Next::OnChange;
         let (registrations, broken) = self.registrations(snapshot);
         for (name, problem) in broken {
@@ -217,11 +231,13 @@ impl Controller {
             if let Role::Leader(engine) = role {
                 engine.unregister(&name).await;
             }
-            self.guests.retain(&name, None);
-            self.sense.forget(&name);
+            self.guests.retain(&name, &[]);
+            self.sense.retain(&name, &[]);
             self.counters.forget(&name);
         }
-        downloads.retain(|name| registrations.iter().any(|r| r.name() == name));
+        let there = |name: &str| registrations.iter().any(|r| r.name() == name);
+        downloads.retain(|name| there(revisions::fetched_for(name)));
+        revisions.retain(there);
         for registration in &registrations {
             let before = known.get(registration.name());
             if deleting(registration) || !stale(registration, before, role) {
@@ -234,7 +250,16 @@ impl Controller {
             let entry = Known::after(before, registration, prepared, role);
             known.insert(registration.name().to_owned(), entry);
         }
-        if self.watch_wanted(&registrations, known).await == Schemas::Missing {
+        for registration in &registrations {
+            let main = known.get(registration.name());
+            let main = main.and_then(|known| known.prepared.as_ref().ok());
+            if let Some(main) = main.filter(|_| !deleting(registration)) {
+                let pinned = heard.pinned(registration.name());
+                self.revise(registration, main, pinned, revisions, downloads)
+                    .await;
+            }
+        }
+        if self.watch_wanted(&registrations, known, revisions).await == Schemas::Missing {
             next = Next::Unserved;
         }
         let snapshot = self.reader.snapshot();
@@ -249,17 +274,30 @@ impl Controller {
                 }
                 continue;
             }
-            let (mut outcome, active) = self.activate(registration, known, role, &snapshot).await;
+            let (mut outcome, active) = self
+                .activate(registration, known, revisions, role, &snapshot)
+                .await;
             if let Some(active) = &active {
-                self.guests
-                    .retain(registration.name(), Some(&active.digest));
+                let others = active.revisions.iter().map(|of| of.digest.as_str());
+                let digests: Vec<&str> = others.chain([active.digest.as_str()]).collect();
+                self.guests.retain(registration.name(), &digests);
+                self.sense.retain(registration.name(), &digests);
             }
             let Role::Leader(engine) = role else {
                 next = next.or(&outcome);
                 continue;
             };
-            if let Outcome::Active { failing, .. } = &mut outcome {
-                *failing = troubled.told(registration.name());
+            if let Outcome::Active { failing, trial, .. } = &mut outcome {
+                *failing = heard.trouble(registration.name());
+                let main = known.get(registration.name());
+                let main = main.and_then(|known| known.prepared.as_ref().ok());
+                let wanted = registration.spec.trial.as_ref();
+                let problem =
+                    wanted.and_then(|of| revisions.problem(registration.name(), &of.digest));
+                let seen = heard.trial(registration.name());
+                *trial = main
+                    .and_then(|main| super::trial::going(registration, main, problem, seen))
+                    .map(Box::new);
             }
             let dropped = Dropped::of(registration);
             // A release of before must not go on beside passes over what is named again.

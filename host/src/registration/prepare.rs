@@ -9,7 +9,7 @@ use super::prepared::Prepared;
 use super::problem::{Problem, of_load};
 use super::{limits, settings};
 use crate::source::{Fetch, Fetched, SourceError};
-use kybern_interface::Registration;
+use kybern_interface::{Registration, Source};
 use std::sync::Arc;
 
 impl Controller {
@@ -29,14 +29,11 @@ impl Controller {
         let fetch = wanted(registration, role, before)?;
         // A tag that was not resolved for good may be another component soon.
         let by_tag = spec.source.oci.is_some() && fetch.resolved.is_none();
+        let fetched = self.component(registration.name(), fetch, downloads).await;
         let fetched = self
-            .component(registration.name(), fetch, downloads)
+            .or_kept(fetched, &spec.source, spec.digest.as_deref())
             .await?;
-        let Fetched {
-            bytes,
-            digest,
-            image,
-        } = fetched;
+        let (bytes, digest) = (fetched.bytes.clone(), fetched.digest.clone());
         // A standby runs what the leader promoted, nothing else.
         if let (Role::Standby, Some(active)) = (role, &registration.status.active)
             && active.digest != digest
@@ -66,19 +63,37 @@ impl Controller {
                 crds_at = Some(crate::clock::monotonic());
             }
         }
+        self.sources.keep(&fetched).await;
         Ok(Prepared {
             registration: Arc::clone(registration),
             plugin,
             manifest,
             settings,
             limits,
-            image,
+            image: fetched.image,
             crds_at,
         })
     }
 
+    /// What was fetched. If the source has another component than the pinned one, that one from
+    /// disk: the way back to what ran before. Not where a signature is to be looked at.
+    pub(super) async fn or_kept(
+        &self,
+        fetched: Result<Fetched, Problem>,
+        source: &Source,
+        digest: Option<&str>,
+    ) -> Result<Fetched, Problem> {
+        let verified = source.oci.as_ref().is_some_and(|oci| oci.verify.is_some());
+        match (fetched, digest) {
+            (Err(problem), Some(digest)) if problem.reason == "DigestMismatch" && !verified => {
+                self.sources.kept(digest).await.ok_or(problem)
+            }
+            (fetched, _) => fetched,
+        }
+    }
+
     /// The component, if it is near or on disk; else it is fetched, and is here another time.
-    async fn component(
+    pub(super) async fn component(
         &self,
         name: &str,
         fetch: Fetch,

@@ -4,6 +4,7 @@ use super::condition::{Says, merge};
 use super::controller::plugin_resource;
 use super::dropped::{self, Dropped};
 use super::problem::Problem;
+use super::trial::Going;
 use bytes::Bytes;
 use kybern_interface::{
     ActiveVersion, Gvk, PluginStatus, PreviousVersion, Registration, ResolvedImage,
@@ -39,6 +40,8 @@ pub(crate) enum Outcome {
         degraded: Option<Problem>,
         /// What the kinds' schemas do not keep of the status that the manifest speaks of.
         unsupported: Vec<String>,
+        /// How the revision on trial does.
+        trial: Option<Box<Going>>,
         /// What every resource fails with that is tried.
         failing: Option<String>,
         /// Kinds of before that are still to be let go of, and what is in the way.
@@ -88,6 +91,7 @@ fn status(registration: &Registration, outcome: &Outcome, now: jiff::Timestamp) 
     let mut active = before.active.clone();
     let mut resolved = before.resolved.clone();
     let mut previous = before.previous.clone();
+    let mut trial = before.trial.clone();
     let mut resources = before.resources.clone();
     let mut written = before.written.clone();
     match outcome {
@@ -123,6 +127,7 @@ fn status(registration: &Registration, outcome: &Outcome, now: jiff::Timestamp) 
             ungranted,
             degraded,
             unsupported,
+            trial: on_trial,
             failing,
             releasing,
         } => {
@@ -137,6 +142,8 @@ fn status(registration: &Registration, outcome: &Outcome, now: jiff::Timestamp) 
                 );
                 says.push(Says::new("StatusUnsupported", true, "NotInSchema", message));
             }
+            trial = on_trial.as_ref().map(|going| going.status.clone());
+            says.extend(on_trial.as_ref().map(|going| going.says.clone()));
             if let Some(message) = failing {
                 says.push(Says::new("Failing", true, "PluginFailing", message.clone()));
             }
@@ -214,6 +221,7 @@ fn status(registration: &Registration, outcome: &Outcome, now: jiff::Timestamp) 
         active,
         resolved,
         previous,
+        trial,
         observed_generation: Some(registration.generation()),
         resources,
         written,
@@ -299,6 +307,7 @@ mod tests {
             ungranted: vec![],
             degraded: None,
             unsupported: vec![],
+            trial: None,
             failing: None,
             releasing: None,
         }

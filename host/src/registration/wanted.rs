@@ -3,6 +3,7 @@
 use super::controller::Controller;
 use super::known::Known;
 use super::next::Schemas;
+use super::revisions::Revisions;
 use crate::kinds::{crd_table, plugin_table};
 use crate::wiring::watches::{Part, Wanted};
 use kybern_interface::{Gvk, Registration};
@@ -15,6 +16,7 @@ impl Controller {
         &self,
         registrations: &[Arc<Registration>],
         known: &BTreeMap<String, Known>,
+        revisions: &Revisions,
     ) -> Schemas {
         let served = self.kinds.served();
         let mut wanted = vec![Wanted::all(plugin_table()), Wanted::all(crd_table())];
@@ -32,6 +34,9 @@ impl Controller {
                 && let Ok(tables) = prepared.wanted(&served)
             {
                 wanted.extend(tables);
+            }
+            for (_, prepared) in revisions.loaded(registration.name()) {
+                wanted.extend(prepared.wanted(&served).unwrap_or_default());
             }
             // What runs may see more than what is to come: it must not see less than it may.
             if let Some(known) = known.filter(|k| k.running.is_some()) {

@@ -166,6 +166,23 @@ impl Sources {
         got
     }
 
+    /// The component with this digest, if it is on disk.
+    pub(crate) async fn kept(&self, digest: &str) -> Option<Fetched> {
+        let bytes = self.inner.keep.get(digest).await?;
+        Some(Fetched {
+            bytes,
+            digest: digest.to_owned(),
+            image: None,
+        })
+    }
+
+    /// Keeps a component on disk, wherever it came from: to be gone back to.
+    pub(crate) async fn keep(&self, fetched: &Fetched) {
+        if !self.keeps(fetched) {
+            self.inner.keep.put(&fetched.digest, &fetched.bytes).await;
+        }
+    }
+
     /// Whether this component is on disk, so that nobody has to hold it.
     pub(crate) fn keeps(&self, fetched: &Fetched) -> bool {
         self.inner.keep.has(&fetched.digest)

@@ -70,12 +70,12 @@ impl Guests {
         self.loaded.write().insert(key, Loaded { plugin, limits });
     }
 
-    /// Forgets what a registration loaded, apart from the digest to keep.
-    pub(crate) fn retain(&self, registration: &str, keep: Option<&str>) {
+    /// Forgets what a registration loaded, apart from the digests to keep.
+    pub(crate) fn retain(&self, registration: &str, keep: &[&str]) {
         self.loaded
             .write()
-            .retain(|(name, digest), _| name != registration || Some(digest.as_str()) == keep);
-        if keep.is_none() {
+            .retain(|(name, digest), _| name != registration || keep.contains(&digest.as_str()));
+        if keep.is_empty() {
             self.totals.write().remove(registration);
         }
     }

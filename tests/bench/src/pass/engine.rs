@@ -119,7 +119,9 @@ impl Host {
         let sense = Arc::new(SqlSense::new(sql, tokio::runtime::Handle::current()));
         sense.set_catalog(Catalog::new(tables().map(described).collect()));
         let active = active(lane)?;
-        sense.admit(PLUGIN, access(), &active.manifest).await?;
+        sense
+            .admit(PLUGIN, &active.digest, access(), &active.manifest)
+            .await?;
         let engine = Engine::new(Deps {
             reader,
             sense,

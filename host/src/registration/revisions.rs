@@ -1,0 +1,187 @@
+//! Other revisions of a plugin, loaded beside the one that decides: those that custom resources
+//! name, and the one on trial.
+//!
+//! # Contract
+//! A revision that a custom resource names is one that `status.previous` names, from what is kept on
+//! disk by digest: nobody is asked for it. The one on trial comes from its source. Both
+//! are loaded and checked like any component; a CustomResourceDefinition is installed for neither.
+
+use super::check;
+use super::controller::Controller;
+use super::downloads::Downloads;
+use super::known::identity;
+use super::prepared::Prepared;
+use super::problem::{Problem, of_load};
+use super::settings;
+use crate::source::{Fetch, Fetched};
+use kybern_interface::Registration;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What is loaded beside what decides, by registration and digest.
+#[derive(Default)]
+pub(super) struct Revisions {
+    of: BTreeMap<String, BTreeMap<String, Held>>,
+}
+
+struct Held {
+    /// uid and generation of the registration.
+    made_for: (String, i64),
+    got: Result<Prepared, Problem>,
+    /// When to look again.
+    again: Option<Duration>,
+}
+
+/// The name under which the component on trial is fetched.
+fn trial_of(registration: &str) -> String {
+    // No registration is called like that.
+    format!("{registration}/trial")
+}
+
+/// The registration for which something is fetched.
+pub(super) fn fetched_for(name: &str) -> &str {
+    name.split('/').next().unwrap_or(name)
+}
+
+impl Revisions {
+    /// Those of a registration that are loaded.
+    pub(super) fn loaded(&self, registration: &str) -> impl Iterator<Item = (&String, &Prepared)> {
+        let of = self.of.get(registration).into_iter().flatten();
+        of.filter_map(|(digest, held)| Some((digest, held.got.as_ref().ok()?)))
+    }
+
+    /// Why a revision is not there.
+    pub(super) fn problem(&self, registration: &str, digest: &str) -> Option<&Problem> {
+        self.of.get(registration)?.get(digest)?.got.as_ref().err()
+    }
+
+    /// Forgets those of registrations that are gone.
+    pub(super) fn retain(&mut self, there: impl Fn(&str) -> bool) {
+        self.of.retain(|name, _| there(name));
+    }
+
+    /// How long nothing is to be looked at again.
+    pub(super) fn wait(&self, now: Duration) -> Option<Duration> {
+        let all = self.of.values().flat_map(BTreeMap::values);
+        let again = all.filter_map(|held| held.again).min()?;
+        Some(again.saturating_sub(now))
+    }
+
+    /// Whether one is to be looked at again.
+    pub(super) fn due(&self, now: Duration) -> bool {
+        self.wait(now).is_some_and(|wait| wait.is_zero())
+    }
+}
+
+impl Controller {
+    /// Loads what is wanted beside the revision that decides, and forgets the rest.
+    pub(super) async fn revise(
+        &self,
+        registration: &Arc<Registration>,
+        main: &Prepared,
+        pinned: BTreeSet<String>,
+        revisions: &mut Revisions,
+        downloads: &mut Downloads,
+    ) {
+        let trial = registration.spec.trial.as_ref().map(|trial| &trial.digest);
+        // What ran here before, and nothing that others run: whoever may annotate a resource names it.
+        let previous = &registration.status.previous;
+        let mut wanted = pinned;
+        wanted.retain(|digest| previous.iter().any(|of| of.digest == *digest));
+        wanted.extend(trial.cloned());
+        wanted.remove(main.plugin.digest());
+        let name = registration.name();
+        let mut before = revisions.of.remove(name).unwrap_or_default();
+        let mut now = BTreeMap::new();
+        for digest in wanted {
+            let made_for = identity(registration);
+            let time = crate::clock::monotonic();
+            let held = before.remove(&digest).filter(|held| {
+                held.made_for == made_for && held.again.is_none_or(|again| again > time)
+            });
+            let held = match held {
+                Some(held) => held,
+                None => {
+                    let tried = trial == Some(&digest);
+                    let got = self.revision(registration, main, &digest, tried, downloads);
+                    let got = got.await;
+                    let pause = got.as_ref().err().and_then(|problem| match problem {
+                        problem if problem.is_fetching() => Some(Duration::ZERO),
+                        problem => problem.again.pause(1),
+                    });
+                    let again = pause.map(|pause| time.saturating_add(pause));
+                    Held {
+                        made_for,
+                        got,
+                        again,
+                    }
+                }
+            };
+            now.insert(digest, held);
+        }
+        if !now.is_empty() {
+            revisions.of.insert(name.to_owned(), now);
+        }
+    }
+
+    /// One revision, loaded and checked.
+    async fn revision(
+        &self,
+        registration: &Arc<Registration>,
+        main: &Prepared,
+        digest: &str,
+        tried: bool,
+        downloads: &mut Downloads,
+    ) -> Result<Prepared, Problem> {
+        let fetched = if tried {
+            self.on_trial(registration, digest, downloads).await?
+        } else {
+            let unknown =
+                || Problem::new("RevisionUnknown", format!("{digest} is not kept any more"));
+            self.sources.kept(digest).await.ok_or_else(unknown)?
+        };
+        let runtime = self.runtime.clone();
+        let Fetched { bytes, image, .. } = fetched;
+        let plugin = tokio::task::spawn_blocking(move || runtime.load(&bytes))
+            .await
+            .map_err(|_| Problem::passing("LoadFailed", "loading was interrupted"))?
+            .map_err(|error| of_load(&error))?;
+        let manifest = Arc::new(plugin.manifest().clone());
+        let spec = &registration.spec;
+        check::manifest(spec, &manifest)?;
+        let settings = settings::resolve(&spec.settings, &manifest.settings_schema)?;
+        Ok(Prepared {
+            registration: Arc::clone(registration),
+            plugin,
+            manifest,
+            settings,
+            image,
+            limits: main.limits.clone(),
+            crds_at: None,
+        })
+    }
+
+    /// The component on trial, from where it is.
+    async fn on_trial(
+        &self,
+        registration: &Registration,
+        digest: &str,
+        downloads: &mut Downloads,
+    ) -> Result<Fetched, Problem> {
+        let spec = &registration.spec;
+        let trial = spec.trial.as_ref();
+        let source = trial.and_then(|trial| trial.source.as_ref());
+        let source = source.unwrap_or(&spec.source);
+        let fetch = Fetch {
+            source: source.clone(),
+            digest: Some(digest.to_owned()),
+            resolved: None,
+        };
+        let name = trial_of(registration.name());
+        let fetched = self.component(&name, fetch, downloads).await;
+        let fetched = self.or_kept(fetched, source, Some(digest)).await?;
+        self.sources.keep(&fetched).await;
+        Ok(fetched)
+    }
+}
