@@ -191,6 +191,7 @@ async fn passes(context: &Context, held: &Held, due: u64) -> Result<String> {
     context.asked.store(true, Ordering::Relaxed);
     while held.count()? < due {
         tokio::time::sleep(Duration::from_millis(1)).await;
+        context.sound()?;
     }
     let before = context.ended();
     rest(context, before).await?;
