@@ -36,6 +36,9 @@ import (
 // podsOfEach is how many pods each AppService has (tests/bench/src/pass/objects.rs).
 const podsOfEach = 10
 
+// patience is how long an answer may take.
+const patience = 10 * time.Minute
+
 // pass is what the bench pass measures (tests/bench/src/pass.rs): the operator of this command over
 // AppServices, children and pods of the server at url, which are as it would leave them. It answers
 // lines as tests/bench/src/pass/peer.rs says.
@@ -196,6 +199,9 @@ func (p *passes) answer() error {
 		var answer string
 		var err error
 		question, count, _ := strings.Cut(questions.Text(), " ")
+		late := time.AfterFunc(patience, func() {
+			p.fail(fmt.Errorf("no answer to %q within %s", question, patience))
+		})
 		switch question {
 		case "rest":
 			answer, err = "ok", p.rest(p.crs)
@@ -204,6 +210,7 @@ func (p *passes) answer() error {
 		default:
 			err = fmt.Errorf("it does not know %q: rest or passes COUNT", question)
 		}
+		late.Stop()
 		if err != nil {
 			answer = "error: " + err.Error()
 		}

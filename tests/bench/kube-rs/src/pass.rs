@@ -11,7 +11,7 @@ mod wanted;
 
 use crate::appservice::{self, AppService, WORKERS};
 use crate::{pin, read};
-use anyhow::{Result, anyhow, bail, ensure};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use futures::StreamExt;
 use kube::runtime::controller::{Action, Config, Controller};
 use kube::runtime::watcher;
@@ -22,9 +22,12 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use stores::{Held, Stores};
 use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::time::timeout;
 
 /// Pods of each AppService (tests/bench/src/pass/objects.rs).
 const PODS: usize = 10;
+/// How long an answer may take.
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// What a reconcile reads beside the AppService and its children.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,7 +89,8 @@ pub fn run(work: Work, crs: u64, url: &str) -> Result<()> {
         .build()?;
     runtime.block_on(async {
         let client = Client::try_from(kube::Config::new(url.parse()?))?;
-        let (stores, owned) = stores::fill(&client).await?;
+        let filled = timeout(PATIENCE, stores::fill(&client)).await;
+        let (stores, owned) = filled.context("fill the stores")??;
         let context = Arc::new(Context {
             work,
             stores,
@@ -158,17 +162,23 @@ fn count_pods(context: &Context, namespace: &str, name: &str) -> usize {
 async fn answers(context: &Context, held: &Held, crs: u64) -> Result<()> {
     let mut lines = BufReader::new(tokio::io::stdin()).lines();
     while let Some(line) = lines.next_line().await? {
-        let answer = match line.split_whitespace().collect::<Vec<_>>()[..] {
-            ["rest"] => rest(context, crs).await.map(|()| "ok".to_owned()),
-            ["passes", count] => passes(context, held, count.parse()?).await,
-            _ => Err(anyhow!("it does not know {line:?}: rest or passes COUNT")),
-        };
+        let answer = timeout(PATIENCE, answer(&line, context, held, crs)).await;
+        let answer =
+            answer.unwrap_or_else(|_| Err(anyhow!("no answer to {line:?} within {PATIENCE:?}")));
         println!(
             "{}",
             answer.unwrap_or_else(|error| format!("error: {error:#}"))
         );
     }
     Ok(())
+}
+
+async fn answer(line: &str, context: &Context, held: &Held, crs: u64) -> Result<String> {
+    match line.split_whitespace().collect::<Vec<_>>()[..] {
+        ["rest"] => rest(context, crs).await.map(|()| "ok".to_owned()),
+        ["passes", count] => passes(context, held, count.parse()?).await,
+        _ => bail!("it does not know {line:?}: rest or passes COUNT"),
+    }
 }
 
 /// Waits until at least so many reconciles have ended and nothing goes on.
@@ -191,6 +201,7 @@ async fn passes(context: &Context, held: &Held, due: u64) -> Result<String> {
     context.asked.store(true, Ordering::Relaxed);
     while held.count()? < due {
         tokio::time::sleep(Duration::from_millis(1)).await;
+        context.sound()?;
     }
     let before = context.ended();
     rest(context, before).await?;
