@@ -1,5 +1,7 @@
 //! A plugin that plans what its custom resource says, word for word: tests of what the host makes
 //! of a plan write the plan.
+//!
+//! Tests of revisions make others of it by putting other bytes in the place of [`REVISION`].
 
 use kybern_sdk::{HookError, Plan, Plugin, Schema, Situation};
 use serde::{Deserialize, Serialize};
@@ -7,8 +9,20 @@ use serde::{Deserialize, Serialize};
 /// A plan.
 #[derive(Debug, Deserialize, Schema)]
 pub struct Spec {
-    /// The actions, as JSON text of a list.
+    /// The actions, as JSON text of a list; `$REVISION` in it becomes the name of the revision.
     actions: String,
+    /// The revision that fails.
+    #[serde(default)]
+    fails_in: Option<String>,
+}
+
+/// Which revision this is.
+static REVISION: [u8; 16] = *b"planner-revision";
+
+fn revision() -> String {
+    // Read when it runs: what the compiler knows of it is not what it may be.
+    let bytes = std::hint::black_box(&REVISION);
+    String::from_utf8_lossy(bytes.as_slice()).into_owned()
 }
 
 /// Nothing to say.
@@ -34,7 +48,12 @@ impl Plugin for Planned {
     type Status = Status;
 
     fn decide(cr: &Cr, _: &Situation<'_>) -> Result<Plan, HookError> {
-        let actions: Vec<kybern_sdk::Action> = serde_json::from_str(&cr.spec.actions)
+        let revision = revision();
+        if cr.spec.fails_in.as_ref() == Some(&revision) {
+            return Err(HookError::Internal(format!("{revision} was told to fail")));
+        }
+        let actions = cr.spec.actions.replace("$REVISION", &revision);
+        let actions: Vec<kybern_sdk::Action> = serde_json::from_str(&actions)
             .map_err(|error| HookError::invalid("spec.actions", error))?;
         Ok(actions.into_iter().fold(Plan::new(), Plan::action))
     }
