@@ -18,6 +18,10 @@ pub(crate) const MANAGER: &str = "kybern";
 const PREVIOUS: usize = 5;
 
 /// What came of a registration.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one at a time, and nearly always the large one"
+)]
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Outcome {
     /// The engine runs it, or would if this replica led.
