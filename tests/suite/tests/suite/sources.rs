@@ -371,6 +371,10 @@ fn push_and_pull_carry_a_component_with_the_password_of_who_asks() -> Result<()>
     let reference = text.lines().next().context("a reference")?;
     let reference = reference.strip_prefix("image: ").context("a reference")?;
 
+    // The same component is the same artifact.
+    let again = told(&with(&arguments, PASSWORD)?)?;
+    assert_eq!(again, text);
+
     let file = folder.path().join("pulled.wasm");
     let config = registry.docker_config();
     std::fs::write(folder.path().join("config.json"), config.to_string())?;
