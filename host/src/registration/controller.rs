@@ -215,7 +215,8 @@ impl Controller {
             self.sense.forget(&name);
             self.counters.forget(&name);
         }
-        downloads.retain(|name| registrations.iter().any(|r| r.name() == name));
+        let wanted = |r: &Registration, name: &str| r.name() == name && !deleting(r);
+        downloads.retain(|name| registrations.iter().any(|r| wanted(r, name)));
         for registration in &registrations {
             let before = known.get(registration.name());
             if deleting(registration) || !stale(registration, before, role) {
