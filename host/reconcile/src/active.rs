@@ -5,6 +5,7 @@ use crate::trial::TrialRules;
 use kybern_interface::{Gvk, Manifest, Registration, Selector};
 use kybern_table::{KindKey, Row};
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -132,6 +133,8 @@ pub struct Active {
     pub has_sense: bool,
     /// Other revisions, for CRs that name them and on trial.
     pub revisions: Vec<Revision>,
+    /// Digests that CRs name and that were looked for in vain.
+    pub missing: BTreeSet<String>,
     /// Which of them is on trial.
     pub trial: Option<TrialRules>,
 }

@@ -59,6 +59,7 @@ fn active() -> Active {
         limits: PassLimits::default(),
         has_sense: false,
         revisions: Vec::new(),
+        missing: std::collections::BTreeSet::new(),
         trial: None,
     }
 }

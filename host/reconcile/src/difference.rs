@@ -12,6 +12,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// What is named: actions, and paths of each.
 const NAMED: usize = 3;
+/// Characters of a path, and of what it is about.
+const LONGEST: usize = 128;
 
 /// Where two plans differ.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -23,6 +25,7 @@ pub(crate) struct Differences {
 impl Differences {
     /// One has a plan, the other ended like this.
     pub(crate) fn without_plan(how: String) -> Self {
+        let how: String = how.chars().take(LONGEST).collect();
         let places = BTreeMap::from([("no plan".to_owned(), BTreeSet::from([how]))]);
         Self { places }
     }
@@ -105,7 +108,7 @@ fn about(action: &Value) -> String {
         first(&["/object/metadata/name", "/target/name", "/key"]),
     ];
     let words: Vec<String> = words.into_iter().filter(|word| !word.is_empty()).collect();
-    words.join(" ")
+    words.join(" ").chars().take(LONGEST).collect()
 }
 
 fn walk(first: &Value, second: &Value, path: &str, paths: &mut BTreeSet<String>) {
@@ -131,7 +134,7 @@ fn walk(first: &Value, second: &Value, path: &str, paths: &mut BTreeSet<String>)
                 walk(one, other, &format!("{path}[{number}]"), paths);
             }
         }
-        _ if first != second => drop(paths.insert(path.to_owned())),
+        _ if first != second => drop(paths.insert(path.chars().take(LONGEST).collect())),
         _ => {}
     }
 }

@@ -91,18 +91,32 @@ impl Engine {
         let registered = Arc::new(Registered::new(active));
         let active = &Arc::clone(&registered).active;
         let mut registry = shared.registry.write();
-        let before = registry.insert(Arc::clone(&name), registered);
-        shared.queue.lock().open(&name, limit);
+        let before = registry.insert(Arc::clone(&name), Arc::clone(&registered));
         // Until here nobody hears of a plugin that is not there any more.
-        trouble::over(shared, &name);
-        trial::over(shared, &name);
+        let beside = before
+            .as_ref()
+            .is_some_and(|before| registered.differs_beside(before));
+        if !beside {
+            shared.queue.lock().open(&name, limit);
+            trouble::over(shared, &name);
+        }
+        let goes_on = before
+            .as_ref()
+            .is_some_and(|before| registered.goes_on(before));
+        if !goes_on {
+            trial::over(shared, &name);
+        }
         drop(registry);
         let by = match before {
             Some(_) => StartedBy::Registration,
             None => StartedBy::StartUp,
         };
         shared.deps.counters.list(&name);
-        shared.add_all(&name, Priority::StartUp, by);
+        match beside {
+            // Revisions beside it came or went: who waits because of a failure goes on waiting.
+            true => shared.add_all_gently(&name, by),
+            false => shared.add_all(&name, Priority::StartUp, by),
+        }
         shared.add_rivals(&name, active);
     }
 
@@ -129,6 +143,7 @@ impl Engine {
             }
             ended.await;
         }
+        trial::over(shared, &name);
         shared.ahead.forget_plugin(&name);
         shared.pins.forget_plugin(&name);
         shared.triggers.lock().forget_plugin(&name);

@@ -93,6 +93,7 @@ pub(crate) async fn finish(
     let wanted = wanted(shared, cx, &outcome.finding.ending, outcome.decided, &steps);
     let report = PassReport {
         plugin: cx.key.plugin.to_string(),
+        digest: cx.active().digest.clone(),
         object: cx.owner.object(),
         sequence: cx.snapshot.sequence(),
         at: shared.deps.clock.now().to_string(),

@@ -21,6 +21,7 @@ fn registered(plugin: &str) -> Arc<Registered> {
         limits: PassLimits::default(),
         has_sense: false,
         revisions: Vec::new(),
+        missing: std::collections::BTreeSet::new(),
         trial: None,
     }))
 }

@@ -13,7 +13,7 @@ use crate::follow;
 use crate::intent::remove_path;
 use crate::key::CrKey;
 use crate::memory::{Memory, Settled};
-use crate::owner::{Owner, child_tables};
+use crate::owner::Owner;
 use crate::record::Record;
 use crate::remember::{Leaving, Recalled, Restated};
 use crate::report::{AnswerSummary, Ending, Step};
@@ -131,7 +131,7 @@ pub(crate) fn locate_on(shared: &Shared, key: &CrKey, snapshot: Snapshot) -> Loc
         return Located::Gone;
     };
     let mut tables = vec![key.table.clone()];
-    tables.extend(child_tables(&snapshot, &registered.active));
+    tables.extend(registered.child_tables(&snapshot));
     let mut missing: Vec<(KindKey, String)> = Vec::new();
     for table in tables {
         match snapshot.table(&table).map(|view| view.state()) {
@@ -228,7 +228,12 @@ pub(crate) async fn run(
         finding.health = Some(Health::new(HealthKind::Paused, "Paused", why));
         return Outcome::of(finding);
     } else if let Some(why) = sensing::pinned_elsewhere(&cx.row, active) {
-        return Outcome::of(Finding::unknown_revision(why));
+        // Whoever brings it may not have looked yet.
+        let looked = sensing::pin(&cx.row).is_some_and(|pin| active.missing.contains(&pin));
+        return Outcome::of(match looked {
+            true => Finding::unknown_revision(why),
+            false => Finding::not_ready(why),
+        });
     }
 
     let answers = match answers {

@@ -181,6 +181,7 @@ mod tests {
             limits: PassLimits::default(),
             has_sense: false,
             revisions: Vec::new(),
+            missing: std::collections::BTreeSet::new(),
             trial: None,
         }))
     }

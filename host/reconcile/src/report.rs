@@ -214,6 +214,8 @@ pub(crate) fn done(steps: &Arc<[Step]>) -> Arc<[Step]> {
 pub struct PassReport {
     /// The registration.
     pub plugin: String,
+    /// Digest of the revision that decided.
+    pub digest: String,
     /// The CR.
     pub object: ObjectRef,
     /// The snapshot that it saw.

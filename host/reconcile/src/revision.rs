@@ -9,10 +9,11 @@
 use crate::active::Active;
 use crate::intent::{fingerprint, hash_of};
 use crate::key::CrKey;
+use crate::owner;
 use crate::sensing;
 use crate::trial::Trial;
 use kybern_interface::Manifest;
-use kybern_table::Row;
+use kybern_table::{KindKey, Row, Snapshot, TableState};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -67,7 +68,11 @@ impl Registered {
             let found = revisions.iter().find(|of| of.active.digest == rules.digest);
             found.map(|of| Arc::new(Trial::new(rules, Arc::clone(of))))
         });
-        let spec = serde_json::to_value(&active.registration.spec).unwrap_or_default();
+        let mut spec = serde_json::to_value(&active.registration.spec).unwrap_or_default();
+        if let Some(spec) = spec.as_object_mut() {
+            // What is beside the revision that decides changes nothing of what it may do.
+            spec.remove("trial");
+        }
         let said = json!([spec, active.settings]);
         let tried = trial.as_ref().map(|trial| &trial.rules.digest);
         Self {
@@ -95,6 +100,63 @@ impl Registered {
     /// The revision that is tried.
     pub(crate) fn trial(&self) -> Option<&Arc<Trial>> {
         self.trial.as_ref()
+    }
+
+    /// The tables without which a pass cannot tell which children there are. A kind that only a
+    /// revision beside it wants, and that nothing was written to, may be unreadable.
+    pub(crate) fn child_tables(&self, snapshot: &Snapshot) -> Vec<KindKey> {
+        let mut tables = owner::child_tables(snapshot, &self.active);
+        if self.revisions.is_empty() {
+            return tables;
+        }
+        let asks = |of: &Active, key: &KindKey| {
+            let mut asks = of.manifest.writes.iter();
+            asks.any(|ask| *ask.group == *key.group && *ask.kind == *key.kind)
+        };
+        let written = &self.active.registration.status.written;
+        let was = |key: &KindKey| {
+            let mut written = written.iter();
+            written.any(|of| *of.group == *key.group && *of.kind == *key.kind)
+        };
+        let ready = |key: &KindKey| {
+            let state = snapshot.table(key).map(|view| view.state());
+            matches!(state, Some(TableState::Ready { .. }))
+        };
+        tables.retain(|key| {
+            let others = self.revisions.iter().any(|of| asks(&of.active, key));
+            ready(key) || was(key) || asks(&self.active, key) || !others
+        });
+        tables
+    }
+
+    /// Whether what decides for CRs that name nothing is the same.
+    pub(crate) fn is_as(&self, other: &Self) -> bool {
+        let facts = |of: &Self| format!("{:?}", of.active.primaries);
+        self.fingerprint == other.fingerprint
+            && self.active.digest == other.active.digest
+            && facts(self) == facts(other)
+    }
+
+    /// Whether only what is beside the revision that decides is another.
+    pub(crate) fn differs_beside(&self, other: &Self) -> bool {
+        let beside = |of: &Self| {
+            let digests: Vec<String> = of
+                .revisions
+                .iter()
+                .map(|r| r.active.digest.clone())
+                .collect();
+            let trial = of.trial.as_ref().map(|trial| trial.rules.clone());
+            (digests, trial, of.active.missing.clone())
+        };
+        self.is_as(other) && beside(self) != beside(other)
+    }
+
+    /// Goes on with the trial of the one before, if it is the same. Whether it is.
+    pub(crate) fn goes_on(&self, before: &Self) -> bool {
+        let (Some(now), Some(then)) = (&self.trial, &before.trial) else {
+            return false;
+        };
+        self.is_as(before) && now.continues(then)
     }
 
     /// Whether `other` is this registration, whichever of its revisions.

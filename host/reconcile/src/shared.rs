@@ -149,6 +149,15 @@ impl Shared {
             StartedBy::StartUp | StartedBy::Registration => OnHold::Forgets,
             _ => OnHold::Waits,
         };
+        self.add_each(plugin, priority, by, on_hold);
+    }
+
+    /// The same, but what is held back by a failure stays so.
+    pub(crate) fn add_all_gently(&self, plugin: &Arc<str>, by: StartedBy) {
+        self.add_each(plugin, Priority::StartUp, by, OnHold::Waits);
+    }
+
+    fn add_each(&self, plugin: &Arc<str>, priority: Priority, by: StartedBy, on_hold: OnHold) {
         let why = Why::of(by, on_hold);
         let Some(registered) = self.registered(plugin) else {
             return;

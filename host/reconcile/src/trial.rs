@@ -3,7 +3,7 @@
 //!
 //! # Contract
 //! A *shadow* is asked for a plan beside each plan that is followed, in the same situation; nothing
-//! of its plan is ever done. A *canary* decides for its share; when more of those CRs than allowed
+//! of its plan is ever done but for a CR that names it. A *canary* decides for its share; when more of those CRs than allowed
 //! fail by its fault, or more of its plans than allowed differ from those of the revision before,
 //! it is over: its CRs go back at once, and it decides for nobody who does not name it. That is
 //! judged from ten CRs on, before that if all have failed and one has five times. A CR that failed
@@ -35,6 +35,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Findings that are told of each sort.
 const TOLD: usize = 5;
+/// Characters of a message that are told.
+const SHOWN: usize = 200;
 /// From how many CRs on a share of them says something.
 const ENOUGH: usize = 10;
 /// What fails is over sooner than what does not: how often one has to fail where all fail.
@@ -95,6 +97,8 @@ struct Seen {
     failed: HashMap<CrKey, u32>,
     compared: HashSet<CrKey>,
     differed: HashSet<CrKey>,
+    /// Failed before, and have not been good since.
+    excused: HashSet<CrKey>,
     failures: BTreeSet<String>,
     differences: BTreeSet<String>,
 }
@@ -121,7 +125,6 @@ impl Seen {
                 tell(&mut self.failures, key, &how);
             }
             Saw::Compared(differences) => {
-                self.failed.remove(key);
                 self.compared.insert(key.clone());
                 match differences.told() {
                     None => {
@@ -152,7 +155,7 @@ impl Seen {
             && exceeds(failed, tried, rules.max_failures);
         let (compared, differed) = (self.compared.len(), self.differed.len());
         let differs = rules.max_differences.is_some_and(|most| {
-            (compared >= ENOUGH || differed == compared) && exceeds(differed, compared, most)
+            (compared >= ENOUGH || most == 0) && exceeds(differed, compared, most)
         });
         !fails && !differs
     }
@@ -178,24 +181,42 @@ impl Trial {
         !self.rules.shadow && !self.over.load(Ordering::Relaxed)
     }
 
-    /// Whether nothing was seen of this CR yet.
-    fn is_new(&self, key: &CrKey) -> bool {
-        !self.seen.lock().tried.contains(key)
+    /// Goes on with what one of before has seen, if it is the same trial. Whether it is.
+    pub(crate) fn continues(&self, before: &Self) -> bool {
+        let same = self.rules == before.rules;
+        if same {
+            *self.seen.lock() = std::mem::take(&mut *before.seen.lock());
+            let over = before.over.load(Ordering::Relaxed);
+            self.over.store(over, Ordering::Relaxed);
+        }
+        same
     }
 
-    /// Adds what was seen. Which CRs go back, if that ends it.
-    fn see(&self, key: &CrKey, saw: Saw) -> (Trialled, Vec<CrKey>) {
+    /// Whether what a CR fails with is not the candidate's fault: it failed before.
+    fn excuses(&self, shared: &Shared, key: &CrKey) -> bool {
+        let mut seen = self.seen.lock();
+        if seen.excused.contains(key) {
+            return true;
+        }
+        let before = !seen.tried.contains(key) && failed_before(shared, key, &self.rules.digest);
+        if before {
+            seen.excused.insert(key.clone());
+        }
+        before
+    }
+
+    /// It is good now, so that what comes counts.
+    fn is_good(&self, key: &CrKey) {
+        self.seen.lock().excused.remove(key);
+    }
+
+    /// Adds what was seen. Whether that ends it.
+    fn see(&self, key: &CrKey, saw: Saw) -> (Trialled, bool) {
         let mut seen = self.seen.lock();
         seen.see(key, saw);
         let rules = &self.rules;
         let ended = !rules.shadow && !seen.is_within(rules);
         let before = self.over.fetch_or(ended, Ordering::Relaxed);
-        let back = match (before, ended) {
-            // What was under way when it ended.
-            (true, _) => vec![key.clone()],
-            (false, true) => seen.tried.iter().cloned().collect(),
-            (false, false) => Vec::new(),
-        };
         let told = Trialled {
             digest: rules.digest.clone(),
             tried: seen.tried.len(),
@@ -206,7 +227,7 @@ impl Trial {
             differences: seen.differences.iter().cloned().collect(),
             over: self.over.load(Ordering::Relaxed),
         };
-        (told, back)
+        (told, ended && !before)
     }
 }
 
@@ -229,30 +250,45 @@ pub(crate) fn hear(shared: &Shared, cx: &Context, outcome: &Outcome) {
         return;
     }
     let finding = &outcome.finding;
-    if trial.is_new(&cx.key) && failed_before(shared, &cx.key) {
+    let good = matches!(finding.ending, Ending::Succeeded);
+    if trial.excuses(shared, &cx.key) {
+        if good {
+            trial.is_good(&cx.key);
+        }
         return;
     }
     if blames(finding) {
         add(shared, cx, &trial, Saw::Failed(told(finding)));
-    } else if matches!(finding.ending, Ending::Succeeded) {
+    } else if good {
         add(shared, cx, &trial, Saw::Good);
     }
 }
 
+/// The reason; of the plugin's own faults what it says, and nothing that the API server says of
+/// values.
 fn told(finding: &Finding) -> String {
-    format!("{}: {}", finding.reason(), finding.message())
+    if finding.called != Called::Failed {
+        return finding.reason().to_owned();
+    }
+    let message: String = finding.message().chars().take(SHOWN).collect();
+    format!("{}: {message}", finding.reason())
 }
 
-/// Whether the last pass failed.
-fn failed_before(shared: &Shared, key: &CrKey) -> bool {
+/// Whether the last pass failed, which was another revision's.
+fn failed_before(shared: &Shared, key: &CrKey, candidate: &str) -> bool {
     let reports = shared.reports.lock();
-    let last = reports.get(key);
+    let last = reports.get(key).filter(|last| last.digest != candidate);
     last.is_some_and(|last| matches!(last.ending, Ending::Failed { .. }))
 }
 
 /// Whether what a pass ended with is the fault of the plan or of who made it.
 fn blames(finding: &Finding) -> bool {
-    const OF_PLAN: [&str; 2] = ["ChildRejected", "ImmutableField"];
+    const OF_PLAN: [&str; 4] = [
+        "ChildRejected",
+        "ImmutableField",
+        "QueryFailed",
+        "QueryTooLarge",
+    ];
     finding.called == Called::Failed || OF_PLAN.contains(&finding.reason())
 }
 
@@ -273,6 +309,9 @@ pub(crate) async fn compare(
         (false, true) if trial.rules.max_differences.is_some() => &main,
         _ => return,
     };
+    if candidate && trial.excuses(shared, &cx.key) {
+        return;
+    }
     let other = cx.of(Arc::clone(other));
     let theirs = ask(shared, cx, &other, answers, record).await;
     let saw = match (theirs, candidate) {
@@ -284,7 +323,10 @@ pub(crate) async fn compare(
             (Called::Failed, how) => Saw::Failed(how),
         },
         (Ok(theirs), true) => Saw::Compared(difference::of(&theirs, plan)),
-        (Ok(theirs), false) => Saw::Compared(difference::of(plan, &theirs)),
+        (Ok(theirs), false) => {
+            add(shared, cx, &trial, Saw::Good);
+            Saw::Compared(difference::of(plan, &theirs))
+        }
     };
     add(shared, cx, &trial, saw);
 }
@@ -314,25 +356,31 @@ async fn ask(
     Ok(plan)
 }
 
-fn add(shared: &Shared, cx: &Context, trial: &Trial, saw: Saw) {
-    let (told, back) = trial.see(&cx.key, saw);
+fn add(shared: &Shared, cx: &Context, trial: &Arc<Trial>, saw: Saw) {
     let plugin = &cx.key.plugin;
-    if told.over && back.len() > 1 {
-        tracing::error!(%plugin, digest = told.digest, "the revision on trial failed or differed too often: its resources go back");
+    // Held meanwhile, so that no other is registered in between.
+    let registry = shared.registry.read();
+    let current = registry.get(plugin);
+    let current = current.as_ref().and_then(|now| now.trial());
+    if !current.is_some_and(|current| Arc::ptr_eq(current, trial)) {
+        return;
     }
+    let (told, tips) = trial.see(&cx.key, saw);
+    let over = told.over;
     shared.trials.send_if_modified(|all| {
         let before = all.insert(Arc::clone(plugin), told.clone());
         // Counts alone are no news.
         let news = |of: &Trialled| (of.over, of.failures.clone(), of.differences.clone());
         before.as_ref().map(news) != Some(news(&told))
     });
-    for key in back {
-        shared.add(
-            &key,
-            Priority::Live,
-            StartedBy::Registration,
-            OnHold::Forgets,
-        );
+    drop(registry);
+    if tips {
+        tracing::error!(%plugin, digest = trial.rules.digest, "the revision on trial failed or differed too often: its resources go back");
+        // Whoever it decided for, and whoever waits for it.
+        shared.add_all(plugin, Priority::Live, StartedBy::Registration);
+    } else if over {
+        let forgets = OnHold::Forgets;
+        shared.add(&cx.key, Priority::Live, StartedBy::Registration, forgets);
     }
 }
 

@@ -107,10 +107,10 @@ impl SqlSense {
     }
 
     /// Only these revisions of a registration are there; none when it is gone.
-    pub fn retain(&self, registration: &str, digests: &[&str]) {
+    pub fn retain(&self, registration: &str, digests: &[String]) {
         self.admitted
             .write()
-            .retain(|(name, digest), _| name != registration || digests.contains(&digest.as_str()));
+            .retain(|(name, digest), _| name != registration || digests.contains(digest));
     }
 
     /// What it may see, and whether its manifest asks for points only.
@@ -302,6 +302,7 @@ mod tests {
             limits: PassLimits::default(),
             has_sense: false,
             revisions: Vec::new(),
+            missing: std::collections::BTreeSet::new(),
             trial: None,
         }
     }

@@ -20,6 +20,7 @@ pub(crate) async fn run(args: PushArgs) -> anyhow::Result<ExitCode> {
     let bytes = std::fs::read(&args.file).with_context(|| format!("{file}: cannot be read"))?;
     let manifest = kybern_plugin::read_manifest(&bytes)
         .with_context(|| format!("{file}: not a Kybern plugin"))?;
+    let interfaces = kybern_plugin::read_interfaces(&bytes)?;
     let reference = Reference::parse(&args.reference)?;
     let limits = SourceConfig {
         // A large component takes its time upwards before anything is answered.
@@ -35,7 +36,7 @@ pub(crate) async fn run(args: PushArgs) -> anyhow::Result<ExitCode> {
     }
     let mut registry = repository(&reference, &args.credentials, limits, Access::Push)?;
     let bytes = Bytes::from(bytes);
-    let pushed = source::push(&mut registry, &bytes, annotations(&manifest)).await?;
+    let pushed = source::push(&mut registry, &bytes, &interfaces, annotations(&manifest)).await?;
     say!(
         "image: {}/{}@{pushed}",
         reference.registry,

@@ -92,12 +92,19 @@ fn need(needs: &mut Needs, group: &str, resource: String, verbs: &[&'static str]
     of.extend(verbs);
 }
 
+/// Where the component comes from, and that on trial.
+fn sources(registration: &Registration) -> impl Iterator<Item = &Source> {
+    let trial = registration.spec.trial.as_ref();
+    let tried = trial.and_then(|trial| trial.source.as_ref());
+    [&registration.spec.source].into_iter().chain(tried)
+}
+
 /// The host's rules, one for each resource, sorted, then those to act as service accounts.
 fn rules(registrations: &[Registration], served: &Served) -> Vec<Value> {
     let mut needs = Needs::new();
     for registration in registrations {
         // Each is read by its name alone.
-        for (resource, name) in objects(&registration.spec.source) {
+        for (resource, name) in sources(registration).flat_map(objects) {
             let key = (String::new(), resource.to_owned(), Some(name.to_owned()));
             needs.entry(key).or_default().insert("get");
         }
@@ -106,7 +113,7 @@ fn rules(registrations: &[Registration], served: &Served) -> Vec<Value> {
         need(&mut needs, group, resource, verbs);
     };
     for registration in registrations {
-        if registration.spec.source.config_map.is_some() {
+        if sources(registration).any(|source| source.config_map.is_some()) {
             // Read when it is loaded, and watched for a new component.
             need("", "configmaps".to_owned(), &["get", "list", "watch"]);
         }
@@ -180,7 +187,8 @@ fn scales(
     }
 }
 
-/// To act as the service accounts that registrations name, and as nobody else.
+/// To act as the service accounts that registrations name. A ClusterRole cannot say in which
+/// namespace: who minds binds a Role with this rule there instead.
 fn impersonated(registrations: &[Registration]) -> Vec<Value> {
     let accounts = registrations
         .iter()

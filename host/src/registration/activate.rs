@@ -10,7 +10,7 @@ use super::report::Outcome;
 use super::revisions::Revisions;
 use super::{access, check, hold, status_shape, trial};
 use crate::kinds::Served;
-use kybern_interface::Registration;
+use kybern_interface::{Gvk, PluginSpec, Registration};
 use kybern_reconcile::{Active, Engine, Revision};
 use kybern_table::Snapshot;
 use std::collections::BTreeMap;
@@ -25,8 +25,8 @@ impl Controller {
         revisions: &Revisions,
         role: &Role,
         snapshot: &Snapshot,
-    ) -> (Outcome, Option<Active>) {
-        let broken = |problem| (Outcome::Broken(problem), None);
+    ) -> (Outcome, Option<Active>, Option<Problem>) {
+        let broken = |problem| (Outcome::Broken(problem), None, None);
         let Some(entry) = known.get_mut(registration.name()) else {
             return broken(Problem::passing("Loading", "not looked at yet"));
         };
@@ -74,11 +74,11 @@ impl Controller {
                     &prepared.manifest,
                 )
                 .await?;
-            self.beside(&mut active, prepared, revisions, &served, snapshot)
-                .await;
-            Ok((active, unsupported))
+            let beside = self.beside(&mut active, prepared, revisions, &served, snapshot);
+            let trial_problem = beside.await;
+            Ok((active, unsupported, trial_problem))
         };
-        let (active, unsupported) = match ready.await {
+        let (active, unsupported, trial_problem) = match ready.await {
             Ok(ready) => ready,
             Err(problem) => {
                 let problem = prepared.soften(problem, crate::clock::monotonic());
@@ -114,6 +114,7 @@ impl Controller {
                 .into_iter()
                 .filter(|(_, used)| *used == Use::Write)
                 .map(|(gvk, _)| gvk)
+                .chain(written_beside(&registration.spec, &active))
                 .chain(check::left_kinds(
                     &prepared.registration,
                     &prepared.manifest,
@@ -126,10 +127,10 @@ impl Controller {
             ungranted: check::ungranted(&registration.spec, &prepared.manifest),
             releasing: None,
         };
-        (outcome, Some(active))
+        (outcome, Some(active), trial_problem)
     }
 
-    /// Puts the revisions that can run now beside the one that decides.
+    /// Puts the revisions that can run now beside the one that decides. Why that on trial cannot.
     async fn beside(
         &self,
         active: &mut Active,
@@ -137,39 +138,62 @@ impl Controller {
         revisions: &Revisions,
         served: &Served,
         snapshot: &Snapshot,
-    ) {
+    ) -> Option<Problem> {
         let registration = &main.registration;
         let name = registration.name();
+        let mut why = None;
+        let rules = registration.spec.trial.as_ref().map(trial::rules);
+        let on_trial = rules.as_ref().and_then(|rules| rules.as_ref().ok());
+        active.missing = revisions.missing(name);
         for (digest, prepared) in revisions.loaded(name) {
-            let tables = prepared.tables(served);
-            if tables.is_ok_and(|tables| unready(&tables, snapshot).is_some()) {
-                continue;
+            let ready = self.runs_beside(active, digest, prepared, served, snapshot);
+            if let Err(problem) = ready.await {
+                tracing::debug!(plugin = name, digest, message = %problem.message, "a revision cannot run now");
+                if on_trial.is_some_and(|rules| rules.digest == *digest) {
+                    why = Some(problem);
+                }
             }
-            let access = access::of(&registration.spec, &prepared.manifest, served);
-            let admitted = self.sense.admit(name, digest, access, &prepared.manifest);
-            if let Err(why) = admitted.await {
-                tracing::warn!(plugin = name, digest, %why, "a revision cannot run");
-                continue;
-            }
-            let (plugin, limits) = (prepared.plugin.clone(), prepared.limits.clone());
-            self.guests.insert(name, plugin, limits);
-            let mut manifest = Arc::clone(&prepared.manifest);
-            let (kept, _) = status_shape::kept(&manifest.status, &active.primaries, snapshot);
-            if kept != manifest.status {
-                Arc::make_mut(&mut manifest).status = kept;
-            }
-            active.revisions.push(Revision {
-                digest: digest.clone(),
-                manifest,
-                settings: prepared.settings.clone(),
-                has_sense: prepared.plugin.has_sense(),
-            });
         }
-        let trial = registration.spec.trial.as_ref();
-        let rules = trial
-            .filter(|_| !trial::is_over(registration))
-            .map(trial::rules);
-        active.trial = rules.and_then(Result::ok);
+        match rules {
+            Some(Err(problem)) => return Some(problem),
+            Some(Ok(rules)) if !trial::is_over(registration) => active.trial = Some(rules),
+            _ => {}
+        }
+        why
+    }
+
+    /// Puts one revision beside the one that decides, if it can run now.
+    async fn runs_beside(
+        &self,
+        active: &mut Active,
+        digest: &str,
+        prepared: &Prepared,
+        served: &Served,
+        snapshot: &Snapshot,
+    ) -> Result<(), Problem> {
+        let registration = &prepared.registration;
+        if let Some(problem) = unready(&prepared.tables(served)?, snapshot) {
+            return Err(problem);
+        }
+        let access = access::of(&registration.spec, &prepared.manifest, served);
+        let admitted = self
+            .sense
+            .admit(registration.name(), digest, access, &prepared.manifest);
+        admitted.await?;
+        let (plugin, limits) = (prepared.plugin.clone(), prepared.limits.clone());
+        self.guests.insert(registration.name(), plugin, limits);
+        let mut manifest = Arc::clone(&prepared.manifest);
+        let (kept, _) = status_shape::kept(&manifest.status, &active.primaries, snapshot);
+        if kept != manifest.status {
+            Arc::make_mut(&mut manifest).status = kept;
+        }
+        active.revisions.push(Revision {
+            digest: digest.to_owned(),
+            manifest,
+            settings: prepared.settings.clone(),
+            has_sense: prepared.plugin.has_sense(),
+        });
+        Ok(())
     }
 
     /// Hands the registration to the engine, unless it has it already.
@@ -181,18 +205,16 @@ impl Controller {
         dropped: &Dropped,
     ) {
         let name = active.name().to_owned();
+        let beside = active.revisions.iter();
+        let beside: Vec<_> = beside.map(|of| (&of.digest, &of.manifest.status)).collect();
         let fingerprint = format!(
-            "{:?} {} {:?} {:?} {:?} {:?}",
+            "{:?} {} {:?} {:?} {beside:?} {:?} {:?}",
             identity(&active.registration),
             active.digest,
             active.primaries,
             active.manifest.status,
-            active
-                .revisions
-                .iter()
-                .map(|of| &of.digest)
-                .collect::<Vec<_>>(),
             active.trial,
+            active.missing,
         );
         if entry.running.as_deref() == Some(&fingerprint) {
             return;
@@ -233,4 +255,12 @@ impl Controller {
             })
         })
     }
+}
+
+/// The kinds that the revisions beside the one that decides may write.
+fn written_beside(spec: &PluginSpec, active: &Active) -> Vec<Gvk> {
+    let manifests = active.revisions.iter().map(|of| &of.manifest);
+    let used = manifests.flat_map(|manifest| used_kinds(spec, manifest));
+    let written = used.filter(|(_, used)| *used == Use::Write);
+    written.map(|(gvk, _)| gvk).collect()
 }

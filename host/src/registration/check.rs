@@ -73,7 +73,6 @@ pub(crate) fn spec(spec: &PluginSpec, host_namespace: &str) -> Result<(), Proble
     far(spec)?;
     super::former::check(spec)?;
     super::account::check(spec)?;
-    super::trial::check(spec)?;
     grants(spec)
 }
 

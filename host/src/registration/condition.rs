@@ -27,8 +27,19 @@ impl Says {
             kind,
             status: if status { "True" } else { "False" },
             reason: reason.into(),
-            message: message.into(),
+            message: shortened(message.into()),
         }
+    }
+}
+
+/// Characters of a message: what a server or a plugin says may be as long as it likes.
+const LONGEST: usize = 2_048;
+
+/// At most [`LONGEST`] characters.
+pub(crate) fn shortened(text: String) -> String {
+    match text.char_indices().nth(LONGEST) {
+        None => text,
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
     }
 }
 

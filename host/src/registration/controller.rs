@@ -27,7 +27,7 @@ use futures::FutureExt;
 use kybern_interface::Registration;
 use kybern_kube::{Cluster, Writes};
 use kybern_plugin::Runtime;
-use kybern_reconcile::{Counters, Engine};
+use kybern_reconcile::{Active, Counters, Engine};
 use kybern_sense::SqlSense;
 use kybern_table::{Reader, Sequence, Snapshot};
 use serde_json::Value;
@@ -146,7 +146,7 @@ impl Controller {
             }
             for name in ongoing.downloads.ended() {
                 due = true;
-                if let Some(k) = known.get_mut(name) {
+                if let Some(k) = known.get_mut(&name) {
                     k.again = Some(Duration::ZERO);
                 }
             }
@@ -235,12 +235,24 @@ impl Controller {
             self.sense.retain(&name, &[]);
             self.counters.forget(&name);
         }
-        let there = |name: &str| registrations.iter().any(|r| r.name() == name);
-        downloads.retain(|name| there(revisions::fetched_for(name)));
-        revisions.retain(there);
+        let there = |name: &str| {
+            let of = registrations.iter().find(|r| r.name() == name);
+            of.filter(|of| !deleting(of))
+        };
+        downloads.retain(|name| {
+            let of = there(revisions::fetched_for(name));
+            of.is_some_and(|of| of.name() == name || of.spec.trial.is_some())
+        });
+        revisions.retain(|name| there(name).is_some());
         for registration in &registrations {
             let before = known.get(registration.name());
-            if deleting(registration) || !stale(registration, before, role) {
+            if deleting(registration) {
+                if let Some(known) = known.get_mut(registration.name()) {
+                    known.again = None;
+                }
+                continue;
+            }
+            if !stale(registration, before, role) {
                 continue;
             }
             let prepared = self
@@ -253,10 +265,13 @@ impl Controller {
         for registration in &registrations {
             let main = known.get(registration.name());
             let main = main.and_then(|known| known.prepared.as_ref().ok());
-            if let Some(main) = main.filter(|_| !deleting(registration)) {
-                let pinned = heard.pinned(registration.name());
-                self.revise(registration, main, pinned, revisions, downloads)
-                    .await;
+            match main.filter(|_| !deleting(registration)) {
+                None => revisions.forget(registration.name()),
+                Some(main) => {
+                    let pinned = heard.pinned(registration.name());
+                    self.revise(registration, main, pinned, revisions, downloads)
+                        .await;
+                }
             }
         }
         if self.watch_wanted(&registrations, known, revisions).await == Schemas::Missing {
@@ -274,17 +289,13 @@ impl Controller {
                 }
                 continue;
             }
-            let (mut outcome, active) = self
+            let (mut outcome, active, trial_problem) = self
                 .activate(registration, known, revisions, role, &snapshot)
                 .await;
-            if let Some(active) = &active {
-                let others = active.revisions.iter().map(|of| of.digest.as_str());
-                let digests: Vec<&str> = others.chain([active.digest.as_str()]).collect();
-                self.guests.retain(registration.name(), &digests);
-                self.sense.retain(registration.name(), &digests);
-            }
+            let digests = active.as_ref().map(digests);
             let Role::Leader(engine) = role else {
                 next = next.or(&outcome);
+                self.keep(registration, digests);
                 continue;
             };
             if let Outcome::Active { failing, trial, .. } = &mut outcome {
@@ -292,8 +303,9 @@ impl Controller {
                 let main = known.get(registration.name());
                 let main = main.and_then(|known| known.prepared.as_ref().ok());
                 let wanted = registration.spec.trial.as_ref();
-                let problem =
+                let loading =
                     wanted.and_then(|of| revisions.problem(registration.name(), &of.digest));
+                let problem = loading.cloned().or(trial_problem);
                 let seen = heard.trial(registration.name());
                 *trial = main
                     .and_then(|main| super::trial::going(registration, main, problem, seen))
@@ -326,12 +338,22 @@ impl Controller {
                 continue;
             }
             self.hand_over(engine, active, entry, &dropped).await;
+            // Not before: what was there until now may be under way.
+            self.keep(registration, digests);
             // Only a registration that is accepted as it is now shows what was dropped on purpose.
             if key.is_some() {
                 self.follow(registration, releases, engine);
             }
         }
         next
+    }
+
+    /// Forgets all revisions but these; nothing if it is not known which run.
+    fn keep(&self, registration: &Registration, digests: Option<Vec<String>>) {
+        if let Some(digests) = digests {
+            self.guests.retain(registration.name(), &digests);
+            self.sense.retain(registration.name(), &digests);
+        }
     }
 
     /// Writes the status if it is not as this outcome has it.
@@ -418,6 +440,12 @@ impl Controller {
             Box::new(move || means.clone().attempt().boxed())
         })
     }
+}
+
+/// All revisions that a registration runs.
+fn digests(active: &Active) -> Vec<String> {
+    let others = active.revisions.iter().map(|of| of.digest.clone());
+    others.chain([active.digest.clone()]).collect()
 }
 
 /// Whether the registration is to be looked at anew.

@@ -26,6 +26,8 @@ type Outcome = Arc<Mutex<Option<Result<Arrived, Problem>>>>;
 struct Job {
     fetch: Fetch,
     outcome: Outcome,
+    /// Whether its end was told.
+    told: bool,
     _task: AbortOnDropHandle<()>,
 }
 
@@ -81,18 +83,22 @@ impl Downloads {
         let job = Job {
             fetch,
             outcome,
+            told: false,
             _task: AbortOnDropHandle::new(task),
         };
         self.jobs.insert(name.to_owned(), job);
     }
 
-    /// The registrations whose fetch ended.
-    pub(super) fn ended(&self) -> impl Iterator<Item = &str> {
-        let ended = |job: &Job| job.outcome.lock().is_some();
-        self.jobs
-            .iter()
-            .filter(move |(_, job)| ended(job))
-            .map(|(name, _)| name.as_str())
+    /// The registrations whose fetch ended since this was asked last.
+    pub(super) fn ended(&mut self) -> Vec<String> {
+        let mut ended = Vec::new();
+        for (name, job) in &mut self.jobs {
+            if !job.told && job.outcome.lock().is_some() {
+                job.told = true;
+                ended.push(name.clone());
+            }
+        }
+        ended
     }
 
     /// Keeps the fetches of these registrations; the others end.

@@ -123,6 +123,7 @@ fn alike(one: &PluginSpec, other: &PluginSpec) -> bool {
     let rest = |spec: &PluginSpec| PluginSpec {
         source: Source::default(),
         digest: None,
+        trial: None,
         ..spec.clone()
     };
     rest(one) == rest(other)

@@ -57,8 +57,12 @@ impl Controller {
         let mut crds_at = None;
         if matches!(role, Role::Leader(_)) {
             let manager = registration.field_manager();
-            let installed =
-                crds::install(&self.writes, spec.crds, &manifest.crds, &manager).await?;
+            let installed = crds::install(&self.writes, spec.crds, &manifest.crds, &manager);
+            // Each look resolves the tag anew while there is no good one.
+            let installed = installed.await.map_err(|problem| match by_tag {
+                true => Problem::far(problem.reason, problem.message),
+                false => problem,
+            })?;
             if installed == Installed::Changed {
                 crds_at = Some(crate::clock::monotonic());
             }
@@ -100,17 +104,23 @@ impl Controller {
         downloads: &mut Downloads,
     ) -> Result<Fetched, Problem> {
         let mut near = fetch.clone();
+        let mut was_kept = false;
         match downloads.take(name, &fetch) {
             Download::Unknown => {}
             Download::Running => return Err(Problem::fetching()),
             Download::Ended(Err(problem)) => return Err(problem),
             Download::Ended(Ok(Arrived::Here(fetched))) => return Ok(fetched),
             Download::Ended(Ok(Arrived::Kept(image))) => {
+                was_kept = true;
                 near.resolved = image.map(|image| image.digest);
             }
         }
         let far = fetch.is_far();
         match self.sources.near(&near, Some(&self.cluster)).await {
+            Err(SourceError::NotKept) if was_kept => {
+                let what = "what was fetched is not on disk any more: is the disk full?";
+                return Err(Problem::far("SourceUnavailable", what));
+            }
             Err(SourceError::NotKept) => {}
             other => return other.map_err(|error| error.problem(far)),
         }
@@ -149,7 +159,10 @@ fn wanted(
         Role::Leader(_) => own.filter(|own| own.image == oci.image).or(told),
         Role::Standby => told,
     };
-    let found = found.filter(|resolved| resolved.image == oci.image);
+    let found = found.filter(|resolved| {
+        // The status is written by more than the host.
+        resolved.image == oci.image && crate::source::is_digest(&resolved.digest)
+    });
     fetch.resolved = found.map(|resolved| resolved.digest.clone());
     let waits = matches!(role, Role::Standby) && found.is_none() && !oci.image.contains('@');
     if waits {

@@ -115,6 +115,7 @@ impl Prepared {
             },
             has_sense: self.plugin.has_sense(),
             revisions: Vec::new(),
+            missing: std::collections::BTreeSet::new(),
             trial: None,
         })
     }

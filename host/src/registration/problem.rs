@@ -1,5 +1,6 @@
 //! Why a registration cannot run, in words that a condition shows.
 
+use super::condition::shortened;
 use kybern_sense::Inadmissible;
 use std::time::Duration;
 
@@ -49,7 +50,7 @@ impl Problem {
     pub(crate) fn new(reason: &'static str, message: impl Into<String>) -> Self {
         Self {
             reason,
-            message: message.into(),
+            message: shortened(message.into()),
             again: Again::OnChange,
         }
     }
@@ -58,7 +59,7 @@ impl Problem {
     pub(crate) fn passing(reason: &'static str, message: impl Into<String>) -> Self {
         Self {
             reason,
-            message: message.into(),
+            message: shortened(message.into()),
             again: Again::After(Duration::from_secs(5)),
         }
     }
@@ -67,7 +68,7 @@ impl Problem {
     pub(crate) fn far(reason: &'static str, message: impl Into<String>) -> Self {
         Self {
             reason,
-            message: message.into(),
+            message: shortened(message.into()),
             again: Again::Growing,
         }
     }

@@ -173,6 +173,7 @@ impl Step {
             limits: PassLimits::default(),
             has_sense: false,
             revisions: Vec::new(),
+            missing: std::collections::BTreeSet::new(),
             trial: None,
         }
     }

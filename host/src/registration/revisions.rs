@@ -31,7 +31,12 @@ struct Held {
     got: Result<Prepared, Problem>,
     /// When to look again.
     again: Option<Duration>,
+    /// Looks in a row that came to nothing.
+    failures: u32,
 }
+
+/// Digests that custom resources name and that are looked for; what is beyond is not there.
+const MOST: usize = 32;
 
 /// The name under which the component on trial is fetched.
 fn trial_of(registration: &str) -> String {
@@ -54,6 +59,18 @@ impl Revisions {
     /// Why a revision is not there.
     pub(super) fn problem(&self, registration: &str, digest: &str) -> Option<&Problem> {
         self.of.get(registration)?.get(digest)?.got.as_ref().err()
+    }
+
+    /// Forgets those of a registration that cannot run.
+    pub(super) fn forget(&mut self, registration: &str) {
+        self.of.remove(registration);
+    }
+
+    /// The digests that custom resources name and that are not there.
+    pub(super) fn missing(&self, registration: &str) -> BTreeSet<String> {
+        let of = self.of.get(registration).into_iter().flatten();
+        let missing = of.filter(|(_, held)| held.got.is_err());
+        missing.map(|(digest, _)| digest.clone()).collect()
     }
 
     /// Forgets those of registrations that are gone.
@@ -85,10 +102,7 @@ impl Controller {
         downloads: &mut Downloads,
     ) {
         let trial = registration.spec.trial.as_ref().map(|trial| &trial.digest);
-        // What ran here before, and nothing that others run: whoever may annotate a resource names it.
-        let previous = &registration.status.previous;
-        let mut wanted = pinned;
-        wanted.retain(|digest| previous.iter().any(|of| of.digest == *digest));
+        let mut wanted: BTreeSet<String> = pinned.into_iter().take(MOST).collect();
         wanted.extend(trial.cloned());
         wanted.remove(main.plugin.digest());
         let name = registration.name();
@@ -97,8 +111,13 @@ impl Controller {
         for digest in wanted {
             let made_for = identity(registration);
             let time = crate::clock::monotonic();
-            let held = before.remove(&digest).filter(|held| {
-                held.made_for == made_for && held.again.is_none_or(|again| again > time)
+            let held = before.remove(&digest);
+            let held = held.filter(|held| held.made_for == made_for);
+            let failures = held.as_ref().map_or(0, |held| held.failures);
+            let held = held.filter(|held| {
+                // Whoever fetches says when it is here: then it is looked at again.
+                let fetching = held.got.as_ref().is_err_and(Problem::is_fetching);
+                !fetching && held.again.is_none_or(|again| again > time)
             });
             let held = match held {
                 Some(held) => held,
@@ -106,15 +125,18 @@ impl Controller {
                     let tried = trial == Some(&digest);
                     let got = self.revision(registration, main, &digest, tried, downloads);
                     let got = got.await;
-                    let pause = got.as_ref().err().and_then(|problem| match problem {
-                        problem if problem.is_fetching() => Some(Duration::ZERO),
-                        problem => problem.again.pause(1),
-                    });
-                    let again = pause.map(|pause| time.saturating_add(pause));
+                    let failures = match &got {
+                        Ok(_) => 0,
+                        Err(problem) if problem.is_fetching() => failures,
+                        Err(_) => failures.saturating_add(1),
+                    };
+                    let pause = got.as_ref().err();
+                    let pause = pause.and_then(|problem| problem.again.pause(failures));
                     Held {
                         made_for,
                         got,
-                        again,
+                        again: pause.map(|pause| time.saturating_add(pause)),
+                        failures,
                     }
                 }
             };
@@ -137,9 +159,7 @@ impl Controller {
         let fetched = if tried {
             self.on_trial(registration, digest, downloads).await?
         } else {
-            let unknown =
-                || Problem::new("RevisionUnknown", format!("{digest} is not kept any more"));
-            self.sources.kept(digest).await.ok_or_else(unknown)?
+            self.former(registration, digest).await?
         };
         let runtime = self.runtime.clone();
         let Fetched { bytes, image, .. } = fetched;
@@ -160,6 +180,26 @@ impl Controller {
             limits: main.limits.clone(),
             crds_at: None,
         })
+    }
+
+    /// A revision that ran here before, from disk. Nothing that others run: whoever may annotate a
+    /// custom resource names it.
+    async fn former(&self, registration: &Registration, digest: &str) -> Result<Fetched, Problem> {
+        let unknown = |why: &str| Problem::new("RevisionUnknown", format!("{digest} {why}"));
+        let status = &registration.status;
+        let active = status.active.iter().map(|of| &of.digest);
+        let mut ran = active.chain(status.previous.iter().map(|of| &of.digest));
+        if !ran.any(|of| of == digest) {
+            return Err(unknown("did not run here before"));
+        }
+        let oci = registration.spec.source.oci.as_ref();
+        if oci.is_some_and(|oci| oci.verify.is_some()) {
+            return Err(unknown(
+                "is not known to be signed as spec.source.oci.verify asks",
+            ));
+        }
+        let kept = self.sources.kept(digest).await;
+        kept.ok_or_else(|| unknown("is not kept any more"))
     }
 
     /// The component on trial, from where it is.

@@ -3,7 +3,7 @@
 use super::condition::Says;
 use super::prepared::Prepared;
 use super::problem::Problem;
-use kybern_interface::{PluginSpec, Registration, Trial, TrialMode, TrialState, TrialStatus};
+use kybern_interface::{Registration, Trial, TrialMode, TrialState, TrialStatus};
 use kybern_reconcile::{TrialRules, Trialled};
 
 /// Share of a canary, and of its resources that may fail, unless told.
@@ -52,14 +52,6 @@ pub(super) fn rules(trial: &Trial) -> Result<TrialRules, Problem> {
     })
 }
 
-/// Whether `spec.trial` can be followed.
-pub(super) fn check(spec: &PluginSpec) -> Result<(), Problem> {
-    match &spec.trial {
-        Some(trial) => rules(trial).map(|_| ()),
-        None => Ok(()),
-    }
-}
-
 /// Whether it was ended before, as the status says: it is not begun again by itself.
 pub(super) fn is_over(registration: &Registration) -> bool {
     let wanted = registration.spec.trial.as_ref().map(|trial| &trial.digest);
@@ -80,7 +72,7 @@ pub(crate) struct Going {
 pub(super) fn going(
     registration: &Registration,
     main: &Prepared,
-    problem: Option<&Problem>,
+    problem: Option<Problem>,
     seen: Option<Trialled>,
 ) -> Option<Going> {
     let trial = registration.spec.trial.as_ref()?;
@@ -93,7 +85,11 @@ pub(super) fn going(
     };
     if *main.plugin.digest() == trial.digest {
         let message = "the revision decides for all already; remove spec.trial".to_owned();
-        return going(TrialState::Pending, false, "AlreadyActive", message);
+        let state = match is_over(registration) {
+            true => TrialState::RolledBack,
+            false => TrialState::Pending,
+        };
+        return going(state, false, "AlreadyActive", message);
     }
     let seen = seen.filter(|seen| seen.digest == trial.digest);
     if let Some(seen) = seen.as_ref().filter(|seen| seen.over) {
@@ -119,6 +115,25 @@ pub(super) fn going(
         );
     }
     let shadow = trial.mode == TrialMode::Shadow;
+    let told = registration.status.conditions.iter();
+    let told = told
+        .filter(|c| c.kind == "Trial" && c.status == "True")
+        .next();
+    if let (None, Some(before)) = (&seen, told)
+        && registration
+            .status
+            .trial
+            .as_ref()
+            .is_some_and(|of| of.digest == trial.digest)
+    {
+        // Nothing was seen yet in this life of the host: what was found before stands.
+        return going(
+            TrialState::Running,
+            true,
+            &before.reason,
+            before.message.clone(),
+        );
+    }
     let seen = seen.unwrap_or_default();
     let reason = match (
         seen.failures.is_empty(),

@@ -29,7 +29,7 @@ impl Default for SourceConfig {
             time: Duration::from_secs(120),
             idle: Duration::from_secs(15),
             redirects: 5,
-            fetches: 2,
+            fetches: 4,
             kept_bytes: 256 << 20,
         }
     }

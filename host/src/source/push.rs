@@ -8,7 +8,8 @@ use super::web::{Ask, shown};
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, LOCATION};
 use http::{HeaderValue, Method, StatusCode};
-use serde_json::json;
+use kybern_plugin::Interfaces;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 /// Puts a component into the repository under the reference's tag, or under its digest alone; the
@@ -16,13 +17,11 @@ use std::collections::BTreeMap;
 pub(crate) async fn push(
     registry: &mut Registry,
     component: &Bytes,
+    interfaces: &Interfaces,
     annotations: BTreeMap<String, String>,
 ) -> Result<String, SourceError> {
     let layer = descriptor(LAYER, component);
-    let config = Bytes::from(
-        json!({ "architecture": "wasm", "os": "wasip2", "layerDigests": [layer.digest] })
-            .to_string(),
-    );
+    let config = Bytes::from(config(&layer.digest, interfaces).to_string());
     let manifest = Manifest {
         schema_version: 2,
         media_type: Some(MANIFEST.to_owned()),
@@ -35,6 +34,17 @@ pub(crate) async fn push(
     upload(registry, component).await?;
     upload(registry, &config).await?;
     put(registry, Bytes::from(bytes)).await
+}
+
+/// A wasm artifact's configuration. The same component gives the same: its time is nobody's.
+fn config(layer: &str, interfaces: &Interfaces) -> Value {
+    json!({
+        "created": "1970-01-01T00:00:00Z",
+        "architecture": "wasm",
+        "os": "wasip2",
+        "layerDigests": [layer],
+        "component": { "exports": interfaces.exports, "imports": interfaces.imports, "target": null },
+    })
 }
 
 fn descriptor(kind: &str, bytes: &Bytes) -> Descriptor {

@@ -211,7 +211,14 @@ impl Web {
         let (head, body) = answer.into_parts();
         let body = match ask.method {
             Method::HEAD => Bytes::new(),
-            _ => self.whole(&head.headers, body, ask.most).await?,
+            // What a redirect says beside its address nobody reads.
+            _ if head.status.is_redirection() => Bytes::new(),
+            _ if head.status.is_success() => self.whole(&head.headers, body, ask.most).await?,
+            // What is wrong takes more words than a small blob.
+            _ => {
+                let most = ask.most.max(self.limits.manifest_bytes);
+                self.whole(&head.headers, body, most).await?
+            }
         };
         Ok(Answer {
             status: head.status,

@@ -224,9 +224,7 @@ impl Apply for ClusterApply {
             }
             WriteBody::Evict { uid, grace_seconds } => {
                 let eviction = eviction(&write.target, &uid, grace_seconds);
-                let made = self
-                    .writes
-                    .create_subresource(&at, "eviction", body(&eviction)?);
+                let made = writes.create_subresource(&at, "eviction", body(&eviction)?);
                 made.await.map_err(failure)?;
                 self.look(&write.target, Some(uid)).await;
                 return Ok(Written { object: None });

@@ -71,10 +71,10 @@ impl Guests {
     }
 
     /// Forgets what a registration loaded, apart from the digests to keep.
-    pub(crate) fn retain(&self, registration: &str, keep: &[&str]) {
+    pub(crate) fn retain(&self, registration: &str, keep: &[String]) {
         self.loaded
             .write()
-            .retain(|(name, digest), _| name != registration || keep.contains(&digest.as_str()));
+            .retain(|(name, digest), _| name != registration || keep.contains(digest));
         if keep.is_empty() {
             self.totals.write().remove(registration);
         }

@@ -356,7 +356,12 @@ async fn annotations_pause_and_force() {
 
 #[tokio::test(start_paused = true)]
 async fn a_cr_pinned_to_another_revision_is_answered_and_left_alone_but_still_deleted() {
-    let world = World::new();
+    let world = World::bare();
+    let mut registration = active("reg");
+    registration.missing.insert("sha256:0".into());
+    world.engine.register(registration);
+    let mut world = world;
+    world.start();
     world
         .api
         .put("user", cr("a", json!({ "maps": { "x": "1" } })));

@@ -4,6 +4,7 @@ use crate::world::{World, active, apply, cr, map, plan};
 use kybern_interface::{Failure, HookError, Plan, Situation};
 use kybern_reconcile::{Active, Crash, DecideError, Revision, TrialRules, Trialled};
 use serde_json::json;
+use std::time::Duration;
 
 const NEW: &str = "sha256:2";
 const MANY: usize = 200;
@@ -91,6 +92,13 @@ fn pin(world: &World, name: &str, digest: Option<&'static str>) {
 async fn a_cr_gets_the_revision_that_it_names() {
     let world = world().await;
     pin(&world, "a1", Some(NEW));
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    // Nobody has looked for it yet: it waits as it is, and nothing is said.
+    assert_eq!(world.ready("a1").0, "True");
+    assert_eq!(world.api.writes(), [""; 0]);
+    let mut in_vain = active("reg");
+    in_vain.missing.insert(NEW.to_owned());
+    world.engine.register(in_vain);
     world.settle().await;
     assert_eq!(world.ready("a1").1, "RevisionUnknown");
     let pinned = world.engine.pinned().borrow().clone();
@@ -150,6 +158,13 @@ async fn a_canary_that_fails_is_over_and_its_resources_go_back() {
     }
     // The plugin that decides is not to blame.
     assert_eq!(world.engine.metrics().plugins["reg"].trips, 0);
+    // What was seen is kept when something else changes beside it.
+    let mut beside = on_trial(false, 50, None);
+    beside.missing.insert("sha256:9".into());
+    world.engine.register(beside);
+    world.settle().await;
+    assert!(trialled(&world).over);
+    assert_eq!(made_by_the_new_one(&world), [0; 0]);
     // Who names it gets it all the same.
     world.decide_as(NEW, by("new"));
     pin(&world, "a7", Some(NEW));
@@ -264,7 +279,7 @@ async fn a_canary_that_plans_something_else_than_allowed_is_over() {
     assert_eq!(made_by_the_new_one(&world), [0; 0]);
     // The same plans are no difference.
     world.decide_as(NEW, by("old"));
-    world.engine.register(on_trial(false, 50, Some(0)));
+    world.engine.register(on_trial(false, 60, Some(0)));
     world.settle().await;
     let told = trialled(&world);
     assert_eq!((told.differed, told.over), (0, false));

@@ -288,6 +288,7 @@ pub(crate) fn active(name: &str) -> Active {
         settings: Value::Null,
         has_sense: false,
         revisions: Vec::new(),
+        missing: std::collections::BTreeSet::new(),
         trial: None,
     }
 }

@@ -328,6 +328,7 @@ fn active(lane: Lane) -> Result<Active> {
         settings: Value::Null,
         has_sense: false,
         revisions: Vec::new(),
+        missing: std::collections::BTreeSet::new(),
         trial: None,
     })
 }

@@ -1,8 +1,11 @@
 //! Components from a real registry: resolved once, verified, kept; what goes bad stops nothing that runs.
 
+use crate::leader::lead;
 use crate::scene::{SOON, Scene, condition};
 use anyhow::{Context, Result, ensure};
-use kybern_testcluster::{Object, PASSWORD, Registry, Signer, USER, digest, guest};
+use kybern_testcluster::{
+    Object, PASSWORD, Progress, Registry, Signer, USER, digest, guest, until,
+};
 use serde_json::{Value, json};
 use std::io::Write;
 use std::path::Path;
@@ -368,6 +371,10 @@ fn push_and_pull_carry_a_component_with_the_password_of_who_asks() -> Result<()>
     let reference = text.lines().next().context("a reference")?;
     let reference = reference.strip_prefix("image: ").context("a reference")?;
 
+    // The same component is the same artifact.
+    let again = told(&with(&arguments, PASSWORD)?)?;
+    assert_eq!(again, text);
+
     let file = folder.path().join("pulled.wasm");
     let config = registry.docker_config();
     std::fs::write(folder.path().join("config.json"), config.to_string())?;
@@ -414,5 +421,48 @@ fn a_component_at_an_address_runs_and_a_server_that_hangs_holds_up_nobody() -> R
     shop.scene.create_app("web", 1)?;
     let message = shop.reason(&waiting, "Ready", "SourceUnavailable")?;
     assert!(message.contains("nothing came for 15 s"), "{message}");
+    Ok(())
+}
+
+#[test]
+fn a_standby_loads_what_the_leader_resolved_and_takes_over_without_the_registry() -> Result<()> {
+    let shop = Shop::new("ocistandby", Registry::open()?)?;
+    shop.push(&shop.wasm, "v1")?;
+    let registration = shop.registration(&json!({ "image": shop.image("v1") }))?;
+    shop.scene.grant(std::slice::from_ref(&registration))?;
+    let mut first = shop.scene.launch(&["--leader-elect=true"])?;
+    first.wait_ready()?;
+    lead(&first)?;
+    let object = shop.scene.register(&registration)?;
+    shop.scene.create_app("web", 1)?;
+    shop.push(&another(&shop.wasm, "moved"), "v1")?;
+
+    // It has kept nothing: what it loads is from the registry, and not what the tag is now.
+    let folder = tempfile::tempdir()?;
+    let compiled = format!("--compiled={}", folder.path().join("compiled").display());
+    let mut second = shop.scene.launch(&["--leader-elect=true", &compiled])?;
+    second.wait_ready()?;
+    until("the standby to load the component", SOON, || {
+        let metrics = second.metrics()?;
+        let loaded = |line: &str| line == "kybern_plugins_loaded 1.0";
+        Ok(match metrics.lines().any(loaded) {
+            true => Progress::Done(()),
+            false => Progress::Waiting("nothing is loaded".to_owned()),
+        })
+    })?;
+    let Shop {
+        scene,
+        registry,
+        wasm,
+    } = shop;
+    drop(registry);
+    first.process().kill()?;
+    let (app, deployment, _) = scene.app_objects("web");
+    let spec = json!({ "spec": { "size": 3 } });
+    scene.client().merge_patch(&app, &spec)?;
+    scene.wait(&deployment, |d| d["spec"]["replicas"] == 3)?;
+    lead(&second)?;
+    let plugin = scene.client().get(&object)?;
+    assert_eq!(plugin["status"]["active"]["digest"], json!(digest(&wasm)));
     Ok(())
 }
