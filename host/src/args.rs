@@ -1,5 +1,9 @@
 //! The command line.
 
+mod plugin;
+
+pub(crate) use plugin::*;
+
 use clap::{Args as ClapArgs, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use std::ffi::{OsStr, OsString};
 use std::net::SocketAddr;
@@ -75,8 +79,8 @@ pub(crate) enum Command {
     Kinds(KindsArgs),
     /// Releases every custom resource and child, then removes all registrations of a class.
     Uninstall(UninstallArgs),
-    /// Looks into plugins.
-    #[command(subcommand)]
+    /// What a plugin's author does: looks into a component.
+    #[command(subcommand, after_long_help = PLUGIN_HELP)]
     Plugin(PluginCommand),
 }
 
@@ -311,16 +315,6 @@ pub(crate) struct UninstallArgs {
     /// Really do it; without it only what would be done is printed.
     #[arg(long)]
     pub(crate) yes: bool,
-}
-
-/// `kybern plugin`.
-#[derive(Debug, Subcommand)]
-pub(crate) enum PluginCommand {
-    /// Prints a component's digest and manifest.
-    Inspect {
-        /// The component.
-        wasm: PathBuf,
-    },
 }
 
 /// The one namespace that a host watches; none for all of them.

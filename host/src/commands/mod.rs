@@ -2,9 +2,9 @@
 
 mod crd;
 mod explain;
-mod inspect;
 mod kinds;
 mod manifests;
+mod plugin;
 mod rbac;
 mod run;
 mod simulate;
@@ -13,7 +13,7 @@ mod uninstall;
 
 pub(crate) use uninstall::Deployment;
 
-use crate::args::{Args, Command, PluginCommand};
+use crate::args::{Args, Command};
 use std::process::ExitCode;
 
 /// Runs the command on a runtime of its own.
@@ -32,7 +32,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
             Command::Kinds(args) => kinds::run(args).await,
             Command::Crd => crd::run(),
             Command::Uninstall(args) => uninstall::run(args).await,
-            Command::Plugin(PluginCommand::Inspect { wasm }) => inspect::run(&wasm),
+            Command::Plugin(command) => plugin::run(command).await,
         }
     });
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));

@@ -12,6 +12,7 @@ mod architecture;
 mod cluster;
 
 mod asking;
+mod author;
 mod bad_input;
 mod bounds;
 mod budget;
