@@ -79,7 +79,7 @@ pub(crate) enum Command {
     Kinds(KindsArgs),
     /// Releases every custom resource and child, then removes all registrations of a class.
     Uninstall(UninstallArgs),
-    /// What a plugin's author does: looks into a component.
+    /// What a plugin's author does: looks into a component, checks, tests and measures it.
     #[command(subcommand, after_long_help = PLUGIN_HELP)]
     Plugin(PluginCommand),
 }

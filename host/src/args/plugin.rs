@@ -13,6 +13,23 @@ line or a file that it names cannot be used.";
 pub(crate) enum PluginCommand {
     /// Prints what a component is and asks for: digest, hooks, imports, grants, CRDs, manifest.
     Inspect(InspectArgs),
+    /// Looks for what is wrong with a component, or may become so.
+    Lint(LintArgs),
+    /// Decides once, on a situation from a file, and prints the plan.
+    Render(RenderArgs),
+    /// Tests a component: what holds for every plugin, then cases of its author.
+    Test(TestArgs),
+    /// Measures what compiling a component and calling it costs on this machine.
+    Bench(BenchArgs),
+}
+
+/// How to print a report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Report {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
 }
 
 /// How to print a document.
@@ -48,4 +65,111 @@ pub(crate) struct InspectArgs {
     /// How to print it.
     #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t = Format::Yaml)]
     pub(crate) output: Format,
+}
+
+const LINT_HELP: &str = "\
+Each finding has a severity, a code that stays the same, a place and a cure.
+
+Examples:
+  kybern plugin lint hello.wasm
+  kybern plugin lint hello.wasm --cases cases
+  kybern plugin lint hello.wasm -o json | jq '.[] | select(.severity == \"error\")'
+
+Exit codes: 0 no errors (there may be warnings), 1 errors, 2 the command line or a file that it
+names cannot be used.";
+
+/// `kybern plugin lint`.
+#[derive(Debug, ClapArgs)]
+#[command(after_long_help = LINT_HELP)]
+pub(crate) struct LintArgs {
+    /// The component.
+    #[arg(value_name = "FILE")]
+    pub(crate) wasm: PathBuf,
+    /// A folder of cases (see `kybern plugin test --help`); their situations are probed too.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) cases: Option<PathBuf>,
+    /// How to print what was found.
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t = Report::Text)]
+    pub(crate) output: Report,
+}
+
+const RENDER_HELP: &str = "\
+A situation is YAML or JSON:
+
+  object:                   # the custom resource; what an API server fills in may be left out
+    apiVersion: example.com/v1
+    kind: Hello
+    metadata: { name: web }
+    spec: { size: 2 }
+  rows:                     # answers by query; a query that is not named has no rows
+    pods:
+      - { name: web-0, node: a }
+  settings: {}              # of the registration
+  state: null               # what the plugin kept
+  outcomes: []              # of effects
+  now: 2026-01-01T00:00:00Z
+
+Fields of the plan that have their default are not printed.
+
+Exit codes: 0 there is a plan, 1 there is none, or one that a host refuses (why is printed), 2 the
+command line or a file that it names cannot be used.";
+
+/// `kybern plugin render`.
+#[derive(Debug, ClapArgs)]
+#[command(after_long_help = RENDER_HELP)]
+pub(crate) struct RenderArgs {
+    /// The component.
+    #[arg(value_name = "FILE")]
+    pub(crate) wasm: PathBuf,
+    /// What `decide` sees; `-` is standard input.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) situation: PathBuf,
+    /// How to print the plan.
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t = Format::Yaml)]
+    pub(crate) output: Format,
+}
+
+const TEST_HELP: &str = "\
+A case is a folder:
+
+  cases/NAME/situation.yaml    what decide sees (see `kybern plugin render --help`)
+  cases/NAME/plan.yaml         the plan that is to come of it, or
+  cases/NAME/error.yaml        the hook's error: kind (invalid, wait, retry, internal) and message
+
+Plans are compared as a host reads them: order of fields and defaults do not matter. A crash, or a
+plan that the manifest does not ask for, is never right.
+
+Exit codes: 0 all passed, 1 some failed, 2 the command line or a file that it names cannot be used.";
+
+/// `kybern plugin test`.
+#[derive(Debug, ClapArgs)]
+#[command(after_long_help = TEST_HELP)]
+pub(crate) struct TestArgs {
+    /// The component.
+    #[arg(value_name = "FILE")]
+    pub(crate) wasm: PathBuf,
+    /// The folder of cases; without it `cases`, if there is one.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) cases: Option<PathBuf>,
+    /// Writes plan.yaml or error.yaml of each case that did not come out as expected.
+    #[arg(long)]
+    pub(crate) update: bool,
+}
+
+/// `kybern plugin bench`.
+#[derive(Debug, ClapArgs)]
+#[command(after_long_help = PLUGIN_HELP)]
+pub(crate) struct BenchArgs {
+    /// The component.
+    #[arg(value_name = "FILE")]
+    pub(crate) wasm: PathBuf,
+    /// What `decide` sees (see `kybern plugin render --help`); `-` is standard input.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) situation: PathBuf,
+    /// Calls that are measured.
+    #[arg(long, value_name = "COUNT", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) calls: u32,
+    /// How to print the figures.
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t = Report::Text)]
+    pub(crate) output: Report,
 }

@@ -3,10 +3,21 @@
 //! Exit codes: 0 all is well; 1 the plugin is not right, and what is wrong is printed; 2 the command
 //! line or a file that it names cannot be used.
 
+mod bench;
+mod cases;
 mod component;
 mod document;
 mod inspect;
+mod lint;
+mod minimal;
+mod plan;
 pub(super) mod registration;
+mod render;
+mod rows;
+mod situation;
+mod subject;
+mod tables;
+mod test;
 
 use crate::args::PluginCommand;
 use std::process::ExitCode;
@@ -15,6 +26,10 @@ use std::process::ExitCode;
 pub(super) async fn run(command: PluginCommand) -> anyhow::Result<ExitCode> {
     let done = match command {
         PluginCommand::Inspect(args) => inspect::run(&args),
+        PluginCommand::Lint(args) => lint::run(&args).await,
+        PluginCommand::Render(args) => render::run(&args).await,
+        PluginCommand::Test(args) => test::run(&args).await,
+        PluginCommand::Bench(args) => bench::run(&args).await,
     };
     Ok(done.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");

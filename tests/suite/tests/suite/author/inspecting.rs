@@ -1,4 +1,4 @@
-//! `kybern plugin inspect`.
+//! `kybern plugin inspect` and `lint`.
 
 use super::{Ran, plugin};
 use crate::scene::kybern;
@@ -94,13 +94,64 @@ fn what_is_no_plugin_is_told_so() -> Result<()> {
         (component, 1, "manifest"),
         (folder.path().join("nothing.wasm"), 2, "cannot be read"),
     ] {
-        let output = std::process::Command::new(kybern_testcluster::kybern()?)
-            .args(["plugin", "inspect"])
-            .arg(&file)
-            .output()?;
-        let told = String::from_utf8(output.stderr)?;
-        assert_eq!(output.status.code(), Some(code), "{told}");
-        assert!(told.contains(part), "{told} has no {part}");
+        for command in ["inspect", "lint"] {
+            let output = std::process::Command::new(kybern_testcluster::kybern()?)
+                .args(["plugin", command])
+                .arg(&file)
+                .output()?;
+            let told = String::from_utf8(output.stderr)? + &String::from_utf8(output.stdout)?;
+            assert_eq!(output.status.code(), Some(code), "{command} {told}");
+            assert!(told.contains(part), "{command}: {told} has no {part}");
+        }
     }
+    Ok(())
+}
+
+#[test]
+fn lint_finds_no_error_in_the_plugins_of_this_repository() -> Result<()> {
+    for name in [
+        "appservice",
+        "kybern_caller",
+        "kybern_keeper",
+        "kybern_planner",
+    ] {
+        let Ran { code, out, err } = plugin("lint", name, &[])?;
+        assert_eq!(code, 0, "{name}: {out}{err}");
+        assert!(out.contains(": 0 errors, "), "{out}");
+    }
+    Ok(())
+}
+
+#[test]
+fn lint_runs_the_plugin_and_finds_what_it_does_wrong() -> Result<()> {
+    let cases = tempfile::tempdir()?;
+    for mode in ["trap", "memory", "not-a-plan", "outside-grants", "invalid"] {
+        let folder = cases.path().join(mode);
+        std::fs::create_dir(&folder)?;
+        let object = json!({
+            "apiVersion": "evil.example.com/v1", "kind": "Evil",
+            "metadata": { "name": "mallory" }, "spec": { "mode": mode },
+        });
+        let situation = json!({ "object": object }).to_string();
+        std::fs::write(folder.join("situation.yaml"), situation)?;
+    }
+    let folder = cases.path().to_string_lossy().into_owned();
+    let Ran { code, out, err } =
+        plugin("lint", "kybern_evil", &["-o", "json", "--cases", &folder])?;
+    assert_eq!(code, 1, "{out}{err}");
+    let found: Vec<Value> = serde_json::from_str(&out)?;
+    let code_at = |place: &str| {
+        let at = found.iter().filter(|finding| finding["place"] == place);
+        at.map(|finding| finding["code"].as_str().unwrap())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(code_at("case trap"), ["trap"]);
+    assert_eq!(code_at("case memory"), ["over-limits"]);
+    assert_eq!(code_at("case not-a-plan"), ["no-plan"]);
+    assert_eq!(
+        code_at("case outside-grants"),
+        ["outside-manifest", "outside-manifest"]
+    );
+    assert!(code_at("case invalid").is_empty());
     Ok(())
 }
