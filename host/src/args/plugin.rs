@@ -11,6 +11,10 @@ line or a file that it names cannot be used.";
 /// `kybern plugin`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum PluginCommand {
+    /// Writes a crate that works, to begin with.
+    New(NewArgs),
+    /// Builds a plugin's crate into a component.
+    Build(BuildArgs),
     /// Prints what a component is and asks for: digest, hooks, imports, grants, CRDs, manifest.
     Inspect(InspectArgs),
     /// Looks for what is wrong with a component, or may become so.
@@ -39,6 +43,49 @@ pub(crate) enum Format {
     Yaml,
     /// JSON.
     Json,
+}
+
+const NEW_HELP: &str = "\
+The crate has a kind with a definition, a child, a status, tests and cases. kybern-sdk is not
+published yet, so the crate depends on a clone of Kybern's repository by its path.
+
+Examples:
+  kybern plugin new hello --sdk ../kybern/guest-sdk
+  kybern plugin new hello --kind shop.example.com/v1/Hello --dir plugins/hello
+
+Exit codes: 0 it is written, 2 the command line cannot be used or nothing can be written.";
+
+/// `kybern plugin new`.
+#[derive(Debug, Clone, ClapArgs)]
+#[command(after_long_help = NEW_HELP)]
+pub(crate) struct NewArgs {
+    /// Name of plugin and crate: a-z, 0-9 and -.
+    pub(crate) name: String,
+    /// The kind that it is in charge of; without it example.com/v1 and the name as a kind.
+    #[arg(long, value_name = "GROUP/VERSION/KIND")]
+    pub(crate) kind: Option<String>,
+    /// Where to write the crate, an empty folder or none; without it a folder of the plugin's name.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+    /// The folder `guest-sdk` of a clone of Kybern's repository.
+    #[arg(long, value_name = "PATH", env = "KYBERN_SDK")]
+    pub(crate) sdk: Option<PathBuf>,
+}
+
+const BUILD_HELP: &str = "\
+Runs cargo for wasm32-unknown-unknown with the settings for small components (the profile of the
+crate's Cargo.toml does not count), makes what comes of it a component with the manifest in
+front, and writes it to NAME.wasm in the crate's folder. The same sources give the same bytes.
+
+Exit codes: 0 it is built, 1 it does not compile, 2 the folder holds no crate that can be a plugin.";
+
+/// `kybern plugin build`.
+#[derive(Debug, ClapArgs)]
+#[command(after_long_help = BUILD_HELP)]
+pub(crate) struct BuildArgs {
+    /// The crate's folder.
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub(crate) dir: PathBuf,
 }
 
 const INSPECT_HELP: &str = "\

@@ -4,12 +4,14 @@
 //! line or a file that it names cannot be used.
 
 mod bench;
+mod build;
 mod cases;
 mod component;
 mod document;
 mod inspect;
 mod lint;
 mod minimal;
+mod new;
 mod plan;
 pub(super) mod registration;
 mod render;
@@ -25,6 +27,8 @@ use std::process::ExitCode;
 /// Runs one of them.
 pub(super) async fn run(command: PluginCommand) -> anyhow::Result<ExitCode> {
     let done = match command {
+        PluginCommand::New(args) => new::run(&args),
+        PluginCommand::Build(args) => build::run(&args),
         PluginCommand::Inspect(args) => inspect::run(&args),
         PluginCommand::Lint(args) => lint::run(&args).await,
         PluginCommand::Render(args) => render::run(&args).await,

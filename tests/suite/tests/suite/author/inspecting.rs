@@ -90,7 +90,7 @@ fn what_is_no_plugin_is_told_so() -> Result<()> {
     let component = folder.path().join("component.wasm");
     std::fs::write(&component, b"\0asm\x0d\0\x01\0")?;
     for (file, code, part) in [
-        (module, 1, "core module"),
+        (module, 1, "kybern plugin build"),
         (component, 1, "manifest"),
         (folder.path().join("nothing.wasm"), 2, "cannot be read"),
     ] {

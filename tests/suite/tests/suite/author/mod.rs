@@ -1,5 +1,6 @@
 //! What a plugin's author does with `kybern plugin`, as a user runs it; no cluster.
 
+mod building;
 mod inspecting;
 mod running;
 
