@@ -3,6 +3,7 @@
 mod building;
 mod inspecting;
 mod running;
+mod tutorial;
 
 use anyhow::Result;
 use kybern_testcluster::guest;
