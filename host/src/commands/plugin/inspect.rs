@@ -4,7 +4,7 @@ use super::component::Component;
 use super::{document, refused, registration};
 use crate::args::{Format, InspectArgs};
 use crate::terminal::{self, say};
-use kybern_interface::Manifest;
+use kybern_interface::{Delegation, Manifest};
 use kybern_plugin::{Import, LoadError, Offer, Outline};
 use serde::Serialize;
 use serde_json::Value;
@@ -59,6 +59,9 @@ fn to_fill_in(manifest: &Manifest) -> Vec<String> {
         "spec.source: where the host finds the component (docs/install.md).".to_owned(),
         "Scopes are Own: the custom resource's namespace.".to_owned(),
     ];
+    if !manifest.settings_schema.is_null() {
+        lines.push("It takes settings: spec.settings, as manifest.settingsSchema says.".to_owned());
+    }
     if let Some(reason) = registration::asks_for_http(manifest) {
         let because = match reason {
             "" => String::new(),
@@ -107,6 +110,7 @@ struct Asks<'a> {
     capabilities: Vec<String>,
     effects: Vec<&'a str>,
     queries: Vec<&'a str>,
+    delegates: Vec<String>,
     state: bool,
     settings: bool,
 }
@@ -159,6 +163,7 @@ fn asks(manifest: &Manifest) -> Asks<'_> {
         capabilities: manifest.capabilities.iter().map(capability).collect(),
         effects: manifest.effects.iter().map(|ask| &*ask.name).collect(),
         queries: manifest.queries.iter().map(|ask| &*ask.name).collect(),
+        delegates: manifest.delegates.iter().map(delegation).collect(),
         state: manifest.state,
         settings: !manifest.settings_schema.is_null(),
     }
@@ -176,6 +181,21 @@ fn write(ask: &kybern_interface::WriteAsk) -> String {
     format!("{kind}: {}", what.join(", "))
 }
 
+/// Like `get, list: pods of apps`: what it hands on in Roles that it creates.
+fn delegation(rule: &Delegation) -> String {
+    let groups = rule.api_groups.iter().map(|group| match group.as_str() {
+        "" => "core",
+        group => group,
+    });
+    let groups: Vec<&str> = groups.collect();
+    format!(
+        "{}: {} of {}",
+        rule.verbs.join(", "),
+        rule.resources.join(", "),
+        groups.join(", ")
+    )
+}
+
 fn capability(ask: &kybern_interface::CapabilityAsk) -> String {
     let name = format!("{:?}", ask.name).to_lowercase();
     match ask.reason.as_str() {
@@ -190,4 +210,27 @@ fn crds(manifest: &Manifest) -> Vec<&str> {
         .iter()
         .filter_map(|crd| crd.pointer("/metadata/name").and_then(Value::as_str))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_is_asked_for_is_told_in_short() {
+        let manifest: Manifest = serde_json::from_value(json!({
+            "name": "web", "version": "1.0.0", "world": kybern_interface::WORLD,
+            "resources": [{ "group": "example.com", "version": "v1", "kind": "Web" }],
+            "reads": [{ "version": "v1", "kind": "Node", "optional": true }],
+            "writes": [{ "version": "v1", "kind": "Pod", "verbs": ["patch", "delete"], "subresources": ["status"] }],
+            "capabilities": [{ "name": "http", "reason": "mail" }],
+            "effects": [{ "name": "send" }],
+            "delegates": [{ "apiGroups": ["", "apps"], "resources": ["pods"], "verbs": ["get", "list"] }],
+            "settingsSchema": { "type": "object" },
+        }))
+        .unwrap();
+        insta::assert_snapshot!(serde_saphyr::to_string(&asks(&manifest)).unwrap());
+        insta::assert_snapshot!(to_fill_in(&manifest).join("\n"));
+    }
 }

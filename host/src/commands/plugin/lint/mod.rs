@@ -38,13 +38,16 @@ pub(super) async fn run(args: &LintArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(u8::from(errors)))
 }
 
-/// The errors alone, as text.
-pub(super) async fn errors(component: &Component) -> anyhow::Result<String> {
+/// The errors alone, of a plugin that is loaded; as text.
+pub(super) async fn errors(component: &Component, subject: &Subject) -> anyhow::Result<String> {
     let outline = match Outline::read(&component.bytes) {
         Ok(outline) => outline,
         Err(why) => return Ok(super::chain(&why)),
     };
-    let found = findings(component, &outline, None).await?;
+    let mut found = shape::findings(component, &outline);
+    let manifest = subject.plugin.manifest();
+    found.extend(of_manifest(manifest, &outline, &subject.tables).await?);
+    found.extend(probe::findings(subject, manifest, &[])?);
     let errors = found
         .iter()
         .filter(|finding| finding.severity == Severity::Error);
@@ -62,10 +65,21 @@ async fn findings(
     let Ok(manifest) = &outline.manifest else {
         return Ok(found);
     };
-    found.extend(manifest::findings(manifest, outline));
-    found.extend(queries::findings(manifest, outline, &Tables::of(manifest)?).await?);
-    found.extend(behaviour(component, manifest, cases, outline).await?);
+    found.extend(of_manifest(manifest, outline, &Tables::of(manifest)?).await?);
+    if outline.refused.is_none() && outline.has_hook("decide") {
+        found.extend(behaviour(component, manifest, cases).await?);
+    }
     found.sort_by_key(|finding| finding.severity);
+    Ok(found)
+}
+
+async fn of_manifest(
+    manifest: &Manifest,
+    outline: &Outline,
+    tables: &Tables,
+) -> anyhow::Result<Vec<Finding>> {
+    let mut found = manifest::findings(manifest, outline);
+    found.extend(queries::findings(manifest, outline, tables).await?);
     Ok(found)
 }
 
@@ -74,11 +88,7 @@ async fn behaviour(
     component: &Component,
     manifest: &Manifest,
     cases: Option<&Path>,
-    outline: &Outline,
 ) -> anyhow::Result<Vec<Finding>> {
-    if outline.refused.is_some() || !outline.has_hook("decide") {
-        return Ok(Vec::new());
-    }
     let cases = match cases {
         Some(folder) => cases::read(folder)?,
         None => Vec::new(),

@@ -22,7 +22,7 @@ const MALFORMED: [(&str, &str); 5] = [
 
 /// The checks, run.
 pub(super) async fn checks(subject: &Subject, component: &Component) -> anyhow::Result<Vec<Check>> {
-    let clean = no_errors(component).await?;
+    let clean = no_errors(component, subject).await?;
     let mut checks = vec![Check::of("conformance: lint finds no error", clean)];
     for (what, document) in MALFORMED {
         let name = format!("conformance: a situation that is malformed ({what}) is an error");
@@ -44,8 +44,8 @@ pub(super) async fn checks(subject: &Subject, component: &Component) -> anyhow::
     Ok(checks)
 }
 
-async fn no_errors(component: &Component) -> anyhow::Result<Result<(), String>> {
-    let errors = lint::errors(component).await?;
+async fn no_errors(component: &Component, subject: &Subject) -> anyhow::Result<Result<(), String>> {
+    let errors = lint::errors(component, subject).await?;
     Ok(if errors.is_empty() {
         Ok(())
     } else {
