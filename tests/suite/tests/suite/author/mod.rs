@@ -1,7 +1,8 @@
-//! What a plugin's author does with `kybern plugin`, as a user runs it; no cluster.
+//! What a plugin's author does with `kybern plugin`, as a user runs it; without a cluster, but for the last step.
 
 mod building;
 mod inspecting;
+mod registering;
 mod running;
 mod tutorial;
 
