@@ -1,5 +1,9 @@
 //! The command line.
 
+mod plugin;
+
+pub(crate) use plugin::*;
+
 use clap::{Args as ClapArgs, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use std::ffi::{OsStr, OsString};
 use std::net::SocketAddr;
@@ -89,8 +93,8 @@ pub(crate) enum Command {
     Kinds(KindsArgs),
     /// Releases every custom resource and child, then removes all registrations of a class.
     Uninstall(UninstallArgs),
-    /// Looks into plugins.
-    #[command(subcommand)]
+    /// What a plugin's author does: looks into a component, checks, tests and measures it.
+    #[command(subcommand, after_long_help = PLUGIN_HELP)]
     Plugin(PluginCommand),
 }
 
@@ -331,59 +335,6 @@ pub(crate) struct UninstallArgs {
     /// Really do it; without it only what would be done is printed.
     #[arg(long)]
     pub(crate) yes: bool,
-}
-
-/// `kybern plugin`.
-#[derive(Debug, Subcommand)]
-pub(crate) enum PluginCommand {
-    /// Prints a component's digest and manifest.
-    Inspect {
-        /// The component.
-        wasm: PathBuf,
-    },
-    /// Puts a component into a registry and prints the reference to register.
-    Push(PushArgs),
-    /// Gets a component from a registry.
-    Pull(PullArgs),
-}
-
-/// Who asks a registry.
-#[derive(Debug, ClapArgs)]
-pub(crate) struct CredentialArgs {
-    /// How registries are talked to.
-    #[command(flatten)]
-    pub(crate) registry: RegistryArgs,
-    /// User; without it what `$DOCKER_CONFIG/config.json` or `~/.docker/config.json` says.
-    #[arg(long, value_name = "NAME", requires = "password_stdin")]
-    pub(crate) username: Option<String>,
-    /// Reads the password from standard input.
-    #[arg(long, requires = "username")]
-    pub(crate) password_stdin: bool,
-}
-
-/// `kybern plugin push`.
-#[derive(Debug, ClapArgs)]
-pub(crate) struct PushArgs {
-    /// The component.
-    pub(crate) file: PathBuf,
-    /// Where it goes: REGISTRY/REPOSITORY:TAG.
-    pub(crate) reference: String,
-    /// Who asks.
-    #[command(flatten)]
-    pub(crate) credentials: CredentialArgs,
-}
-
-/// `kybern plugin pull`.
-#[derive(Debug, ClapArgs)]
-pub(crate) struct PullArgs {
-    /// Where it is: REGISTRY/REPOSITORY:TAG or REGISTRY/REPOSITORY@sha256:...
-    pub(crate) reference: String,
-    /// File that it is written to.
-    #[arg(short, long, value_name = "FILE")]
-    pub(crate) output: PathBuf,
-    /// Who asks.
-    #[command(flatten)]
-    pub(crate) credentials: CredentialArgs,
 }
 
 /// The one namespace that a host watches; none for all of them.

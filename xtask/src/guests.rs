@@ -8,18 +8,13 @@
 //! unchanged is not built again. The same sources give the same bytes on every
 //! machine: local paths are mapped away.
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result};
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package, PackageId};
+use kybern_component::{Build, componentize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use wasm_encoder::{Component, CustomSection, Module, RawSection};
-use wasmparser::{Encoding, Parser, Payload};
-use wit_component::ComponentEncoder;
-
-const TARGET: &str = "wasm32-unknown-unknown";
 
 /// One built guest.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,12 +60,13 @@ fn build_one(cache: &Path, root: &Path, metadata: &Metadata, name: &str) -> Resu
         return Ok(guest);
     }
     eprintln!("guest {name}: building");
-    let target = cache.join("guests-target");
-    compile(root, &target, name)?;
-    let module_path = target
-        .join(TARGET)
-        .join("release")
-        .join(format!("{file}.wasm"));
+    let module_path = kybern_component::compile(&Build {
+        folder: root,
+        package: name,
+        target: &cache.join("guests-target"),
+        called: "kybern",
+        quiet: true,
+    })?;
     let module = fs::read(&module_path)
         .with_context(|| format!("read {}: is it a cdylib?", module_path.display()))?;
     let component = componentize(&module)?;
@@ -110,125 +106,12 @@ fn workspace_root() -> Result<PathBuf> {
     root.canonicalize().context("find the workspace")
 }
 
-/// Adds a target to the toolchain if it is missing: rustup does it by itself only where
-/// automatic installation is on. Without rustup the compiler says what is missing.
-pub(crate) fn ensure_target(root: &Path, target: &str) -> Result<()> {
-    let rustup = |arguments: &[&str]| {
-        let mut command = Command::new("rustup");
-        command.current_dir(root).arg("target").args(arguments);
-        command
-    };
-    let Ok(installed) = rustup(&["list", "--installed"]).output() else {
-        return Ok(());
-    };
-    let listed = String::from_utf8_lossy(&installed.stdout);
-    if !installed.status.success() || listed.lines().any(|line| line.trim() == target) {
-        return Ok(());
-    }
-    eprintln!("rustup target add {target}");
-    let status = rustup(&["add", target])
-        .status()
-        .context("run rustup target add")?;
-    ensure!(
-        status.success(),
-        "`rustup target add {target}` failed ({status}): install the target, then try again"
-    );
-    Ok(())
-}
-
-/// `cargo build` for one guest alone, so that the features of two guests are not merged.
-fn compile(root: &Path, target: &Path, name: &str) -> Result<()> {
-    ensure_target(root, TARGET)?;
-    let home = std::env::home_dir().unwrap_or_default();
-    // The last that matches wins, and the workspace may lie in the home directory.
-    let remaps = [(home, "home"), (root.to_owned(), "kybern")]
-        .into_iter()
-        .filter(|(from, _)| !from.as_os_str().is_empty())
-        .map(|(from, to)| format!("\"--remap-path-prefix={}=/{to}\"", from.display()))
-        .collect::<Vec<_>>()
-        .join(",");
-    let status = Command::new("cargo")
-        .current_dir(root)
-        .args(["build", "--quiet", "--release", "--lib"])
-        .args(["--target", TARGET, "--package", name])
-        .arg("--target-dir")
-        .arg(target)
-        .arg("--config")
-        .arg(format!("target.{TARGET}.rustflags=[{remaps}]"))
-        // Flags for the host's linker are no flags for a guest.
-        .env_remove("RUSTFLAGS")
-        .env_remove("CARGO_ENCODED_RUSTFLAGS")
-        .env_remove("CARGO_BUILD_TARGET")
-        // Arrow's hash maps take a seed while compiling: the same one each time.
-        .env("CONST_RANDOM_SEED", "kybern")
-        .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "s")
-        .env("CARGO_PROFILE_RELEASE_LTO", "true")
-        .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "1")
-        .env("CARGO_PROFILE_RELEASE_PANIC", "abort")
-        // Names stay, for the stack of a trap.
-        .env("CARGO_PROFILE_RELEASE_STRIP", "debuginfo")
-        .status()
-        .context("start cargo")?;
-    ensure!(status.success(), "cargo build failed ({status})");
-    Ok(())
-}
-
-/// Makes a core module a component and moves its manifest to the component's first section.
-///
-/// There a reader finds it without looking into the nested module.
-pub(crate) fn componentize(module: &[u8]) -> Result<Vec<u8>> {
-    let (module, manifest) = take_manifest(module)?;
-    let component = ComponentEncoder::default()
-        .validate(true)
-        .module(&module)
-        .context("read the module's interface")?
-        .encode()
-        .context("make a component")?;
-    let Some(manifest) = manifest else {
-        return Ok(component);
-    };
-    let mut front = Component::new();
-    front.section(&CustomSection {
-        name: kybern_interface::names::MANIFEST_SECTION.into(),
-        data: (&manifest).into(),
-    });
-    let mut whole = front.finish();
-    let header = Component::HEADER.len();
-    let body = component.get(header..).context("component has no header")?;
-    whole.extend_from_slice(body);
-    Ok(whole)
-}
-
-/// The module without its manifest section, and the manifest.
-fn take_manifest(module: &[u8]) -> Result<(Vec<u8>, Option<Vec<u8>>)> {
-    let mut rest = Module::new();
-    let mut manifest = None;
-    for payload in Parser::new(0).parse_all(module) {
-        let payload = payload.context("read the module")?;
-        if let Payload::Version { encoding, .. } = &payload {
-            ensure!(*encoding == Encoding::Module, "not a core module");
-        }
-        if let Payload::CustomSection(custom) = &payload
-            && custom.name() == kybern_interface::names::MANIFEST_SECTION
-        {
-            if manifest.replace(custom.data().to_vec()).is_some() {
-                bail!("two manifests: only one type of a crate can be the plugin");
-            }
-            continue;
-        }
-        if let Some((id, range)) = payload.as_section() {
-            let data = module.get(range).context("a section ends past the file")?;
-            rest.section(&RawSection { id, data });
-        }
-    }
-    Ok((rest.finish(), manifest))
-}
-
 /// What the component depends on: sources and manifests of the workspace's packages in it,
 /// exact versions of the others, toolchain, and how it is built.
 fn stamp(root: &Path, metadata: &Metadata, name: &str) -> Result<String> {
     let mut hash = Sha256::new();
     hash.update(include_str!("guests.rs"));
+    hash_folder(&mut hash, &root.join("guest-sdk/component/src"))?;
     for file in ["Cargo.toml", "rust-toolchain.toml", ".cargo/config.toml"] {
         hash.update(fs::read(root.join(file)).unwrap_or_default());
     }

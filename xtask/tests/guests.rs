@@ -83,7 +83,7 @@ fn a_plugin_with_three_hooks_exports_three() {
         .unwrap();
     assert!(status.success());
     let module = target.join("wasm32-unknown-unknown/debug/examples/hooks.wasm");
-    let component = guests::componentize(&std::fs::read(module).unwrap()).unwrap();
+    let component = kybern_component::componentize(&std::fs::read(module).unwrap()).unwrap();
     let (imports, exports) = interface(&component);
     assert_eq!(imports, IMPORTS);
     assert_eq!(

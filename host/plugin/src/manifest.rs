@@ -2,7 +2,6 @@
 
 use crate::document::depth;
 use crate::load::LoadError;
-use crate::shape::Shape;
 use crate::world;
 use kybern_interface::Manifest;
 use std::collections::BTreeSet;
@@ -16,18 +15,22 @@ const MAX_SQL: usize = 64 * 1024;
 const MAX_TEXT: usize = 253;
 const MAX_LABEL: usize = 63;
 
-/// Reads the manifest of a component: custom section `kybern:manifest`, JSON.
-///
-/// The section of the component itself wins over sections of the modules and
-/// components in it. The component is neither compiled nor validated.
-pub fn read_manifest(wasm: &[u8]) -> Result<Manifest, LoadError> {
-    let shape = Shape::read(wasm)?;
-    world::check(&shape)?;
-    parse(shape.manifest()?)
-}
-
 /// The manifest in these bytes, checked.
 pub(crate) fn parse(bytes: &[u8]) -> Result<Manifest, LoadError> {
+    bounded(bytes)?;
+    let manifest: Manifest = serde_json::from_slice(bytes)
+        .map_err(|error| wrong(format!("is not what the interface says: {error}")))?;
+    check(&manifest)?;
+    Ok(manifest)
+}
+
+/// The bytes as JSON, whatever they say; none if they are too large, too deep or no JSON.
+pub(crate) fn document(bytes: &[u8]) -> Option<serde_json::Value> {
+    bounded(bytes).ok()?;
+    serde_json::from_slice(bytes).ok()
+}
+
+fn bounded(bytes: &[u8]) -> Result<(), LoadError> {
     if bytes.len() > MAX_BYTES {
         return Err(wrong(format!(
             "has {} bytes, more than the limit of {MAX_BYTES}",
@@ -40,10 +43,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Manifest, LoadError> {
             "is nested {deep} deep, more than the limit of {MAX_DEPTH}"
         )));
     }
-    let manifest: Manifest = serde_json::from_slice(bytes)
-        .map_err(|error| wrong(format!("is not what the interface says: {error}")))?;
-    check(&manifest)?;
-    Ok(manifest)
+    Ok(())
 }
 
 fn check(manifest: &Manifest) -> Result<(), LoadError> {

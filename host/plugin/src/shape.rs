@@ -38,7 +38,7 @@ impl<'a> Shape<'a> {
                     ..
                 } if depth == 0 => {
                     return Err(not_a_component(
-                        "it is a core module: make it a component with `cargo xtask guests` \
+                        "it is a core module: make it a component with `kybern plugin build` \
                          or `wasm-tools component new`",
                     ));
                 }
@@ -88,7 +88,8 @@ impl<'a> Shape<'a> {
             found = Some(*bytes);
         }
         found.ok_or_else(|| LoadError::Manifest {
-            reason: "is missing: build the plugin with the SDK and `cargo xtask guests`".to_owned(),
+            reason: "is missing: build the plugin with the SDK and `kybern plugin build`"
+                .to_owned(),
         })
     }
 }

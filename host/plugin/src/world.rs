@@ -8,8 +8,6 @@ use crate::shape::Shape;
 use kybern_interface::{Capability, CapabilityAsk, Manifest, PACKAGE};
 
 const PACKAGE_NAME: &str = "kybern:operator";
-/// Interfaces that a plugin may import.
-const GIVEN: [&str; 4] = ["rows", "log", "types", "http"];
 
 const WASI_CURE: &str = "WASI is not supported yet: build for wasm32-unknown-unknown (Rust), \
      or stub WASI out (componentize-py --stub-wasi, jco --backend-qjs-stub-wasi)";
@@ -41,6 +39,39 @@ impl<'a> Name<'a> {
     }
 }
 
+/// What an import is to this host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Offer {
+    /// The answers of the plugin's queries.
+    Rows,
+    /// Messages into the host's log.
+    Log,
+    /// Outgoing HTTP of the act hook.
+    Http,
+    /// Types that hooks share; nothing to call.
+    Types,
+    /// This host does not offer it.
+    Nothing {
+        /// What to do about it.
+        cure: &'static str,
+    },
+}
+
+/// What the host offers under this name.
+pub(crate) fn offer(import: &str) -> Offer {
+    let name = Name::parse(import);
+    let cure = match (name.package, name.interface) {
+        (PACKAGE_NAME, "rows") => return Offer::Rows,
+        (PACKAGE_NAME, "log") => return Offer::Log,
+        (PACKAGE_NAME, "http") => return Offer::Http,
+        (PACKAGE_NAME, "types") => return Offer::Types,
+        (PACKAGE_NAME, _) => NEWER_CURE,
+        (package, _) if package.starts_with("wasi:") => WASI_CURE,
+        _ => OTHER_CURE,
+    };
+    Offer::Nothing { cure }
+}
+
 /// Refuses a component whose names do not fit.
 pub(crate) fn check(shape: &Shape<'_>) -> Result<(), LoadError> {
     for name in shape.imports.iter().chain(&shape.exports) {
@@ -52,19 +83,10 @@ pub(crate) fn check(shape: &Shape<'_>) -> Result<(), LoadError> {
     let mut cure = None;
     let mut refused = Vec::new();
     for import in &shape.imports {
-        let name = Name::parse(import);
-        let why = if name.package == PACKAGE_NAME {
-            if GIVEN.contains(&name.interface) {
-                continue;
-            }
-            NEWER_CURE
-        } else if name.package.starts_with("wasi:") {
-            WASI_CURE
-        } else {
-            OTHER_CURE
-        };
-        cure.get_or_insert(why);
-        refused.push((*import).to_owned());
+        if let Offer::Nothing { cure: why } = offer(import) {
+            cure.get_or_insert(why);
+            refused.push((*import).to_owned());
+        }
     }
     match cure {
         Some(cure) => Err(LoadError::Imports {
@@ -91,8 +113,7 @@ pub(crate) fn check_capabilities(shape: &Shape<'_>, manifest: &Manifest) -> Resu
 }
 
 fn is_http(import: &str) -> bool {
-    let name = Name::parse(import);
-    name.package == PACKAGE_NAME && name.interface == "http"
+    offer(import) == Offer::Http
 }
 
 /// Refuses a manifest that names another world or version.

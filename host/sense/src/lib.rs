@@ -234,7 +234,7 @@ fn named(query: &str, answer: kybern_sql::Answer, read_set: ReadSet) -> Answer {
 
 /// Why a statement cannot be a query of a pass: its answer could change without a trigger, or
 /// depend on chance.
-fn unfit(prepared: &Prepared) -> Option<&'static str> {
+pub fn unfit(prepared: &Prepared) -> Option<&'static str> {
     if prepared.is_explain() {
         Some("is an EXPLAIN; a pass needs rows")
     } else if prepared.has_arbitrary_limit() {

@@ -2,11 +2,9 @@
 
 mod crd;
 mod explain;
-mod inspect;
 mod kinds;
 mod manifests;
-mod plugin_pull;
-mod plugin_push;
+mod plugin;
 mod rbac;
 mod run;
 mod simulate;
@@ -15,7 +13,7 @@ mod uninstall;
 
 pub(crate) use uninstall::Deployment;
 
-use crate::args::{Args, Command, PluginCommand};
+use crate::args::{Args, Command};
 use std::process::ExitCode;
 
 /// Runs the command on a runtime of its own.
@@ -34,9 +32,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
             Command::Kinds(args) => kinds::run(args).await,
             Command::Crd => crd::run(),
             Command::Uninstall(args) => uninstall::run(args).await,
-            Command::Plugin(PluginCommand::Inspect { wasm }) => inspect::run(&wasm),
-            Command::Plugin(PluginCommand::Push(args)) => plugin_push::run(args).await,
-            Command::Plugin(PluginCommand::Pull(args)) => plugin_pull::run(args).await,
+            Command::Plugin(command) => plugin::run(command).await,
         }
     });
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));

@@ -224,31 +224,17 @@ fn prepare(plugin: &Plugin, given: &[Registration]) -> anyhow::Result<Prepared> 
 
 /// A registration that grants everything that the manifest asks for.
 fn generous(manifest: &Manifest) -> anyhow::Result<Registration> {
-    let resources: Vec<Value> = manifest
-        .resources
-        .iter()
-        .map(|r| json!({ "group": r.group, "version": r.version, "kind": r.kind }))
-        .collect();
-    let read: Vec<Value> = manifest
-        .reads
-        .iter()
-        .map(|r| json!({ "group": r.group, "kinds": [r.kind] }))
-        .collect();
-    let write: Vec<Value> = manifest
-        .writes
-        .iter()
-        .map(|w| json!({ "group": w.group, "kinds": [w.kind], "verbs": w.verbs, "subresources": w.subresources }))
-        .collect();
-    Ok(serde_json::from_value(json!({
-        "apiVersion": "kybern.dev/v1alpha1",
-        "kind": "Plugin",
-        "metadata": { "name": manifest.name },
-        "spec": {
-            "resources": resources,
-            "source": { "file": "simulated" },
-            "grants": { "read": read, "write": write, "state": manifest.state },
-        },
-    }))?)
+    use super::plugin::registration;
+    let mut object = registration::of(manifest, "simulated", None);
+    if registration::asks_for_http(manifest).is_some()
+        && let Some(grants) = object
+            .pointer_mut("/spec/grants")
+            .and_then(Value::as_object_mut)
+    {
+        // Nobody sends requests here; it only has to be granted something.
+        grants.insert("http".into(), json!([{ "host": "nobody.invalid" }]));
+    }
+    Ok(serde_json::from_value(object)?)
 }
 
 /// What was done, then the objects that are new or changed.

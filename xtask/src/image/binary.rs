@@ -1,9 +1,9 @@
 //! The host as one static program.
 
-use crate::guests::ensure_target;
 use crate::workspace::{Workspace, succeed};
 use anyhow::{Context, Result, bail, ensure};
 use clap::ValueEnum;
+use kybern_component::ensure_target;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;

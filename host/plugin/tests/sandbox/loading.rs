@@ -3,7 +3,7 @@
 use crate::guest::{evil, runtime, situation, wasm};
 use crate::text::{DECIDES, MANIFEST, component, component_in, decider, small, with_manifest};
 use kybern_interface::WIT;
-use kybern_plugin::{CallError, CallLimits, LoadError, Runtime, RuntimeConfig, read_manifest};
+use kybern_plugin::{CallError, CallLimits, LoadError, Outline, Runtime, RuntimeConfig};
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -34,7 +34,10 @@ fn a_plugin_tells_what_it_is() {
     let evil = evil();
     assert_eq!(evil.manifest().name, "evil");
     assert_eq!(evil.manifest().crds.len(), 1);
-    assert_eq!(evil.manifest(), &read_manifest(wasm()).unwrap());
+    assert_eq!(
+        evil.manifest(),
+        &Outline::read(wasm()).unwrap().manifest.unwrap()
+    );
     assert!(evil.digest().starts_with("sha256:") && evil.digest().len() == 71);
     assert!(evil.has_sense() && !evil.has_act());
 }

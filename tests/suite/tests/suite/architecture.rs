@@ -23,7 +23,7 @@ const HOST: [&str; 10] = [
     "kybern-table",
 ];
 
-const RULES: [Rule; 13] = [
+const RULES: [Rule; 14] = [
     Rule {
         package: "kybern-table",
         must_not_know: &[
@@ -145,6 +145,17 @@ const RULES: [Rule; 13] = [
     Rule {
         package: "kybern-interface",
         must_not_know: &["tokio", "arrow*", "kybern", "kybern-*"],
+    },
+    Rule {
+        package: "kybern-component",
+        must_not_know: &[
+            "tokio",
+            "datafusion*",
+            "wasmtime*",
+            "kube*",
+            "kybern",
+            "kybern-*",
+        ],
     },
     Rule {
         package: "kybern-sdk",

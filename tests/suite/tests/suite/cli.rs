@@ -30,6 +30,30 @@ fn simulate_reconciles_the_fixture_to_a_fixed_point() -> Result<()> {
 }
 
 #[test]
+fn simulate_runs_a_plugin_that_asks_for_http_and_sends_nothing() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("call.yaml");
+    let call = json!({
+        "apiVersion": "caller.example.com/v1", "kind": "Call",
+        "metadata": { "name": "a" },
+        "spec": { "url": "http://127.0.0.1:1/", "key": "k" },
+    });
+    std::fs::write(&file, call.to_string())?;
+    let text = kybern(&[
+        "simulate",
+        "-f",
+        &file.to_string_lossy(),
+        "--plugin",
+        &guest("kybern_caller")?.to_string_lossy(),
+    ])?;
+    assert!(
+        text.contains("EffectFailed: effect call (k): requests are sent by the act hook only"),
+        "{text}"
+    );
+    Ok(())
+}
+
+#[test]
 fn explain_says_what_would_be_done_and_does_nothing() -> Result<()> {
     let mut scene = Scene::with_appservice("explain")?;
     let (_, deployment, _) = scene.create_app("web", 2)?;

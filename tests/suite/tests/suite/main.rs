@@ -13,6 +13,7 @@ mod cluster;
 
 mod account;
 mod asking;
+mod author;
 mod bad_input;
 mod bounds;
 mod budget;

@@ -15,10 +15,11 @@ use std::time::Duration;
 const LONGEST: u64 = 64 << 10;
 
 /// Pushes it, and prints what a registration names.
-pub(crate) async fn run(args: PushArgs) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(args: PushArgs) -> anyhow::Result<ExitCode> {
     let file = args.file.display();
     let bytes = std::fs::read(&args.file).with_context(|| format!("{file}: cannot be read"))?;
-    let manifest = kybern_plugin::read_manifest(&bytes)
+    let manifest = kybern_plugin::Outline::read(&bytes)
+        .and_then(|outline| outline.manifest)
         .with_context(|| format!("{file}: not a Kybern plugin"))?;
     let interfaces = kybern_plugin::read_interfaces(&bytes)?;
     let reference = Reference::parse(&args.reference)?;

@@ -1,6 +1,6 @@
 //! `kybern plugin pull`: gets a component from a registry.
 
-use super::plugin_push::repository;
+use super::push::repository;
 use crate::args::PullArgs;
 use crate::source::{self, Access, Reference, SourceConfig};
 use crate::terminal::say;
@@ -8,7 +8,7 @@ use anyhow::Context;
 use std::process::ExitCode;
 
 /// Writes it to the file, whole or not at all, and prints what it is.
-pub(crate) async fn run(args: PullArgs) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(args: PullArgs) -> anyhow::Result<ExitCode> {
     let reference = Reference::parse(&args.reference)?;
     let limits = SourceConfig::default();
     let (most, time) = (limits.component_bytes, limits.time);

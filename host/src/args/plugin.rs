@@ -1,0 +1,266 @@
+//! The command line of `kybern plugin`: what a plugin's author does, without a cluster.
+
+use super::RegistryArgs;
+use clap::{Args as ClapArgs, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// Exit codes of all commands of `kybern plugin`.
+pub(crate) const PLUGIN_HELP: &str = "\
+Exit codes: 0 all is well, 1 the plugin is not right (what is wrong is printed), 2 the command
+line or a file that it names cannot be used.";
+
+/// `kybern plugin`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum PluginCommand {
+    /// Writes a crate that works, to begin with.
+    New(NewArgs),
+    /// Builds a plugin's crate into a component.
+    Build(BuildArgs),
+    /// Prints what a component is and asks for: digest, hooks, imports, grants, CRDs, manifest.
+    Inspect(InspectArgs),
+    /// Looks for what is wrong with a component, or may become so.
+    Lint(LintArgs),
+    /// Decides once, on a situation from a file, and prints the plan.
+    Render(RenderArgs),
+    /// Tests a component: what holds for every plugin, then cases of its author.
+    Test(TestArgs),
+    /// Measures what compiling a component and calling it costs on this machine.
+    Bench(BenchArgs),
+    /// Puts a component into a registry and prints the reference to register.
+    Push(PushArgs),
+    /// Gets a component from a registry.
+    Pull(PullArgs),
+}
+
+/// How to print a report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Report {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// How to print a document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// YAML.
+    Yaml,
+    /// JSON.
+    Json,
+}
+
+const NEW_HELP: &str = "\
+The crate has a kind with a definition, a child, a status, tests and cases. kybern-sdk is not
+published yet, so the crate depends on a clone of Kybern's repository by its path.
+
+Examples:
+  kybern plugin new hello --sdk ../kybern/guest-sdk
+  kybern plugin new hello --kind shop.example.com/v1/Hello --dir plugins/hello
+
+Exit codes: 0 it is written, 2 the command line cannot be used or nothing can be written.";
+
+/// `kybern plugin new`.
+#[derive(Debug, Clone, ClapArgs)]
+#[command(after_long_help = NEW_HELP)]
+pub(crate) struct NewArgs {
+    /// Name of plugin and crate: a-z, 0-9 and -.
+    pub(crate) name: String,
+    /// The kind that it is in charge of; without it example.com/v1 and the name as a kind.
+    #[arg(long, value_name = "GROUP/VERSION/KIND")]
+    pub(crate) kind: Option<String>,
+    /// Where to write the crate, an empty folder or none; without it a folder of the plugin's name.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+    /// The folder `guest-sdk` of a clone of Kybern's repository.
+    #[arg(long, value_name = "PATH", env = "KYBERN_SDK")]
+    pub(crate) sdk: Option<PathBuf>,
+}
+
+const BUILD_HELP: &str = "\
+Runs cargo for wasm32-unknown-unknown with the settings for small components (the profile of the
+crate's Cargo.toml does not count), makes what comes of it a component with the manifest in
+front, and writes it to NAME.wasm in the crate's folder. The same sources give the same bytes.
+
+Exit codes: 0 it is built, 1 it does not compile, 2 the folder holds no crate that can be a plugin.";
+
+/// `kybern plugin build`.
+#[derive(Debug, ClapArgs)]
+#[command(after_long_help = BUILD_HELP)]
+pub(crate) struct BuildArgs {
+    /// The crate's folder.
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub(crate) dir: PathBuf,
+}
+
+const INSPECT_HELP: &str = "\
+Examples:
+  kybern plugin inspect hello.wasm
+  kybern plugin inspect hello.wasm -o json | jq .manifest.queries
+  kybern plugin inspect hello.wasm --registration > registration.yaml
+  kybern rbac -f registration.yaml      # the rights that the host needs for it
+
+Exit codes: 0 it is a plugin for this host, 1 it is none (why is printed), 2 the command line or
+the file cannot be used.";
+
+/// `kybern plugin inspect`.
+#[derive(Debug, ClapArgs)]
+#[command(after_long_help = INSPECT_HELP)]
+pub(crate) struct InspectArgs {
+    /// The component.
+    #[arg(value_name = "FILE")]
+    pub(crate) wasm: PathBuf,
+    /// Prints instead a registration (a Plugin object) that grants what the manifest asks for, no
+    /// more, and pins the digest.
+    #[arg(long)]
+    pub(crate) registration: bool,
+    /// How to print it.
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t = Format::Yaml)]
+    pub(crate) output: Format,
+}
+
+const LINT_HELP: &str = "\
+Each finding has a severity, a code that stays the same, a place and a cure.
+
+Examples:
+  kybern plugin lint hello.wasm
+  kybern plugin lint hello.wasm --cases cases
+  kybern plugin lint hello.wasm -o json | jq '.[] | select(.severity == \"error\")'
+
+Exit codes: 0 no errors (there may be warnings), 1 errors, 2 the command line or a file that it
+names cannot be used.";
+
+/// `kybern plugin lint`.
+#[derive(Debug, ClapArgs)]
+#[command(after_long_help = LINT_HELP)]
+pub(crate) struct LintArgs {
+    /// The component.
+    #[arg(value_name = "FILE")]
+    pub(crate) wasm: PathBuf,
+    /// A folder of cases (see `kybern plugin test --help`); their situations are probed too.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) cases: Option<PathBuf>,
+    /// How to print what was found.
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t = Report::Text)]
+    pub(crate) output: Report,
+}
+
+const RENDER_HELP: &str = "\
+A situation is YAML or JSON:
+
+  object:                   # the custom resource; what an API server fills in may be left out
+    apiVersion: example.com/v1
+    kind: Hello
+    metadata: { name: web }
+    spec: { size: 2 }
+  rows:                     # answers by query; a query that is not named has no rows
+    pods:
+      - { name: web-0, node: a }
+  settings: {}              # of the registration
+  state: null               # what the plugin kept
+  outcomes: []              # of effects
+  now: 2026-01-01T00:00:00Z
+
+Fields of the plan that have their default are not printed.
+
+Exit codes: 0 there is a plan, 1 there is none, or one that a host refuses (why is printed), 2 the
+command line or a file that it names cannot be used.";
+
+/// `kybern plugin render`.
+#[derive(Debug, ClapArgs)]
+#[command(after_long_help = RENDER_HELP)]
+pub(crate) struct RenderArgs {
+    /// The component.
+    #[arg(value_name = "FILE")]
+    pub(crate) wasm: PathBuf,
+    /// What `decide` sees; `-` is standard input.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) situation: PathBuf,
+    /// How to print the plan.
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t = Format::Yaml)]
+    pub(crate) output: Format,
+}
+
+const TEST_HELP: &str = "\
+A case is a folder:
+
+  cases/NAME/situation.yaml    what decide sees (see `kybern plugin render --help`)
+  cases/NAME/plan.yaml         the plan that is to come of it, or
+  cases/NAME/error.yaml        the hook's error: kind (invalid, wait, retry, internal) and message
+
+Plans are compared as a host reads them: order of fields and defaults do not matter. A crash, or a
+plan that the manifest does not ask for, is never right.
+
+Exit codes: 0 all passed, 1 some failed, 2 the command line or a file that it names cannot be used.";
+
+/// `kybern plugin test`.
+#[derive(Debug, ClapArgs)]
+#[command(after_long_help = TEST_HELP)]
+pub(crate) struct TestArgs {
+    /// The component.
+    #[arg(value_name = "FILE")]
+    pub(crate) wasm: PathBuf,
+    /// The folder of cases; without it `cases`, if there is one.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) cases: Option<PathBuf>,
+    /// Writes plan.yaml or error.yaml of each case that did not come out as expected.
+    #[arg(long)]
+    pub(crate) update: bool,
+}
+
+/// `kybern plugin bench`.
+#[derive(Debug, ClapArgs)]
+#[command(after_long_help = PLUGIN_HELP)]
+pub(crate) struct BenchArgs {
+    /// The component.
+    #[arg(value_name = "FILE")]
+    pub(crate) wasm: PathBuf,
+    /// What `decide` sees (see `kybern plugin render --help`); `-` is standard input.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) situation: PathBuf,
+    /// Calls that are measured.
+    #[arg(long, value_name = "COUNT", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) calls: u32,
+    /// How to print the figures.
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t = Report::Text)]
+    pub(crate) output: Report,
+}
+
+/// Who asks a registry.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct CredentialArgs {
+    /// How registries are talked to.
+    #[command(flatten)]
+    pub(crate) registry: RegistryArgs,
+    /// User; without it what `$DOCKER_CONFIG/config.json` or `~/.docker/config.json` says.
+    #[arg(long, value_name = "NAME", requires = "password_stdin")]
+    pub(crate) username: Option<String>,
+    /// Reads the password from standard input.
+    #[arg(long, requires = "username")]
+    pub(crate) password_stdin: bool,
+}
+
+/// `kybern plugin push`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct PushArgs {
+    /// The component.
+    pub(crate) file: PathBuf,
+    /// Where it goes: REGISTRY/REPOSITORY:TAG.
+    pub(crate) reference: String,
+    /// Who asks.
+    #[command(flatten)]
+    pub(crate) credentials: CredentialArgs,
+}
+
+/// `kybern plugin pull`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct PullArgs {
+    /// Where it is: REGISTRY/REPOSITORY:TAG or REGISTRY/REPOSITORY@sha256:...
+    pub(crate) reference: String,
+    /// File that it is written to.
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: PathBuf,
+    /// Who asks.
+    #[command(flatten)]
+    pub(crate) credentials: CredentialArgs,
+}

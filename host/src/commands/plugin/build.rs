@@ -1,0 +1,72 @@
+//! `kybern plugin build`: a plugin's crate made a component.
+
+use crate::args::BuildArgs;
+use crate::terminal::say;
+use anyhow::Context;
+use kybern_component::{Build, ComponentError, Package};
+use kybern_plugin::Outline;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Builds it, and prints where it is and what it is.
+pub(super) fn run(args: &BuildArgs) -> anyhow::Result<ExitCode> {
+    let folder = &args.dir;
+    let whole = folder.canonicalize();
+    let whole = whole.with_context(|| format!("{}: cannot be read", folder.display()))?;
+    let package = Package::find(&whole)?;
+    let component = match component(&whole, &package) {
+        Ok(component) => component,
+        Err(why) => {
+            eprintln!("error: {}", super::chain(&why));
+            return Ok(ExitCode::FAILURE);
+        }
+    };
+    if let Some(why) = no_plugin(&component) {
+        eprintln!("error: what was built is no plugin: {why}");
+        return Ok(ExitCode::FAILURE);
+    }
+    let path = beside(folder, &format!("{}.wasm", package.name));
+    replace(&path, &component)?;
+    say!("file: {}", path.display());
+    say!("size: {}", component.len());
+    say!("digest: {}", crate::source::digest(&component));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn component(folder: &Path, package: &Package) -> Result<Vec<u8>, ComponentError> {
+    let path = kybern_component::compile(&Build {
+        folder,
+        package: &package.name,
+        target: &package.target,
+        called: &package.name,
+        quiet: false,
+    })?;
+    let module = fs::read(&path).map_err(|source| ComponentError::Read { path, source })?;
+    kybern_component::componentize(&module)
+}
+
+/// Why no host would take it.
+fn no_plugin(component: &[u8]) -> Option<String> {
+    match Outline::read(component) {
+        Ok(outline) => super::inspect::problem(&outline).map(|why| super::chain(why)),
+        Err(why) => Some(super::chain(&why)),
+    }
+}
+
+/// As one would type it: without a leading `./`.
+fn beside(folder: &Path, file: &str) -> PathBuf {
+    if folder == Path::new(".") {
+        PathBuf::from(file)
+    } else {
+        folder.join(file)
+    }
+}
+
+/// Whoever reads the file meanwhile has the old one or the new one.
+fn replace(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    let partial = path.with_extension("partial");
+    fs::write(&partial, bytes)
+        .and_then(|()| fs::rename(&partial, path))
+        .with_context(|| format!("{}: cannot be written", path.display()))
+}

@@ -1,0 +1,68 @@
+//! A component's file: its bytes, digest and sizes.
+
+use anyhow::{Context, ensure};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+/// Largest file that is read.
+const MAX_BYTES: u64 = 64 << 20;
+
+/// A component's file.
+pub(super) struct Component {
+    /// Where it is.
+    pub(super) path: PathBuf,
+    /// What is in it.
+    pub(super) bytes: Vec<u8>,
+    /// `sha256:` and the hex digest.
+    pub(super) digest: String,
+}
+
+impl Component {
+    /// Reads it whole.
+    pub(super) fn read(path: &Path) -> anyhow::Result<Self> {
+        let unreadable = || format!("{}: cannot be read", path.display());
+        let file = std::fs::File::open(path).with_context(unreadable)?;
+        let mut bytes = Vec::new();
+        let read = file.take(MAX_BYTES + 1).read_to_end(&mut bytes);
+        let read = u64::try_from(read.with_context(unreadable)?)?;
+        ensure!(
+            read <= MAX_BYTES,
+            "{}: it has more than {MAX_BYTES} bytes; build the component with optimisation for size",
+            path.display()
+        );
+        Ok(Self {
+            path: path.to_owned(),
+            digest: crate::source::digest(&bytes),
+            bytes,
+        })
+    }
+
+    /// The file's name without folders.
+    pub(super) fn file_name(&self) -> String {
+        let name = self.path.file_name().unwrap_or_default();
+        name.to_string_lossy().into_owned()
+    }
+
+    /// Bytes of it as a ConfigMap may hold it: packed with gzip.
+    pub(super) fn gzip_size(&self) -> io::Result<u64> {
+        let mut gzip = GzEncoder::new(Count(0), Compression::best());
+        gzip.write_all(&self.bytes)?;
+        gzip.finish().map(|count| count.0)
+    }
+}
+
+/// Counts what is written.
+struct Count(u64);
+
+impl Write for Count {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 += u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,73 @@
+//! `kybern plugin new` and `build`, where they refuse. Where they work the tutorial runs them.
+
+use anyhow::Result;
+use kybern_testcluster::kybern;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+/// A crate without dependencies.
+fn krate(folder: &Path, types: &str, lib: &str) -> Result<()> {
+    let manifest = format!(
+        "[package]\nname = \"web\"\nedition = \"2024\"\n[lib]\ncrate-type = [{types}]\n[workspace]\n"
+    );
+    fs::create_dir_all(folder.join("src"))?;
+    fs::write(folder.join("Cargo.toml"), manifest)?;
+    fs::write(folder.join("src/lib.rs"), lib)?;
+    Ok(())
+}
+
+fn build(folder: &Path) -> Result<Output> {
+    let mut command = Command::new(kybern()?);
+    command.args(["plugin", "build", "--dir"]).arg(folder);
+    Ok(command
+        .env("CARGO_TARGET_DIR", folder.join("target"))
+        .output()?)
+}
+
+#[test]
+fn what_is_no_plugin_is_not_built() -> Result<()> {
+    for (types, lib, code, part) in [
+        ("\"rlib\"", "", 2, "the crate is no cdylib"),
+        (
+            "\"cdylib\"",
+            "fn oops(",
+            1,
+            "`cargo build --target wasm32-unknown-unknown` failed",
+        ),
+        (
+            "\"cdylib\"",
+            "",
+            1,
+            "what was built is no plugin: the manifest",
+        ),
+    ] {
+        let folder = tempfile::tempdir()?;
+        krate(folder.path(), types, lib)?;
+        let output = build(folder.path())?;
+        let told = String::from_utf8(output.stderr)?;
+        assert_eq!(output.status.code(), Some(code), "{told}");
+        assert!(told.contains(part), "{told} has no {part}");
+        assert!(!folder.path().join("web.wasm").exists());
+    }
+    let empty = tempfile::tempdir()?;
+    let output = build(empty.path())?;
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8(output.stderr)?.contains("`kybern plugin new NAME` makes a crate"));
+    Ok(())
+}
+
+#[test]
+fn a_new_crate_needs_the_sdk_and_is_told_where_it_is() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let mut command = Command::new(kybern()?);
+    command
+        .args(["plugin", "new", "web"])
+        .current_dir(folder.path());
+    let output = command.env_remove("KYBERN_SDK").output()?;
+    assert_eq!(output.status.code(), Some(2));
+    let told = String::from_utf8(output.stderr)?;
+    assert!(told.contains("Clone Kybern's repository"), "{told}");
+    assert_eq!(fs::read_dir(folder.path())?.count(), 0);
+    Ok(())
+}
