@@ -479,7 +479,6 @@ mod tests {
             "source": { "file": "x" },
             "settingsFrom": [{}],
             "grants": { "secrets": [{ "name": "s" }] },
-            "serviceAccountName": "a",
         }));
         let told = spec(&all, "kybern").unwrap_err().message;
         let refused = told.split(" are not supported").next().unwrap();

@@ -115,10 +115,8 @@ pub(super) fn going(
         );
     }
     let shadow = trial.mode == TrialMode::Shadow;
-    let told = registration.status.conditions.iter();
-    let told = told
-        .filter(|c| c.kind == "Trial" && c.status == "True")
-        .next();
+    let mut told = registration.status.conditions.iter();
+    let told = told.find(|c| c.kind == "Trial" && c.status == "True");
     if let (None, Some(before)) = (&seen, told)
         && registration
             .status
