@@ -26,7 +26,14 @@ type Outcome = Arc<Mutex<Option<Result<Arrived, Problem>>>>;
 struct Job {
     fetch: Fetch,
     outcome: Outcome,
-    _task: AbortOnDropHandle<()>,
+    task: AbortOnDropHandle<()>,
+}
+
+impl Job {
+    /// Whether nothing more comes of it: a task that panicked leaves nothing.
+    fn has_ended(&self) -> bool {
+        self.outcome.lock().is_some() || self.task.is_finished()
+    }
 }
 
 /// How far a fetch is.
@@ -57,11 +64,12 @@ impl Downloads {
             self.jobs.remove(name);
             return Download::Unknown;
         }
-        let Some(outcome) = job.outcome.lock().take() else {
+        if !job.has_ended() {
             return Download::Running;
-        };
+        }
+        let outcome = job.outcome.lock().take();
         self.jobs.remove(name);
-        Download::Ended(outcome)
+        outcome.map_or(Download::Unknown, Download::Ended)
     }
 
     /// Begins a fetch.
@@ -81,18 +89,15 @@ impl Downloads {
         let job = Job {
             fetch,
             outcome,
-            _task: AbortOnDropHandle::new(task),
+            task: AbortOnDropHandle::new(task),
         };
         self.jobs.insert(name.to_owned(), job);
     }
 
     /// The registrations whose fetch ended.
     pub(super) fn ended(&self) -> impl Iterator<Item = &str> {
-        let ended = |job: &Job| job.outcome.lock().is_some();
-        self.jobs
-            .iter()
-            .filter(move |(_, job)| ended(job))
-            .map(|(name, _)| name.as_str())
+        let ended = self.jobs.iter().filter(|(_, job)| job.has_ended());
+        ended.map(|(name, _)| name.as_str())
     }
 
     /// Keeps the fetches of these registrations; the others end.
