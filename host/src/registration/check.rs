@@ -1,7 +1,7 @@
 //! What can be said about a registration without loading anything.
 
+use super::origin;
 use super::problem::Problem;
-use crate::source::{self, Reference, SourceError, is_digest};
 use kybern_interface::{
     Capability, GrantVerb, Gvk, Manifest, PluginSpec, Registration, ResourceRole, Scope,
 };
@@ -36,63 +36,10 @@ pub(crate) fn spec(spec: &PluginSpec, host_namespace: &str) -> Result<(), Proble
             "spec.resources is empty: name the kind that the plugin is in charge of",
         ));
     }
-    let sources = [
-        spec.source.file.is_some(),
-        spec.source.config_map.is_some(),
-        spec.source.oci.is_some(),
-        spec.source.http.is_some(),
-    ];
-    if sources.iter().filter(|s| **s).count() != 1 {
-        return Err(Problem::new(
-            "InvalidSource",
-            "spec.source must name exactly one of file, configMap, oci, http",
-        ));
-    }
-    if let Some(digest) = &spec.digest
-        && !is_digest(digest)
-    {
-        return Err(Problem::new(
-            "InvalidDigest",
-            format!(
-                "spec.digest `{digest}` is not `sha256:` and 64 lower-case hex digits; `kybern plugin inspect FILE` prints it"
-            ),
-        ));
-    }
-    if let Some(source) = &spec.source.config_map
-        && source.namespace != host_namespace
-        && spec.digest.is_none()
-    {
-        return Err(Problem::new(
-            "DigestRequired",
-            format!(
-                "spec.digest is required because ConfigMap {}/{} is outside the host's namespace {host_namespace}: whoever may edit it could replace the code",
-                source.namespace, source.name
-            ),
-        ));
-    }
-    far(spec)?;
+    origin::check(spec, host_namespace)?;
     super::former::check(spec)?;
     super::account::check(spec)?;
     grants(spec)
-}
-
-/// What can be said of a source that is somebody else's server.
-fn far(spec: &PluginSpec) -> Result<(), Problem> {
-    let problem = |error: SourceError| error.problem(true);
-    if let Some(source) = &spec.source.http {
-        source::address(&source.url).map_err(problem)?;
-        if spec.digest.is_none() {
-            return Err(Problem::new(
-                "DigestRequired",
-                "spec.digest is required for spec.source.http: whoever answers for the address could replace the code; `kybern plugin inspect FILE` prints it",
-            ));
-        }
-    }
-    if let Some(source) = &spec.source.oci {
-        Reference::parse(&source.image).map_err(problem)?;
-        super::limits::poll_interval(source)?;
-    }
-    Ok(())
 }
 
 /// What is part of the interface but not answered yet.
@@ -415,36 +362,6 @@ mod tests {
             reason(json!({ "resources": resources, "source": {} })),
             "InvalidSource"
         );
-        assert_eq!(
-            reason(json!({ "resources": resources, "source": file, "digest": "sha256:12" })),
-            "InvalidDigest"
-        );
-        assert_eq!(
-            reason(
-                json!({ "resources": resources, "source": { "configMap": { "namespace": "other", "name": "n", "key": "k" } } })
-            ),
-            "DigestRequired"
-        );
-        for (source, told) in [
-            (json!({ "http": { "url": "u" } }), "InvalidSource"),
-            (json!({ "http": { "url": "ftp://a/b" } }), "InvalidSource"),
-            (
-                json!({ "http": { "url": "https://u:p@a/b" } }),
-                "InvalidSource",
-            ),
-            (
-                json!({ "http": { "url": "https://a/b" } }),
-                "DigestRequired",
-            ),
-            (json!({ "oci": { "image": "app:v1" } }), "InvalidSource"),
-            (
-                json!({ "oci": { "image": "r.example/app:v1", "pollInterval": "1s" } }),
-                "InvalidSource",
-            ),
-        ] {
-            let spec = json!({ "resources": resources, "source": source });
-            assert_eq!(reason(spec), told, "{source}");
-        }
         for (group, kind) in [
             ("rbac.authorization.k8s.io", "ClusterRole"),
             ("kybern.dev", "Plugin"),
@@ -531,14 +448,5 @@ mod tests {
         };
         assert_eq!(reason(grant(json!([]))), "InvalidGrant");
         assert_eq!(spec(&parse(grant(json!(["eviction"]))), "kybern"), Ok(()));
-    }
-
-    #[test]
-    fn a_config_map_of_the_hosts_own_namespace_needs_no_digest() {
-        let good = parse(json!({
-            "resources": [{ "group": "g", "version": "v1", "kind": "K" }],
-            "source": { "configMap": { "namespace": "kybern", "name": "n", "key": "k" } },
-        }));
-        assert_eq!(spec(&good, "kybern"), Ok(()));
     }
 }

@@ -28,7 +28,14 @@ struct Job {
     outcome: Outcome,
     /// Whether its end was told.
     told: bool,
-    _task: AbortOnDropHandle<()>,
+    task: AbortOnDropHandle<()>,
+}
+
+impl Job {
+    /// Whether nothing more comes of it: a task that panicked leaves nothing.
+    fn has_ended(&self) -> bool {
+        self.outcome.lock().is_some() || self.task.is_finished()
+    }
 }
 
 /// How far a fetch is.
@@ -59,11 +66,12 @@ impl Downloads {
             self.jobs.remove(name);
             return Download::Unknown;
         }
-        let Some(outcome) = job.outcome.lock().take() else {
+        if !job.has_ended() {
             return Download::Running;
-        };
+        }
+        let outcome = job.outcome.lock().take();
         self.jobs.remove(name);
-        Download::Ended(outcome)
+        outcome.map_or(Download::Unknown, Download::Ended)
     }
 
     /// Begins a fetch.
@@ -84,7 +92,7 @@ impl Downloads {
             fetch,
             outcome,
             told: false,
-            _task: AbortOnDropHandle::new(task),
+            task: AbortOnDropHandle::new(task),
         };
         self.jobs.insert(name.to_owned(), job);
     }
@@ -93,7 +101,7 @@ impl Downloads {
     pub(super) fn ended(&mut self) -> Vec<String> {
         let mut ended = Vec::new();
         for (name, job) in &mut self.jobs {
-            if !job.told && job.outcome.lock().is_some() {
+            if !job.told && job.has_ended() {
                 job.told = true;
                 ended.push(name.clone());
             }

@@ -23,6 +23,7 @@ pub(crate) mod latest;
 pub(crate) mod limits;
 pub(crate) mod news;
 pub(crate) mod next;
+pub(crate) mod origin;
 pub(crate) mod prepare;
 pub(crate) mod prepared;
 pub(crate) mod problem;
