@@ -65,6 +65,7 @@ fn build_one(cache: &Path, root: &Path, metadata: &Metadata, name: &str) -> Resu
         package: name,
         target: &cache.join("guests-target"),
         called: "kybern",
+        local: &[],
         quiet: true,
     })?;
     let module = fs::read(&module_path)

@@ -18,6 +18,8 @@ pub struct Build<'a> {
     pub target: &'a Path,
     /// What the folder is called in messages of panics, so that no local path is in the component.
     pub called: &'a str,
+    /// Other folders with sources, and what they are called.
+    pub local: &'a [(PathBuf, String)],
     /// Whether cargo tells nothing but errors.
     pub quiet: bool,
 }
@@ -80,9 +82,10 @@ pub fn compile(build: &Build<'_>) -> Result<PathBuf, ComponentError> {
 fn remaps(build: &Build<'_>) -> String {
     let home = std::env::home_dir().unwrap_or_default();
     // The last that matches wins, and the folder may lie in the home directory.
-    let remaps = [(home.as_path(), "home"), (build.folder, build.called)];
+    let local = build.local.iter().map(|(path, name)| (&**path, &**name));
+    let remaps = [(home.as_path(), "home")].into_iter().chain(local);
     let remaps = remaps
-        .into_iter()
+        .chain([(build.folder, build.called)])
         .filter(|(from, _)| !from.as_os_str().is_empty());
     let flag = |(from, to): (&Path, &str)| {
         let from = from.display();

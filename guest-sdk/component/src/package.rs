@@ -1,6 +1,6 @@
 //! The crate in a folder, as cargo sees it.
 
-use crate::ComponentError;
+use crate::{ComponentError, TARGET};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -12,6 +12,9 @@ pub struct Package {
     pub name: String,
     /// Cargo's target directory for it.
     pub target: PathBuf,
+    /// Crates elsewhere on this machine that it depends on: folder and name; folders inside others
+    /// come after those.
+    pub local: Vec<(PathBuf, String)>,
 }
 
 impl Package {
@@ -28,7 +31,8 @@ impl Package {
         let mut cargo = Command::new("cargo");
         cargo
             .current_dir(folder)
-            .args(["metadata", "--no-deps", "--format-version", "1"]);
+            .args(["metadata", "--format-version", "1"])
+            .args(["--filter-platform", TARGET]);
         let output = cargo.output().map_err(|source| ComponentError::Start {
             program: "cargo",
             source,
@@ -64,6 +68,7 @@ impl Package {
             return Ok(Self {
                 name,
                 target: target.into(),
+                local: local(folder, metadata),
             });
         }
         Err(wrong(
@@ -71,6 +76,23 @@ impl Package {
             "the crate is no cdylib; add to its Cargo.toml: [lib] crate-type = [\"cdylib\", \"rlib\"]",
         ))
     }
+}
+
+/// The packages that come from no registry, without the one in this folder.
+fn local(folder: &Path, metadata: &Value) -> Vec<(PathBuf, String)> {
+    let packages = metadata.get("packages").and_then(Value::as_array);
+    let packages = packages.into_iter().flatten();
+    let local = packages.filter(|package| package.get("source").is_none_or(Value::is_null));
+    let named = local.filter_map(|package| {
+        let manifest = Path::new(package.get("manifest_path")?.as_str()?);
+        Some((
+            manifest.parent()?.to_owned(),
+            package.get("name")?.as_str()?.to_owned(),
+        ))
+    });
+    let mut local: Vec<_> = named.filter(|(path, _)| path != folder).collect();
+    local.sort();
+    local
 }
 
 fn wrong(folder: &Path, reason: impl Into<String>) -> ComponentError {
@@ -87,7 +109,12 @@ mod tests {
 
     fn of(path: &str, types: &[&str]) -> Result<Package, String> {
         let metadata = json!({
-            "packages": [{ "name": "web", "manifest_path": path, "targets": [{ "crate_types": types }] }],
+            "packages": [
+                { "name": "web", "manifest_path": path, "source": null, "targets": [{ "crate_types": types }] },
+                { "name": "macros", "manifest_path": "/sdk/macros/Cargo.toml", "source": null },
+                { "name": "sdk", "manifest_path": "/sdk/Cargo.toml", "source": null },
+                { "name": "serde", "manifest_path": "/registry/serde/Cargo.toml", "source": "registry+x" },
+            ],
             "target_directory": "/target",
         });
         let folder = Path::new("/web");
@@ -100,6 +127,11 @@ mod tests {
         assert_eq!(
             (package.name.as_str(), package.target.as_path()),
             ("web", Path::new("/target"))
+        );
+        let local = [("/sdk", "sdk"), ("/sdk/macros", "macros")];
+        assert_eq!(
+            package.local,
+            local.map(|(path, name)| (path.into(), name.to_owned()))
         );
         assert!(
             of("/web/Cargo.toml", &["rlib"])

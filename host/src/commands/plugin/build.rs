@@ -40,6 +40,7 @@ fn component(folder: &Path, package: &Package) -> Result<Vec<u8>, ComponentError
         package: &package.name,
         target: &package.target,
         called: &package.name,
+        local: &package.local,
         quiet: false,
     })?;
     let module = fs::read(&path).map_err(|source| ComponentError::Read { path, source })?;

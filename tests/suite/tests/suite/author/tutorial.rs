@@ -7,7 +7,7 @@
 //! otherwise in its last line, as in `[exit code 1]`.
 
 use anyhow::{Context, Result, ensure};
-use kybern_testcluster::{cache, kybern};
+use kybern_testcluster::kybern;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -92,11 +92,18 @@ fn same_line(wanted: &str, line: &str) -> bool {
     rest.is_empty() || open
 }
 
-/// Where the page's crate is made: always the same place, so that cargo finds again what it built.
+/// Where the page's crate is made, and built: always the same place of the target directory, so that
+/// cargo finds again what it built.
 fn folder() -> Result<PathBuf> {
-    let folder = cache()?.join("tutorial");
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("tutorial");
     fs::create_dir_all(&folder)?;
     Ok(folder)
+}
+
+/// The SDK of this repository.
+fn sdk() -> Result<PathBuf> {
+    let sdk = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../guest-sdk");
+    Ok(sdk.canonicalize()?)
 }
 
 /// Runs all in one shell; what each printed, and its exit code.
@@ -115,14 +122,13 @@ fn run(steps: &[Step], folder: &Path) -> Result<Vec<(String, i32)>> {
         .to_owned();
     let path = std::env::var_os("PATH").unwrap_or_default();
     let path = std::env::join_paths([tools].into_iter().chain(std::env::split_paths(&path)))?;
-    let sdk = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../guest-sdk");
     let output = Command::new("sh")
         .arg("-c")
         .arg(&script)
         .current_dir(folder)
         .env("PATH", path)
-        .env("KYBERN_SDK", sdk)
-        .env("CARGO_TARGET_DIR", cache()?.join("tutorial-target"))
+        .env("KYBERN_SDK", sdk()?)
+        .env("CARGO_TARGET_DIR", folder.with_file_name("target"))
         .env("CARGO_TERM_COLOR", "never")
         .output()?;
     let printed = String::from_utf8(output.stdout)?;
@@ -162,6 +168,11 @@ fn the_tutorial_does_what_it_says() -> Result<()> {
                 step.command, step.code
             )?;
         }
+    }
+    let component = fs::read(work.join("hello/hello.wasm"))?;
+    let text = String::from_utf8_lossy(&component);
+    for local in [work.display().to_string(), sdk()?.display().to_string()] {
+        ensure!(!text.contains(&local), "{local} is in the component");
     }
     ensure!(
         wrong.is_empty(),
