@@ -149,6 +149,17 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_fetch_that_panicked_is_begun_anew() {
+        let mut downloads = Downloads::default();
+        downloads.begin("a", fetch("1"), async { panic!("a defect") });
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(downloads.ended().collect::<Vec<_>>(), ["a"]);
+        assert_eq!(downloads.take("a", &fetch("1")), Download::Unknown);
+    }
+
+    #[tokio::test]
     async fn what_is_not_wanted_any_more_ends() {
         let mut downloads = Downloads::default();
         let (here, gone) = tokio::sync::oneshot::channel::<()>();
