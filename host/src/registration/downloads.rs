@@ -155,7 +155,7 @@ mod tests {
         for _ in 0..100 {
             tokio::task::yield_now().await;
         }
-        assert_eq!(downloads.ended().collect::<Vec<_>>(), ["a"]);
+        assert_eq!(downloads.ended(), ["a"]);
         assert_eq!(downloads.take("a", &fetch("1")), Download::Unknown);
     }
 
