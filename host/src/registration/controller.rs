@@ -274,6 +274,8 @@ impl Controller {
                 }
             }
         }
+        self.sources
+            .hold(registrations.iter().flat_map(|r| in_use(r)));
         if self.watch_wanted(&registrations, known, revisions).await == Schemas::Missing {
             next = Next::Unserved;
         }
@@ -440,6 +442,17 @@ impl Controller {
             Box::new(move || means.clone().attempt().boxed())
         })
     }
+}
+
+/// The digests that a registration needs to start, to be gone back to, and to try.
+fn in_use(registration: &Registration) -> impl Iterator<Item = &str> {
+    let (spec, status) = (&registration.spec, &registration.status);
+    let trial = spec.trial.iter().map(|trial| trial.digest.as_str());
+    let resolved = status.resolved.iter().map(|of| of.digest.as_str());
+    let active = status.active.iter().map(|of| of.digest.as_str());
+    let previous = status.previous.iter().map(|of| of.digest.as_str());
+    let all = spec.digest.as_deref().into_iter().chain(trial);
+    all.chain(resolved).chain(active).chain(previous)
 }
 
 /// All revisions that a registration runs.

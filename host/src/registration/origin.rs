@@ -18,15 +18,22 @@ pub(crate) fn check(spec: &PluginSpec, host_namespace: &str) -> Result<(), Probl
             ),
         ));
     }
+    place(&spec.source)?;
+    pinned(spec, host_namespace)
+}
+
+/// Whether there can be something where a source says.
+pub(super) fn place(source: &Source) -> Result<(), Problem> {
+    one(source)?;
     let problem = |error: SourceError| error.problem(true);
-    if let Some(source) = &spec.source.http {
+    if let Some(source) = &source.http {
         source::address(&source.url).map_err(problem)?;
     }
-    if let Some(source) = &spec.source.oci {
+    if let Some(source) = &source.oci {
         Reference::parse(&source.image).map_err(problem)?;
         limits::poll_interval(source)?;
     }
-    pinned(spec, host_namespace)
+    Ok(())
 }
 
 /// Exactly one of them.

@@ -30,9 +30,11 @@ impl Controller {
         // A tag that was not resolved for good may be another component soon.
         let by_tag = spec.source.oci.is_some() && fetch.resolved.is_none();
         let fetched = self.component(registration.name(), fetch, downloads).await;
-        let fetched = self
-            .or_kept(fetched, &spec.source, spec.digest.as_deref())
-            .await?;
+        // What runs goes on as it is, and what is wrong with its source is told.
+        let running = before.and_then(|known| known.prepared.as_ref().ok());
+        let running = running.map(|prepared| prepared.plugin.digest());
+        let pinned = spec.digest.as_deref().filter(|pin| running != Some(*pin));
+        let fetched = self.or_kept(fetched, &spec.source, pinned).await?;
         let (bytes, digest) = (fetched.bytes.clone(), fetched.digest.clone());
         // A standby runs what the leader promoted, nothing else.
         if let (Role::Standby, Some(active)) = (role, &registration.status.active)

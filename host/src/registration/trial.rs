@@ -1,6 +1,7 @@
 //! `spec.trial`: a revision that is tried before it decides for all.
 
 use super::condition::Says;
+use super::origin;
 use super::prepared::Prepared;
 use super::problem::Problem;
 use kybern_interface::{Registration, Trial, TrialMode, TrialState, TrialStatus};
@@ -35,6 +36,11 @@ pub(super) fn rules(trial: &Trial) -> Result<TrialRules, Problem> {
                 trial.digest
             ),
         ));
+    }
+    if let Some(source) = &trial.source {
+        origin::place(source).map_err(|problem| {
+            Problem::new(problem.reason, format!("spec.trial: {}", problem.message))
+        })?;
     }
     let shadow = trial.mode == TrialMode::Shadow;
     if shadow && trial.share.is_some() {
@@ -201,9 +207,11 @@ mod tests {
             json!({ "maxDifferences": "1.5%" }),
             json!({ "digest": "sha256:a" }),
             json!({ "mode": "Shadow", "share": "10%" }),
+            json!({ "source": {} }),
+            json!({ "source": { "http": { "url": "ftp://a.example/b" } } }),
         ] {
             let why = of(bad.clone()).unwrap_err();
-            assert!(why.starts_with("spec.trial."), "{bad}: {why}");
+            assert!(why.starts_with("spec.trial"), "{bad}: {why}");
         }
     }
 }

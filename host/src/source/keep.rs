@@ -5,12 +5,15 @@
 //! has another digest goes. Readers see all of a file or nothing.
 //!
 //! # Limits
-//! All files together have a bounded number of bytes; the least recently used go first. A file
-//! that cannot be written is fetched again when it is needed again.
+//! All files together have a bounded number of bytes. What nobody says is in use goes first
+//! ([`Keep::hold`]), so that what one server hands out cannot empty the disk of others; then the
+//! least recently used. A file that cannot be written is fetched again when it is needed again.
 
 use super::digest::{digest, hex};
 use bytes::Bytes;
+use parking_lot::Mutex;
 use rustix::fs::{AtFlags, Mode, OFlags, Timespec, Timestamps, UTIME_NOW};
+use std::collections::HashSet;
 use std::fs::{DirBuilder, File};
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
@@ -33,6 +36,10 @@ struct Folder {
     most: u64,
     bytes: AtomicU64,
     partials: AtomicU64,
+    /// How files begin that this process has not finished; no other has the same.
+    own: String,
+    /// Names of files that are in use.
+    held: Mutex<HashSet<String>>,
 }
 
 impl Keep {
@@ -46,11 +53,21 @@ impl Keep {
             most,
             bytes: AtomicU64::new(0),
             partials: AtomicU64::new(0),
+            own: own(),
+            held: Mutex::default(),
         };
         folder.sweep();
         Ok(Self {
             folder: Some(Arc::new(folder)),
         })
+    }
+
+    /// These are in use, and nothing else is: they go last.
+    pub(super) fn hold<'a>(&self, digests: impl Iterator<Item = &'a str>) {
+        if let Some(folder) = &self.folder {
+            let names = digests.filter_map(hex).map(str::to_owned);
+            *folder.held.lock() = names.collect();
+        }
     }
 
     /// Bytes of all files.
@@ -115,9 +132,8 @@ impl Folder {
         if size > self.most || there.is_ok_and(|stat| u64::try_from(stat.st_size) == Ok(size)) {
             return Ok(());
         }
-        let process = rustix::process::getpid().as_raw_nonzero();
         let number = self.partials.fetch_add(1, Ordering::Relaxed);
-        let partial = format!("{process}-{number}{PARTIAL}");
+        let partial = format!("{}{number}{PARTIAL}", self.own);
         let written = self.write(&partial, bytes).and_then(|()| {
             rustix::fs::renameat(&self.directory, partial.as_str(), &self.directory, name)
                 .map_err(std::io::Error::from)
@@ -145,12 +161,12 @@ impl Folder {
     /// Removes what is over the size, and what processes that are gone left unfinished.
     fn sweep(&self) {
         let mut files = self.files();
-        files.sort_by_key(|file| std::cmp::Reverse(file.used));
-        let own = format!("{}-", rustix::process::getpid().as_raw_nonzero());
+        let held = self.held.lock().clone();
+        files.sort_by_key(|file| std::cmp::Reverse((held.contains(&file.name), file.used)));
         let mut total = 0_u64;
         for file in files {
             if file.name.ends_with(PARTIAL) {
-                if !file.name.starts_with(&own) {
+                if !file.name.starts_with(&self.own) {
                     self.remove(&file.name);
                 }
                 continue;
@@ -182,6 +198,12 @@ impl Folder {
             })
             .collect()
     }
+}
+
+/// A container's process has the same number each time, so that the time since boot is beside it.
+fn own() -> String {
+    let process = rustix::process::getpid().as_raw_nonzero();
+    format!("{process}-{}-", crate::clock::monotonic().as_nanos())
 }
 
 struct Entry {
@@ -248,6 +270,24 @@ mod tests {
         assert_eq!(kept.keep.get(&digest).await, None);
         assert!(!kept.file(&digest).exists());
         assert_eq!(kept.keep.bytes(), 0);
+    }
+
+    #[tokio::test]
+    async fn what_is_in_use_goes_last() {
+        let kept = Kept::new();
+        let used = kept.put(&[1; 400]).await;
+        kept.keep.hold([used.as_str()].into_iter());
+        for n in 2..20 {
+            kept.put(&[n; 400]).await;
+        }
+        assert!(kept.file(&used).exists());
+        assert_eq!(kept.keep.bytes(), 800);
+        // What is larger than what is left stays away, instead of what is in use.
+        let large = kept.put(&[99; 700]).await;
+        assert!(kept.file(&used).exists() && !kept.keep.has(&large));
+        kept.keep.hold(std::iter::empty());
+        let newest = kept.put(&[100; 700]).await;
+        assert!(!kept.file(&used).exists() && kept.keep.has(&newest));
     }
 
     #[tokio::test]

@@ -183,6 +183,11 @@ impl Sources {
         }
     }
 
+    /// Says which digests, of components and of manifests, are in use: on disk they go last.
+    pub(crate) fn hold<'a>(&self, digests: impl Iterator<Item = &'a str>) {
+        self.inner.keep.hold(digests);
+    }
+
     /// Whether this component is on disk, so that nobody has to hold it.
     pub(crate) fn keeps(&self, fetched: &Fetched) -> bool {
         self.inner.keep.has(&fetched.digest)

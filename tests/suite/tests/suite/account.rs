@@ -1,5 +1,6 @@
 //! A plugin whose children are written in the name of a service account, on a real API server.
 
+use crate::record::{keeper, pod};
 use crate::scene::{SOON, Scene, kybern};
 use anyhow::{Context, Result};
 use kybern_testcluster::{Object, Request};
@@ -17,6 +18,53 @@ fn roles(scene: &Scene, registration: &Value) -> Result<Vec<Value>> {
         .collect()
 }
 
+/// A host and a registration with this account, each with the rights that `kybern rbac` prints.
+fn started(scene: &mut Scene, registration: &Value) -> Result<Object> {
+    let roles = roles(scene, registration)?;
+    let host = roles.first().and_then(|role| role["rules"].as_array());
+    scene.grant(&[])?;
+    scene.change_rules(|_| true, host.context("rules")?)?;
+    scene.start_host()?;
+    scene.client().create(registration)?;
+    let plugin = Object::of(registration)?;
+    scene.plugin_condition(&plugin, "Ready", "True")?;
+    Ok(plugin)
+}
+
+#[test]
+fn pods_are_evicted_in_the_name_of_the_service_account() -> Result<()> {
+    let mut scene = Scene::new("evictor")?;
+    let account = scene.plane.service_account(&scene.namespace, "evictor")?;
+    let mut registration = keeper(&scene)?;
+    registration["spec"]["serviceAccountName"] = json!(format!("{}/evictor", scene.namespace));
+    let its = roles(&scene, &registration)?;
+    let its = its.get(1).context("the account's role")?;
+    scene.plane.grant(&account, &its["rules"])?;
+    started(&mut scene, &registration)?;
+    // Pods are refused until the namespace's account is there; no controller makes it here.
+    scene.plane.service_account(&scene.namespace, "default")?;
+    let free = pod(&scene, "free")?;
+    let mark = scene.plane.audit().mark()?;
+    scene.client().create(&json!({
+        "apiVersion": "keeper.example.com/v1", "kind": "Sleeper",
+        "metadata": { "name": "web", "namespace": scene.namespace },
+        "spec": { "drain": true },
+    }))?;
+    scene.client().wait_gone(&free, SOON)?;
+    let writes = scene.plane.audit().writes_of(&scene.user, mark)?;
+    let evicts = |r: &&Request| r.subresource.as_deref() == Some("eviction");
+    let evictions: Vec<&Request> = writes.iter().filter(evicts).collect();
+    assert!(!evictions.is_empty());
+    for eviction in evictions {
+        assert_eq!(
+            eviction.impersonated.as_deref(),
+            Some(account.name()),
+            "{eviction:?}"
+        );
+    }
+    Ok(())
+}
+
 #[test]
 fn children_are_written_in_the_name_of_a_service_account_and_as_far_as_it_may() -> Result<()> {
     let mut scene = Scene::new("account")?;
@@ -32,13 +80,8 @@ fn children_are_written_in_the_name_of_a_service_account_and_as_far_as_it_may() 
         name,
         Some(format!("kybern-plugins-{}", scene.namespace).as_str())
     );
-    scene.grant(&[])?;
-    let rules = host["rules"].as_array().context("rules")?;
-    scene.change_rules(|_| true, rules)?;
-    scene.start_host()?;
-    scene.client().create(&registration)?;
-    let plugin = Object::of(&registration)?;
-    scene.plugin_condition(&plugin, "Ready", "True")?;
+    assert!(!host["rules"].is_null());
+    let plugin = started(&mut scene, &registration)?;
 
     // The account may nothing yet, and the host lends it nothing.
     let mark = scene.plane.audit().mark()?;

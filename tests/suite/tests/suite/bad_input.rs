@@ -75,9 +75,18 @@ fn each_fault_of_a_registration_is_a_condition_that_says_what_to_do() -> Result<
     );
 
     let condition = refused(&scene, |r| {
-        r["spec"]["serviceAccountName"] = json!("x");
+        r["spec"]["serviceAccountName"] = json!("system:admin");
     })?;
-    has(&condition, "NotSupportedYet", &["spec.serviceAccountName"]);
+    has(
+        &condition,
+        "InvalidServiceAccount",
+        &["spec.serviceAccountName", "system:admin", "NAMESPACE/NAME"],
+    );
+
+    let condition = refused(&scene, |r| {
+        r["spec"]["grants"]["secrets"] = json!([{ "name": "s" }]);
+    })?;
+    has(&condition, "NotSupportedYet", &["spec.grants.secrets"]);
 
     let condition = refused(&scene, |r| {
         r["spec"]["grants"]["write"] = json!([{ "group": "rbac.authorization.k8s.io", "kinds": ["ClusterRole"], "verbs": ["apply"] }]);

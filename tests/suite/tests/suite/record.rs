@@ -168,7 +168,7 @@ fn a_record_that_somebody_changed_is_told_and_deleted_with_the_registration() ->
 }
 
 /// A running Pod, which no kubelet runs.
-fn pod(scene: &Scene, name: &str) -> Result<Object> {
+pub(crate) fn pod(scene: &Scene, name: &str) -> Result<Object> {
     let manifest = json!({
         "apiVersion": "v1", "kind": "Pod",
         "metadata": { "name": name, "namespace": scene.namespace, "labels": { "app": name } },
