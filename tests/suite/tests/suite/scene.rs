@@ -107,7 +107,9 @@ impl Scene {
                 json!({ "apiVersion": "v1", "kind": "List", "items": registrations }).to_string(),
             )?;
             let text = kybern(&["rbac", "-f", &file.to_string_lossy()])?;
-            let role: Value = serde_saphyr::from_str(&text)?;
+            // Roles of service accounts follow the host's.
+            let text = text.split("---\n").next().unwrap_or_default();
+            let role: Value = serde_saphyr::from_str(text)?;
             let needed = role
                 .pointer("/rules")
                 .and_then(Value::as_array)
