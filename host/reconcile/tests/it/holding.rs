@@ -110,6 +110,22 @@ async fn a_changed_spec_runs_at_once_and_starts_the_backoff_anew() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn revisions_that_come_and_go_beside_it_end_no_backoff() {
+    let world = converged().await;
+    world.decide(|_| Err(bug()));
+    world.api.edit("user", "App", "ns", "a", |a| {
+        a["spec"]["maps"]["x"] = json!("2")
+    });
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    world.decides();
+    let mut beside = active("reg");
+    beside.missing.insert("sha256:9".into());
+    world.engine.register(beside);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(world.decides(), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn another_plugin_or_other_settings_run_at_once() {
     let world = converged().await;
     world.decide(|_| Err(bug()));
