@@ -21,7 +21,7 @@ pub struct KindFacts {
 }
 
 /// A kind that a registration is in charge of.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Primary {
     /// Group, version, kind.
     pub gvk: Gvk,

@@ -3,15 +3,17 @@
 //!
 //! # Contract
 //! A *shadow* is asked for a plan beside each plan that is followed, in the same situation; nothing
-//! of its plan is ever done but for a CR that names it. A *canary* decides for its share; when more of those CRs than allowed
-//! fail by its fault, or more of its plans than allowed differ from those of the revision before,
-//! it is over: its CRs go back at once, and it decides for nobody who does not name it. That is
-//! judged from ten CRs on, before that if all have failed and one has five times. A CR that failed
-//! before, or that names its revision, is not counted.
+//! of its plan is ever done but for a CR that names it. A *canary* decides for its share; when more
+//! of those CRs than allowed fail by its fault, or more of its plans than allowed differ from those
+//! of the revision before, it is over: its CRs go back at once, and it decides for nobody who does
+//! not name it. Failures are judged from ten CRs on, before that if all have failed and one has five
+//! times; differences from ten on, or from the first where none is allowed. A CR that failed before,
+//! or that names its revision, is not counted.
 //! Both are checked like any plan: one outside its grants has failed.
 //!
 //! # Limits
-//! Only CRs are counted, each once; five of each finding are told, by name and path, never by value.
+//! Only CRs are counted, each once; five of each finding are told: differences by name and path, never
+//! by value; failures by their reason, and what the plugin itself says of its own fault.
 
 use crate::breaker::Called;
 use crate::cause::StartedBy;

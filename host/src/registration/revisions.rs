@@ -23,6 +23,8 @@ use std::time::Duration;
 #[derive(Default)]
 pub(super) struct Revisions {
     of: BTreeMap<String, BTreeMap<String, Held>>,
+    /// Digests that custom resources name and that never ran here, by registration.
+    strange: BTreeMap<String, BTreeSet<String>>,
 }
 
 struct Held {
@@ -35,9 +37,6 @@ struct Held {
     failures: u32,
 }
 
-/// Digests that custom resources name and that are looked for; what is beyond is not there.
-const MOST: usize = 32;
-
 /// The name under which the component on trial is fetched.
 fn trial_of(registration: &str) -> String {
     // No registration is called like that.
@@ -47,6 +46,14 @@ fn trial_of(registration: &str) -> String {
 /// The registration for which something is fetched.
 pub(super) fn fetched_for(name: &str) -> &str {
     name.split('/').next().unwrap_or(name)
+}
+
+/// Whether this digest runs here, or did.
+fn ran(registration: &Registration, digest: &str) -> bool {
+    let status = &registration.status;
+    let active = status.active.iter().map(|of| &of.digest);
+    let mut ran = active.chain(status.previous.iter().map(|of| &of.digest));
+    ran.any(|of| of == digest)
 }
 
 impl Revisions {
@@ -64,18 +71,22 @@ impl Revisions {
     /// Forgets those of a registration that cannot run.
     pub(super) fn forget(&mut self, registration: &str) {
         self.of.remove(registration);
+        self.strange.remove(registration);
     }
 
     /// The digests that custom resources name and that are not there.
     pub(super) fn missing(&self, registration: &str) -> BTreeSet<String> {
         let of = self.of.get(registration).into_iter().flatten();
         let missing = of.filter(|(_, held)| held.got.is_err());
-        missing.map(|(digest, _)| digest.clone()).collect()
+        let strange = self.strange.get(registration).into_iter().flatten();
+        let missing = missing.map(|(digest, _)| digest);
+        missing.chain(strange).cloned().collect()
     }
 
     /// Forgets those of registrations that are gone.
     pub(super) fn retain(&mut self, there: impl Fn(&str) -> bool) {
         self.of.retain(|name, _| there(name));
+        self.strange.retain(|name, _| there(name));
     }
 
     /// How long nothing is to be looked at again.
@@ -102,7 +113,11 @@ impl Controller {
         downloads: &mut Downloads,
     ) {
         let trial = registration.spec.trial.as_ref().map(|trial| &trial.digest);
-        let mut wanted: BTreeSet<String> = pinned.into_iter().take(MOST).collect();
+        // Only what ran here is loaded, however many digests are named.
+        let (mut wanted, mut strange): (BTreeSet<String>, BTreeSet<String>) = pinned
+            .into_iter()
+            .partition(|digest| ran(registration, digest));
+        strange.retain(|digest| trial != Some(digest));
         wanted.extend(trial.cloned());
         wanted.remove(main.plugin.digest());
         let name = registration.name();
@@ -142,9 +157,8 @@ impl Controller {
             };
             now.insert(digest, held);
         }
-        if !now.is_empty() {
-            revisions.of.insert(name.to_owned(), now);
-        }
+        revisions.of.insert(name.to_owned(), now);
+        revisions.strange.insert(name.to_owned(), strange);
     }
 
     /// One revision, loaded and checked.
@@ -186,12 +200,6 @@ impl Controller {
     /// custom resource names it.
     async fn former(&self, registration: &Registration, digest: &str) -> Result<Fetched, Problem> {
         let unknown = |why: &str| Problem::new("RevisionUnknown", format!("{digest} {why}"));
-        let status = &registration.status;
-        let active = status.active.iter().map(|of| &of.digest);
-        let mut ran = active.chain(status.previous.iter().map(|of| &of.digest));
-        if !ran.any(|of| of == digest) {
-            return Err(unknown("did not run here before"));
-        }
         let oci = registration.spec.source.oci.as_ref();
         if oci.is_some_and(|oci| oci.verify.is_some()) {
             return Err(unknown(
