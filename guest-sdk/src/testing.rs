@@ -24,6 +24,7 @@ use answers::{Answer, Answers, Rows};
 use kybern_interface::{GrantVerb, Plan};
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::marker::PhantomData;
 use std::ops::Deref;
 
 /// The time of a situation that does not say another.
@@ -162,6 +163,22 @@ impl Situation {
 
     /// Runs `sense` and `decide`.
     pub fn decide<P: Plugin>(&self) -> Result<Decided, HookError> {
+        let input = self.input::<P>()?;
+        let plan = input.decide()?;
+        if input.decide()? != plan {
+            return Err(refusal("decide gave two plans for one situation"));
+        }
+        let plan: Plan = parse(&plan)?;
+        let manifest = manifest::<P>()?;
+        for action in &plan.actions {
+            asked_for(&manifest, action)?;
+        }
+        Ok(Decided { plan })
+    }
+
+    /// What one call of `decide` is given, after `sense` ran: to call it again and again, as a
+    /// benchmark does.
+    pub fn input<P: Plugin>(&self) -> Result<Input<P>, HookError> {
         let manifest = manifest::<P>()?;
         let answers = self.answers_for::<P>(&manifest)?;
         let situation = text(&kybern_interface::Situation {
@@ -173,15 +190,11 @@ impl Situation {
             settings: self.settings.clone(),
             now: self.now.clone(),
         })?;
-        let plan = dispatch::decide::<P>(&situation, &answers)?;
-        if dispatch::decide::<P>(&situation, &answers)? != plan {
-            return Err(refusal("decide gave two plans for one situation"));
-        }
-        let plan: Plan = parse(&plan)?;
-        for action in &plan.actions {
-            asked_for(&manifest, action)?;
-        }
-        Ok(Decided { plan })
+        Ok(Input {
+            situation,
+            answers,
+            plugin: PhantomData,
+        })
     }
 
     fn sense_as<P: Plugin>(&self, manifest: &Manifest) -> Result<Sensing, HookError> {
@@ -233,6 +246,26 @@ impl Situation {
                 "the plugin is not in charge of {resource}"
             )))
         }
+    }
+}
+
+/// What one call of `decide` is given: the documents of the sandbox, without the sandbox.
+#[derive(Debug)]
+pub struct Input<P> {
+    situation: String,
+    answers: Answers,
+    plugin: PhantomData<P>,
+}
+
+impl<P: Plugin> Input<P> {
+    /// The situation document.
+    pub fn situation(&self) -> &str {
+        &self.situation
+    }
+
+    /// Calls `decide` once; gives the plan document, which nobody has looked at.
+    pub fn decide(&self) -> Result<String, HookError> {
+        dispatch::decide::<P>(&self.situation, &self.answers)
     }
 }
 

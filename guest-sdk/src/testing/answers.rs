@@ -60,6 +60,7 @@ fn as_the_host_writes(row: Value) -> Value {
 }
 
 /// The answers of one situation.
+#[derive(Debug)]
 pub(super) struct Answers(pub(super) BTreeMap<String, Answer>);
 
 impl ReadRows for Answers {

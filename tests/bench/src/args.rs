@@ -97,6 +97,19 @@ pub(crate) enum Subject {
         /// Pods that are there.
         objects: usize,
     },
+    /// Calls plugins in the sandbox, and one of them without it, and says how fast.
+    #[command(name = "be-call", hide = true)]
+    Call {
+        /// The system, for peers that have several.
+        system: String,
+        /// Where the guests are.
+        guests: PathBuf,
+        /// Calls that are timed in each case.
+        calls: usize,
+        /// Plugins that are loaded at the same time, a case for each number.
+        #[arg(value_delimiter = ',')]
+        loaded: Vec<usize>,
+    },
     /// Runs passes that find nothing to do and says what they cost.
     #[command(name = "be-pass", hide = true)]
     Pass {

@@ -2,7 +2,7 @@
 
 use crate::args::Options;
 use crate::report::Report;
-use crate::{converge, ingest, live, memory, pass, ring, sql, startup};
+use crate::{call, converge, ingest, live, memory, pass, ring, sql, startup};
 use anyhow::{Result, bail};
 
 /// One benchmark.
@@ -15,6 +15,10 @@ pub(crate) struct Bench {
 
 /// All of them.
 pub(crate) const BENCHES: &[Bench] = &[
+    Bench {
+        name: call::NAME,
+        run: call::run,
+    },
     Bench {
         name: ingest::NAME,
         run: ingest::run,

@@ -11,6 +11,7 @@
 
 mod args;
 mod bench;
+mod call;
 mod child;
 mod clock;
 mod converge;

@@ -47,6 +47,12 @@ pub(crate) fn run(subject: &Subject) -> Result<()> {
             kubeconfig,
             objects,
         } => listing::run(*how, kubeconfig, *objects),
+        Subject::Call {
+            guests,
+            calls,
+            loaded,
+            ..
+        } => crate::call::subject(guests, *calls, loaded),
         Subject::Pass { work, crs, .. } => crate::pass::subject(work, *crs),
         Subject::Sql(asked) => crate::sql::subject(asked),
     }

@@ -30,6 +30,8 @@ pub(crate) enum System {
     Sqlite,
     /// polars from Python.
     Polars,
+    /// A plugin's code without a sandbox.
+    Native,
 }
 
 impl System {
@@ -42,7 +44,7 @@ impl System {
     /// The program, where there is one.
     fn program(self, options: &Options) -> Result<Option<PathBuf>> {
         Ok(match self {
-            System::Kybern | System::DatafusionMemtable => {
+            System::Kybern | System::DatafusionMemtable | System::Native => {
                 Some(std::env::current_exe().context("find this program")?)
             }
             System::KubeRsTyped | System::KubeRsDynamic | System::KubeRs => options.kube_rs.clone(),

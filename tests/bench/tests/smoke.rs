@@ -7,7 +7,7 @@ use std::process::Command;
 #[test]
 fn every_benchmark_prints_its_lines() {
     // Each by its name: one was once taken for the word that a child process is started with.
-    let printed = ["ingest", "memory", "pass", "startup"].map(|name| {
+    let printed = ["call", "ingest", "memory", "pass", "startup"].map(|name| {
         let output = Command::new(env!("CARGO_BIN_EXE_kybern-bench"))
             .args([name, "--quick", "--json", "--systems", "kybern"])
             .output()
@@ -27,11 +27,29 @@ fn every_benchmark_prints_its_lines() {
         );
         assert_eq!(line["system"], "kybern");
         assert_eq!(line["n"], 1);
-        assert!(line["value"].as_f64().is_some_and(|value| value > 0.0));
+        // Two plugins may fit into pages that are there.
+        let least = if line["metric"] == "idle_kb" {
+            -1.0
+        } else {
+            0.0
+        };
+        assert!(line["value"].as_f64().is_some_and(|value| value > least));
         let text = |key: &str| line[key].as_str().expect("text").to_owned();
         seen.insert([text("bench"), text("case"), text("metric"), text("unit")].join(" "));
     }
     let expected = [
+        "call floor p50_us us",
+        "call fresh_decide_4k p50_us us",
+        "call loaded_1 compile_ms ms",
+        "call loaded_1 idle_kb kB",
+        "call loaded_1 load_ms ms",
+        "call loaded_1 p50_us us",
+        "call loaded_2 compile_ms ms",
+        "call loaded_2 idle_kb kB",
+        "call loaded_2 load_ms ms",
+        "call loaded_2 p50_us us",
+        "call rows_1000_arrow p50_us us",
+        "call rows_1000_json p50_us us",
         "ingest pods_1k settled_events_per_s 1/s",
         "ingest pods_1k visible_events_per_s 1/s",
         "memory pods_1k bytes_per_object B",
@@ -120,7 +138,13 @@ fn sql_is_answered_alike_by_a_peer() {
             (&line["bench"], &line["metric"], &line["unit"]),
             (&"sql".into(), &"p50_ms".into(), &"ms".into())
         );
-        assert!(line["value"].as_f64().is_some_and(|value| value > 0.0));
+        // Two plugins may fit into pages that are there.
+        let least = if line["metric"] == "idle_kb" {
+            -1.0
+        } else {
+            0.0
+        };
+        assert!(line["value"].as_f64().is_some_and(|value| value > least));
         let text = |key: &str| line[key].as_str().expect("text").to_owned();
         seen.insert((text("system"), text("case")));
     }
@@ -180,6 +204,18 @@ fn operators_converge_and_pass_on() {
         }
     }
     let expected = [
+        "call floor p50_us us",
+        "call fresh_decide_4k p50_us us",
+        "call loaded_1 compile_ms ms",
+        "call loaded_1 idle_kb kB",
+        "call loaded_1 load_ms ms",
+        "call loaded_1 p50_us us",
+        "call loaded_2 compile_ms ms",
+        "call loaded_2 idle_kb kB",
+        "call loaded_2 load_ms ms",
+        "call loaded_2 p50_us us",
+        "call rows_1000_arrow p50_us us",
+        "call rows_1000_json p50_us us",
         "cold_20 api_requests 1",
         "cold_20 api_writes 1",
         "cold_20 cpu_ms_per_cr ms",
