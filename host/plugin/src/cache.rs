@@ -4,8 +4,11 @@
 //! What is read back was written by this host: the directory is opened once,
 //! checked (own user, mode 0700, no link), and every file is opened relative to
 //! it, checked (own user, nobody else may write, no link) and compared with the
-//! digest at its start, which covers the name as well. Anything that is not as
+//! digest at its end, which covers the name as well. Anything that is not as
 //! it should be is a miss, and a miss means: compile again.
+//!
+//! Code is mapped from its file, so that what no call touches takes no memory. A file is never
+//! written again once it has its name: it is replaced or removed, and who has mapped it keeps it.
 //!
 //! A file is named after the digest of the wasm and of everything that decides
 //! about its machine code: the engine's version, its settings and the processor.
@@ -17,26 +20,35 @@ use sha2::{Digest, Sha256};
 use std::fs::{DirBuilder, File};
 use std::hash::{Hash, Hasher};
 use std::io::{Read, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use wasmtime::Engine;
 
-const MAGIC: &[u8; 8] = b"kybernc1";
-const DIGEST: usize = 32;
+const MAGIC: &[u8; 8] = b"kybernc2";
+/// The digest, and what says that it is one.
+const SEAL: usize = 32 + MAGIC.len();
+/// Bytes read at once while a file is compared with its digest.
+const CHUNK: usize = 64 * 1024;
 const SUFFIX: &str = ".cwasm";
 const PARTIAL: &str = ".partial";
 const PRIVATE: u32 = 0o700;
 
 /// Machine code that this host stored earlier; see the contract above.
 pub(crate) struct StoredCode {
-    bytes: Vec<u8>,
+    file: File,
 }
 
 impl StoredCode {
-    pub(crate) fn bytes(&self) -> &[u8] {
-        &self.bytes
+    /// A name of the open file itself, whatever happens to its name in the directory meanwhile.
+    pub(crate) fn path(&self) -> PathBuf {
+        let folder = if cfg!(target_os = "linux") {
+            "/proc/self/fd"
+        } else {
+            "/dev/fd"
+        };
+        Path::new(folder).join(self.file.as_raw_fd().to_string())
     }
 }
 
@@ -91,30 +103,19 @@ impl Cache {
     pub(crate) fn get(&self, key: &Key) -> Option<StoredCode> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
         let file = rustix::fs::openat(&self.directory, key.file(), flags, Mode::empty()).ok()?;
-        let read = || {
+        let file = File::from(file);
+        let sealed = || {
             let stat = rustix::fs::fstat(&file).ok()?;
             let size = self.vouch(&stat)?;
-            let mut bytes = Vec::with_capacity(usize::try_from(size).ok()?);
-            File::from(file.try_clone().ok()?)
-                .take(size)
-                .read_to_end(&mut bytes)
-                .ok()?;
-            let (head, code) = bytes.split_at_checked(MAGIC.len() + DIGEST)?;
-            if head != head_of(key, code) {
-                return None;
-            }
-            bytes.drain(..MAGIC.len() + DIGEST);
-            Some(StoredCode { bytes })
+            is_sealed(key, &file, size).then_some(())
         };
-        let found = read();
-        match found {
-            // The least recently used go first. It does no harm if this fails.
-            Some(_) => {
-                let _ = rustix::fs::futimens(&file, &now());
-            }
-            None => self.forget(key),
+        if sealed().is_none() {
+            self.forget(key);
+            return None;
         }
-        found
+        // The least recently used go first. It does no harm if this fails.
+        let _ = rustix::fs::futimens(&file, &now());
+        Some(StoredCode { file })
     }
 
     /// The size of a file, if nobody but the own user can have written it.
@@ -154,8 +155,8 @@ impl Cache {
         let file = rustix::fs::openat(&self.directory, partial.as_str(), flags, mode)?;
         let mut file = File::from(file);
         let written = file
-            .write_all(&head_of(key, code))
-            .and_then(|()| file.write_all(code))
+            .write_all(code)
+            .and_then(|()| file.write_all(&Seal::of(key).and(code).end()))
             .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
             .and_then(|()| {
                 rustix::fs::renameat(
@@ -232,14 +233,44 @@ fn now() -> Timestamps {
     }
 }
 
-fn head_of(key: &Key, code: &[u8]) -> Vec<u8> {
-    let mut hash = Sha256::new();
-    hash.update(key.file());
-    hash.update([0]);
-    hash.update(code);
-    let mut head = MAGIC.to_vec();
-    head.extend_from_slice(&hash.finalize());
-    head
+/// The end of a file: a digest of its name and of all that is before.
+struct Seal(Sha256);
+
+impl Seal {
+    fn of(key: &Key) -> Self {
+        Self(Sha256::new_with_prefix(key.file()).chain_update([0]))
+    }
+
+    fn and(self, code: &[u8]) -> Self {
+        Self(self.0.chain_update(code))
+    }
+
+    fn end(self) -> Vec<u8> {
+        [self.0.finalize().as_slice(), MAGIC].concat()
+    }
+}
+
+/// Whether a file of this size ends with the seal of what is in it.
+fn is_sealed(key: &Key, mut file: &File, size: u64) -> bool {
+    let Some(code) = u64::try_from(SEAL)
+        .ok()
+        .and_then(|seal| size.checked_sub(seal))
+    else {
+        return false;
+    };
+    let mut seal = Seal::of(key);
+    let mut left = file.take(code);
+    let mut chunk = vec![0; CHUNK];
+    loop {
+        match left.read(&mut chunk) {
+            Ok(0) => break,
+            Ok(read) => seal = seal.and(chunk.get(..read).unwrap_or_default()),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(_) => return false,
+        }
+    }
+    let mut end = Vec::new();
+    left.limit() == 0 && file.read_to_end(&mut end).is_ok() && end == seal.end()
 }
 
 /// The name of some wasm's code for one engine.
@@ -302,7 +333,9 @@ mod tests {
         let cache = cache(directory.path());
         assert!(cache.get(&key("a")).is_none());
         cache.put(&key("a"), b"code").unwrap();
-        assert_eq!(cache.get(&key("a")).unwrap().bytes(), b"code");
+        let stored = std::fs::read(cache.get(&key("a")).unwrap().path()).unwrap();
+        assert!(stored.starts_with(b"code"));
+        assert_eq!(stored.len(), b"code".len() + SEAL);
         let mode = std::fs::metadata(directory.path().join("code"))
             .unwrap()
             .permissions()

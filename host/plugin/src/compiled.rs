@@ -9,6 +9,9 @@
 //! - and are, by their digest, what this host wrote for the same wasm bytes and
 //!   the same engine.
 //!
+//! The file is mapped, not copied: its pages are read when a call touches them. Who could change
+//! them after the digest was compared is this process's user, who could change the process itself.
+//!
 //! Never make one from bytes that a user, a registry, an archive or a request gave.
 #![expect(
     unsafe_code,
@@ -21,8 +24,8 @@ use wasmtime::component::Component;
 
 /// The component with this code. An error means that it is not for this engine: compile again.
 pub(crate) fn load(engine: &Engine, code: &StoredCode) -> wasmtime::Result<Component> {
-    // SAFETY: by the contract of `StoredCode` the bytes are what
+    // SAFETY: by the contract of `StoredCode` the file begins with what
     // `Component::serialize` gave this host, unchanged; wasmtime itself checks
     // that version and settings of the engine are the same.
-    unsafe { Component::deserialize(engine, code.bytes()) }
+    unsafe { Component::deserialize_file(engine, code.path()) }
 }

@@ -1,7 +1,7 @@
 //! A loaded plugin and its hooks.
 
 use crate::answer::NamedAnswer;
-use crate::cache::Key;
+use crate::cache::{Cache, Key};
 use crate::call::{Call, CallError, Usage};
 use crate::compiled;
 use crate::hook::{Callee, Hook};
@@ -292,14 +292,36 @@ fn component(runtime: &Inner, wasm: &[u8], digest: &str) -> Result<(Component, C
             reason: format!("{error:#}"),
         })?;
     tracing::debug!(digest, bytes = wasm.len(), "compiled plugin");
-    if let Some(cache) = &runtime.cache {
-        let stored = component
-            .serialize()
-            .map_err(|error| format!("{error:#}"))
-            .and_then(|code| cache.put(&key, &code).map_err(|error| error.to_string()));
-        if let Err(error) = stored {
+    let kept = runtime
+        .cache
+        .as_ref()
+        .map(|cache| keep(runtime, cache, &key, &component));
+    let component = match kept {
+        Some(Ok(Some(mapped))) => mapped,
+        Some(Err(error)) => {
             tracing::warn!(digest, error, "a compiled plugin could not be kept");
+            component
         }
-    }
+        Some(Ok(None)) | None => component,
+    };
     Ok((component, Code::Compiled))
+}
+
+/// Stores the code, and gives it as it is mapped from there: what no call touches takes no memory.
+/// None if the cache is too small for it.
+fn keep(
+    runtime: &Inner,
+    cache: &Cache,
+    key: &Key,
+    component: &Component,
+) -> Result<Option<Component>, String> {
+    let code = component
+        .serialize()
+        .map_err(|error| format!("{error:#}"))?;
+    cache.put(key, &code).map_err(|error| error.to_string())?;
+    let Some(stored) = cache.get(key) else {
+        return Ok(None);
+    };
+    let mapped = compiled::load(&runtime.engine, &stored);
+    mapped.map(Some).map_err(|error| format!("{error:#}"))
 }

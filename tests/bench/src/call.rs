@@ -11,7 +11,8 @@
 //!
 //! *Figures.* Microseconds on the wall, on one thread; p99 of a round's calls. For `loaded_N` also
 //! what it took to compile one of them, to load one from the cache of compiled code, and by how much
-//! the process grew with each that was loaded and had not been called.
+//! the process grew with each that was loaded and had not been called, pages of files included and
+//! not.
 //!
 //! *Cost model.* Fixed: a store, an instance (memories mapped from the pool, tables filled), the
 //! clocks of its limits. Per byte: the document is copied in, parsed in the guest, and the plan back.
@@ -39,6 +40,7 @@ const P99: Metric = metric("p99_us", "us");
 const COMPILE: Metric = metric("compile_ms", "ms");
 const LOAD: Metric = metric("load_ms", "ms");
 const IDLE: Metric = metric("idle_kb", "kB");
+const ANONYMOUS: Metric = metric("idle_anonymous_kb", "kB");
 
 /// Calls that are timed in each case.
 const CALLS: usize = 2_000;
@@ -68,6 +70,8 @@ pub(crate) struct Loading {
     load_ms: f64,
     /// What the process grew by for each.
     idle_kb: f64,
+    /// Of that, what is no file's: code is mapped from its file, and can be read again.
+    idle_anonymous_kb: f64,
 }
 
 /// Measures and reports.
@@ -127,6 +131,7 @@ fn of_case(first: &Case, rounds: &[Vec<Case>], system: System, report: &mut Repo
         (COMPILE, loading(|loading| loading.compile_ms)),
         (LOAD, loading(|loading| loading.load_ms)),
         (IDLE, loading(|loading| loading.idle_kb)),
+        (ANONYMOUS, loading(|loading| loading.idle_anonymous_kb)),
     ];
     for (metric, samples) in figures {
         report.median((NAME, &first.name), metric, system.name(), &samples);

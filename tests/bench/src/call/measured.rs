@@ -132,9 +132,9 @@ fn many(wasm: &[u8], count: usize, calls: usize) -> Result<Case> {
     let (compiled, plugins) = loaded(&Runtime::new(config.clone())?, wasm, count)?;
     drop(plugins);
     let runtime = Runtime::new(config)?;
-    let before = resident(std::process::id())?.now;
+    let before = resident(std::process::id())?;
     let (cached, plugins) = loaded(&runtime, wasm, count)?;
-    let grown = resident(std::process::id())?.now - before;
+    let after = resident(std::process::id())?;
     let input = application()?;
     let call = |turn: usize| {
         let plugin = plugins.get(turn % plugins.len()).context("a plugin")?;
@@ -146,7 +146,8 @@ fn many(wasm: &[u8], count: usize, calls: usize) -> Result<Case> {
         loading: Some(Loading {
             compile_ms: compiled.as_secs_f64() * 1e3 / count,
             load_ms: cached.as_secs_f64() * 1e3 / count,
-            idle_kb: grown.max(0.0) / 1e3 / count,
+            idle_kb: (after.now - before.now).max(0.0) / 1e3 / count,
+            idle_anonymous_kb: (after.anonymous - before.anonymous).max(0.0) / 1e3 / count,
         }),
         ..case(&format!("loaded_{count}"), times)?
     })
