@@ -120,6 +120,18 @@ pub(crate) enum Subject {
         /// CRs.
         crs: u64,
     },
+    /// Answers and calls of `rolebindings`, then rests.
+    #[command(name = "be-rolebindings", hide = true)]
+    Rolebindings {
+        /// The system, for peers that have several.
+        system: String,
+        /// The plugin.
+        guest: PathBuf,
+        /// Bindings.
+        bindings: u64,
+        /// Calls that are timed in each case.
+        calls: usize,
+    },
     /// Answers the queries of `sql` and says how fast.
     #[command(name = "be-sql", hide = true)]
     Sql(Sql),

@@ -2,7 +2,7 @@
 
 use crate::args::Options;
 use crate::report::Report;
-use crate::{call, converge, ingest, live, memory, pass, ring, sql, startup};
+use crate::{call, converge, ingest, live, memory, pass, ring, rolebindings, sql, startup};
 use anyhow::{Result, bail};
 
 /// One benchmark.
@@ -50,6 +50,10 @@ pub(crate) const BENCHES: &[Bench] = &[
     Bench {
         name: ring::NAME,
         run: ring::run,
+    },
+    Bench {
+        name: rolebindings::NAME,
+        run: rolebindings::run,
     },
 ];
 

@@ -26,6 +26,7 @@ mod proc;
 mod recording;
 mod report;
 mod ring;
+mod rolebindings;
 mod server;
 mod sql;
 mod startup;

@@ -54,6 +54,12 @@ pub(crate) fn run(subject: &Subject) -> Result<()> {
             ..
         } => crate::call::subject(guests, *calls, loaded),
         Subject::Pass { work, crs, .. } => crate::pass::subject(work, *crs),
+        Subject::Rolebindings {
+            guest,
+            bindings,
+            calls,
+            ..
+        } => crate::rolebindings::subject(guest, *bindings, *calls),
         Subject::Sql(asked) => crate::sql::subject(asked),
     }
 }

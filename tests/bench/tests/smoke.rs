@@ -7,7 +7,15 @@ use std::process::Command;
 #[test]
 fn every_benchmark_prints_its_lines() {
     // Each by its name: one was once taken for the word that a child process is started with.
-    let printed = ["call", "ingest", "memory", "pass", "startup"].map(|name| {
+    let printed = [
+        "call",
+        "ingest",
+        "memory",
+        "pass",
+        "rolebindings",
+        "startup",
+    ]
+    .map(|name| {
         let output = Command::new(env!("CARGO_BIN_EXE_kybern-bench"))
             .args([name, "--quick", "--json", "--systems", "kybern"])
             .output()
@@ -65,6 +73,9 @@ fn every_benchmark_prints_its_lines() {
         "pass noop_lookup_100 passes_per_s 1/s",
         "pass noop_set_100 passes_per_s 1/s",
         "pass unrelated_100 event_us us",
+        "rolebindings idle rss_mb MB",
+        "rolebindings load_all p50_ms ms",
+        "rolebindings selective p50_ms ms",
         "startup pods_1k_pages api_server_processor_s s",
         "startup pods_1k_pages client_processor_s s",
         "startup pods_1k_stream api_server_processor_s s",

@@ -63,21 +63,15 @@ fn of_batches(situation: &Situation<'_>) -> Result<Sums, HookError> {
     let mut sums = Sums::default();
     for batch in situation.batches("rows")? {
         let batch = batch?;
-        let column = |name| {
-            let found = batch.column_by_name(name);
-            found.ok_or_else(|| HookError::Internal(format!("there is no column {name}")))
-        };
-        let (names, nodes) = (column("name")?.as_string::<i32>(), column("node")?);
-        let nodes = nodes.as_string::<i32>();
-        let restarts = column("restarts")?.as_primitive::<Int64Type>();
         sums.rows += batch.num_rows();
-        sums.letters += names
-            .iter()
-            .chain(nodes)
-            .flatten()
-            .map(str::len)
-            .sum::<usize>();
-        sums.restarts += restarts.iter().flatten().sum::<i64>();
+        for column in batch.columns() {
+            if let Some(texts) = column.as_string_opt::<i32>() {
+                sums.letters += texts.iter().flatten().map(str::len).sum::<usize>();
+            }
+            if let Some(numbers) = column.as_primitive_opt::<Int64Type>() {
+                sums.restarts += numbers.iter().flatten().sum::<i64>();
+            }
+        }
     }
     Ok(sums)
 }
