@@ -196,7 +196,7 @@ impl Subject {
         let took = now()? - began;
         drop(plan);
         ensure!(
-            text.contains(&format!("\"rows\":{rows},")),
+            text.contains(&format!("\"rows\":{rows}}}")),
             "not {rows} rows: {text}"
         );
         Ok(took)
