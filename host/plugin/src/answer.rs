@@ -1,8 +1,10 @@
 //! The answer of one query, as the host gives it to a call.
 
+use crate::row_json;
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -15,6 +17,21 @@ pub struct NamedAnswer {
     pub schema: SchemaRef,
     /// Its rows, all with that schema.
     pub batches: Vec<RecordBatch>,
+}
+
+impl NamedAnswer {
+    /// Its rows as a guest gets them that reads JSON: 64-bit integers and times are text.
+    ///
+    /// # Errors
+    /// A column has a type that cannot be passed on; the message says what to do.
+    pub fn to_json(&self) -> Result<Vec<Map<String, Value>>, String> {
+        let answer = Answer::new(self)?;
+        let all = row_json::chunk(&answer, Position::default(), usize::MAX, usize::MAX);
+        match all.map_err(|error| error.to_string())? {
+            Some(rows) => serde_json::from_str(&rows.data).map_err(|error| error.to_string()),
+            None => Ok(Vec::new()),
+        }
+    }
 }
 
 /// An answer in the types that guests know.

@@ -1,6 +1,6 @@
 //! The command line of `kybern plugin`: what a plugin's author does, without a cluster.
 
-use super::RegistryArgs;
+use super::{ClusterArgs, RegistryArgs};
 use clap::{Args as ClapArgs, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -24,6 +24,10 @@ pub(crate) enum PluginCommand {
     Render(RenderArgs),
     /// Tests a component: what holds for every plugin, then cases of its author.
     Test(TestArgs),
+    /// Writes what a plugin sees of a custom resource of the cluster, and what it decides, as a case.
+    Record(RecordArgs),
+    /// Decides again on recorded cases, and compares.
+    Replay(ReplayArgs),
     /// Measures what compiling a component and calling it costs on this machine.
     Bench(BenchArgs),
     /// Puts a component into a registry and prints the reference to register.
@@ -206,6 +210,62 @@ pub(crate) struct TestArgs {
     /// Writes plan.yaml or error.yaml of each case that did not come out as expected.
     #[arg(long)]
     pub(crate) update: bool,
+}
+
+const RECORD_HELP: &str = "\
+Makes one pass over the custom resource as the cluster is now, without writing anything to the
+cluster, and writes the case: situation.yaml, and plan.yaml or error.yaml. What the plugin sees is
+in it as it is, values of Secrets that it may read included: the files can be read by their owner
+only. Look at them before you share them.
+
+Examples:
+  kybern plugin record hello shop/web --case cases/web-in-production
+  kybern plugin record hello shop/web --case cases/web --wasm hello.wasm   # as another build decides
+  kybern plugin replay hello.wasm cases/web
+
+Exit codes: 0 it is recorded, 1 the plugin crashed or was not asked (why is printed), 2 the command
+line cannot be used, or the cluster, the registration or the component cannot be had.";
+
+/// `kybern plugin record`.
+#[derive(Debug, ClapArgs)]
+#[command(after_long_help = RECORD_HELP)]
+pub(crate) struct RecordArgs {
+    /// Which cluster.
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+    /// How registries are talked to.
+    #[command(flatten)]
+    pub(crate) registry: RegistryArgs,
+    /// The registration's name.
+    pub(crate) plugin: String,
+    /// The custom resource: NAMESPACE/NAME, or NAME if it is cluster-scoped.
+    pub(crate) object: String,
+    /// The case's folder, which is made; its name is the case's.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) case: PathBuf,
+    /// Decides with this component instead of the registration's, for example because that is a file
+    /// of the host's.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) wasm: Option<PathBuf>,
+}
+
+const REPLAY_HELP: &str = "\
+A case is what `kybern plugin record` wrote, or what you wrote (see `kybern plugin test --help`).
+Unlike `kybern plugin test` it looks at these cases and at nothing else.
+
+Exit codes: 0 each came out as recorded, 1 some did not (the difference is printed), 2 the command
+line or a file that it names cannot be used.";
+
+/// `kybern plugin replay`.
+#[derive(Debug, ClapArgs)]
+#[command(after_long_help = REPLAY_HELP)]
+pub(crate) struct ReplayArgs {
+    /// The component.
+    #[arg(value_name = "FILE")]
+    pub(crate) wasm: PathBuf,
+    /// The cases' folders.
+    #[arg(value_name = "CASE", required = true)]
+    pub(crate) cases: Vec<PathBuf>,
 }
 
 /// `kybern plugin bench`.

@@ -1,29 +1,11 @@
 //! `kybern explain`: a pass over one custom resource that writes nothing, told step by step.
 
-use crate::args::{ExplainArgs, RegistryArgs};
+use super::dry::{self, Asked, Dry};
+use crate::args::ExplainArgs;
 use crate::asking::{Host, HostError};
-use crate::kinds::{Kinds, plugin_table};
-use crate::offline::Offline;
-use crate::registration::prepared::Prepared;
-use crate::registration::problem::Problem;
-use crate::registration::{access, check, limits, settings};
-use crate::simulator::MemoryApply;
-use crate::source::{Fetch, Fetched, Keep, SourceConfig, Sources};
 use crate::terminal::say;
-use crate::wiring::decide::Guests;
-use crate::wiring::ingest::Ingest;
-use crate::wiring::time::{Jitter, SystemClock};
-use crate::wiring::work;
-use anyhow::{Context, anyhow, bail};
-use kybern_interface::{Gvk, Plan, Registration};
-use kybern_kube::{Cluster, RequestError, Resource, Target};
-use kybern_plugin::{Runtime, RuntimeConfig};
-use kybern_reconcile::{
-    ApplyReason, Counters, Deps, DryPass, Ending, Engine, EngineConfig, ObjectRef, Verdict,
-    record_name,
-};
-use kybern_sense::SqlSense;
-use kybern_sql::SqlLimits;
+use kybern_interface::Plan;
+use kybern_reconcile::{ApplyReason, DryPass, Ending, Verdict};
 use serde_json::Value;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -50,12 +32,7 @@ pub(crate) async fn run(args: ExplainArgs) -> anyhow::Result<ExitCode> {
         };
     }
     let cluster = crate::cluster::connect(&args.cluster).await?;
-    let resource = Resource::from(&plugin_table());
-    let raw = cluster
-        .get(&Target::new(&resource, None, &args.plugin))
-        .await
-        .with_context(|| format!("Plugin {} cannot be read", args.plugin))?;
-    let registration: Registration = serde_json::from_slice(&raw)?;
+    let registration = dry::registration(&cluster, &args.plugin).await?;
     say!("Registration {}", registration.name());
     for condition in &registration.status.conditions {
         say!(
@@ -66,144 +43,18 @@ pub(crate) async fn run(args: ExplainArgs) -> anyhow::Result<ExitCode> {
             condition.message
         );
     }
-    let kinds = Kinds::default();
-    kinds.discover(&cluster).await?;
-    let problem = |p: Problem| anyhow!("{}: {}", p.reason, p.message);
-    check::spec(&registration.spec, cluster.default_namespace()).map_err(problem)?;
-    let fetched = component(&registration, &cluster, &args.registry)
-        .await
-        .map_err(problem)?;
-    let plugin = Runtime::new(RuntimeConfig::default())?.load(&fetched.bytes)?;
-    say!("  digest {}", plugin.digest());
-    let manifest = Arc::new(plugin.manifest().clone());
-    let prepared = Prepared {
-        settings: settings::resolve(&registration.spec.settings, &manifest.settings_schema)
-            .map_err(problem)?,
-        limits: limits::of(&registration.spec.limits).map_err(problem)?,
-        registration: Arc::new(registration),
-        plugin: plugin.clone(),
-        manifest,
-        image: fetched.image,
-        crds_at: None,
+    let asked = Asked {
+        cluster: &cluster,
+        registry: &args.registry,
+        registration,
+        component: None,
+        object: &args.object,
     };
-    let served = kinds.served();
-    let wanted = prepared.tables(&served).map_err(problem)?;
-    for def in &wanted {
-        kinds
-            .learn_types(&cluster, &def.key.group, &def.key.version)
-            .await;
-    }
-    let mut tables = Offline::new();
-    tables.list(&cluster, &wanted, None).await?;
-    let (writer, reader) = tables.into_parts();
-    let (ingest, _thread) = Ingest::start(writer, reader.snapshot().sequence())?;
-    let sense = Arc::new(SqlSense::new(
-        kybern_sql::Engine::new(reader.clone(), SqlLimits::default()),
-        work::pool(),
-    ));
-    sense.set_catalog(kinds.catalog());
-    let access = access::of(&prepared.registration.spec, &prepared.manifest, &served);
-    sense
-        .admit(
-            &args.plugin,
-            prepared.plugin.digest(),
-            access,
-            &prepared.manifest,
-        )
-        .await
-        .map_err(|why| problem(why.into()))?;
-    let guests = Guests::new(true);
-    guests.insert(&args.plugin, plugin, prepared.limits.clone());
-    let active = prepared.active(&served).map_err(problem)?;
-    let primaries = active.primaries.clone();
-    let found = primaries.into_iter().find_map(|primary| {
-        reader
-            .read(|snapshot| crate::tables::row(snapshot, &primary.table(), namespace, name))
-            .map(|row| (primary, row))
-    });
-    let Some((primary, row)) = found else {
-        bail!(
-            "{} does not exist, or is of no kind that {} is in charge of",
-            args.object,
-            args.plugin
-        );
-    };
-    let home = cluster.default_namespace().to_owned();
-    let kept = if active.keeps_records() {
-        let beside = if namespace.is_empty() {
-            &home
-        } else {
-            namespace
-        };
-        record(&cluster, beside, &args.plugin, &row.uid()).await?
-    } else {
-        None
-    };
-    let engine = Engine::new(Deps {
-        reader: reader.clone(),
-        sense,
-        decide: Arc::new(guests.clone()),
-        act: Arc::new(guests),
-        // A dry pass writes nothing; were it to, it would write into memory.
-        apply: Arc::new(MemoryApply::new(Vec::from_iter(kept), ingest)),
-        kinds: Arc::new(kinds.clone()),
-        clock: Arc::new(SystemClock),
-        entropy: Arc::new(Jitter),
-        config: EngineConfig::default(),
-        home,
-        counters: Counters::default(),
-    });
-    engine.register(active);
-    let pass = engine
-        .dry_pass(&args.plugin, &primary.gvk, namespace, name)
-        .await?;
+    let dry = Dry::prepare(asked, |guests| Arc::new(guests)).await?;
+    say!("  digest {}", dry.digest);
+    let pass = dry.pass().await?;
     print(&pass)?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// The component that the host runs, as far as the registration says which.
-async fn component(
-    registration: &Registration,
-    cluster: &Cluster,
-    args: &RegistryArgs,
-) -> Result<Fetched, Problem> {
-    let spec = &registration.spec;
-    let image = spec.source.oci.as_ref().map(|oci| &oci.image);
-    let resolved = registration.status.resolved.as_ref();
-    let resolved = resolved.filter(|resolved| Some(&resolved.image) == image);
-    let fetch = Fetch {
-        source: spec.source.clone(),
-        digest: spec.digest.clone(),
-        resolved: resolved.map(|resolved| resolved.digest.clone()),
-    };
-    let plain = args.insecure_registry.clone();
-    let sources = Sources::new(SourceConfig::default(), Keep::default(), plain);
-    let fetched = sources.fetch(&fetch, Some(cluster)).await;
-    fetched.map_err(|error| error.problem(fetch.is_far()))
-}
-
-/// What the plugin remembers of the CR, as the cluster has it.
-async fn record(
-    cluster: &Cluster,
-    namespace: &str,
-    plugin: &str,
-    uid: &str,
-) -> anyhow::Result<Option<(ObjectRef, Value)>> {
-    let target = ObjectRef {
-        gvk: Gvk::new("", "v1", "Secret"),
-        plural: "secrets".to_owned(),
-        namespace: namespace.to_owned(),
-        name: record_name(plugin, uid),
-    };
-    let resource = Resource::new("", "v1", "Secret", "secrets", true);
-    let at = Target::new(&resource, Some(namespace), &target.name);
-    match cluster.get(&at).await {
-        Ok(raw) => Ok(Some((target, serde_json::from_slice(&raw)?))),
-        Err(RequestError::Api(refused)) if refused.is_not_found() => Ok(None),
-        Err(error) => Err(error).with_context(|| {
-            format!("{target}, what the plugin remembers of the object, cannot be read")
-        }),
-    }
 }
 
 /// The pass, for people.

@@ -1,6 +1,7 @@
 //! One module per command.
 
 mod crd;
+mod dry;
 mod explain;
 mod kinds;
 mod manifests;

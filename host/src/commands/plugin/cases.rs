@@ -7,12 +7,13 @@
 //! ```
 
 use super::plan;
-use super::situation::Situation;
+use super::situation::{Recorded, Situation};
 use anyhow::{Context, bail, ensure};
 use kybern_interface::{Failure, HookError, Plan};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// Most cases of one folder.
@@ -145,6 +146,31 @@ pub(super) fn read(folder: &Path) -> anyhow::Result<Vec<Case>> {
     Ok(cases)
 }
 
+/// Writes a case into a folder that is not there yet; only its owner can read the files.
+pub(super) fn write(folder: &Path, recorded: &Recorded, outcome: &Outcome) -> anyhow::Result<()> {
+    let place = |name: &str| format!("{}: cannot be written", folder.join(name).display());
+    if let Some(parent) = folder.parent() {
+        fs::create_dir_all(parent).with_context(|| place(""))?;
+    }
+    // One that is there is somebody's work.
+    fs::create_dir(folder).with_context(|| place(""))?;
+    let files = [
+        (SITUATION, serde_saphyr::to_string(recorded)?),
+        (outcome.file(), outcome.text()?),
+    ];
+    for (name, text) in files {
+        let mut options = fs::OpenOptions::new();
+        options.write(true).create_new(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let written = options
+            .open(folder.join(name))
+            .and_then(|mut file| file.write_all(text.as_bytes()));
+        written.with_context(|| place(name))?;
+    }
+    Ok(())
+}
+
 fn entries(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let entries = fs::read_dir(folder).and_then(|entries| {
         let paths = entries.map(|entry| entry.map(|entry| entry.path()));
@@ -155,7 +181,8 @@ fn entries(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     Ok(entries)
 }
 
-fn case(folder: PathBuf) -> anyhow::Result<Case> {
+/// The case of one folder.
+pub(super) fn case(folder: PathBuf) -> anyhow::Result<Case> {
     let known = [SITUATION, PLAN, ERROR];
     let entries = entries(&folder)?;
     let mut names: Vec<&str> = Vec::new();

@@ -15,8 +15,10 @@ mod new;
 mod plan;
 mod pull;
 mod push;
+mod record;
 pub(super) mod registration;
 mod render;
+mod replay;
 mod rows;
 mod situation;
 mod subject;
@@ -35,6 +37,8 @@ pub(super) async fn run(command: PluginCommand) -> anyhow::Result<ExitCode> {
         PluginCommand::Lint(args) => lint::run(&args).await,
         PluginCommand::Render(args) => render::run(&args).await,
         PluginCommand::Test(args) => test::run(&args).await,
+        PluginCommand::Record(args) => record::run(args).await,
+        PluginCommand::Replay(args) => replay::run(&args).await,
         PluginCommand::Bench(args) => bench::run(&args).await,
         PluginCommand::Push(args) => push::run(args).await,
         PluginCommand::Pull(args) => pull::run(args).await,

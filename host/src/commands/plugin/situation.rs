@@ -3,7 +3,7 @@
 use super::rows::Row;
 use anyhow::{Context, ensure};
 use kybern_interface::Outcome;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -34,6 +34,26 @@ pub(super) struct Situation {
     pub(super) settings: Map<String, Value>,
     /// The pass's time, RFC 3339 UTC.
     #[serde(default = "now")]
+    pub(super) now: String,
+}
+
+/// A situation as it was in a cluster: the same file, written.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Recorded {
+    /// The custom resource.
+    pub(super) object: Value,
+    /// Rows by query.
+    pub(super) rows: BTreeMap<String, Vec<Row>>,
+    /// Results of effects.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) outcomes: Vec<Outcome>,
+    /// What the plugin kept.
+    #[serde(skip_serializing_if = "Value::is_null")]
+    pub(super) state: Value,
+    /// The registration's settings, defaults filled in.
+    pub(super) settings: Value,
+    /// The pass's time.
     pub(super) now: String,
 }
 

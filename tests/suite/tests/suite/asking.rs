@@ -2,11 +2,10 @@
 //! resource is as it is; and no value of a Secret in any of it.
 
 use crate::record::keeper;
-use crate::scene::{SOON, Scene, kybern};
-use anyhow::{Context, Result, ensure};
+use crate::scene::{SOON, Scene, failed, kybern};
+use anyhow::{Context, Result};
 use kybern_testcluster::{Object, Progress, until};
 use serde_json::{Value, json};
-use std::process::{Command, Output};
 
 /// Kept in a record; it must not be seen anywhere.
 const HIDDEN: &str = "not-to-be-shown";
@@ -56,15 +55,6 @@ fn wait(host: &str, statement: &str, is: impl Fn(&[Value]) -> bool) -> Result<Ve
             Progress::Waiting(format!("{rows:?}"))
         })
     })
-}
-
-/// What failed, with its exit code and what it said.
-fn failed(arguments: &[&str]) -> Result<(Option<i32>, String)> {
-    let Output { status, stderr, .. } = Command::new(kybern_testcluster::kybern()?)
-        .args(arguments)
-        .output()?;
-    ensure!(!status.success(), "{arguments:?} succeeded");
-    Ok((status.code(), String::from_utf8(stderr)?))
 }
 
 #[test]

@@ -1,9 +1,10 @@
 //! The commands of `kybern`, as a user runs them.
 
-use crate::scene::{Scene, kybern};
+use crate::scene::{Scene, failed, kybern};
 use anyhow::Result;
 use kybern_testcluster::{guest, shared};
 use serde_json::{Value, json};
+use std::os::unix::fs::PermissionsExt;
 
 /// The fixtures' directory of this repository.
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../fixtures");
@@ -54,7 +55,7 @@ fn simulate_runs_a_plugin_that_asks_for_http_and_sends_nothing() -> Result<()> {
 }
 
 #[test]
-fn explain_says_what_would_be_done_and_does_nothing() -> Result<()> {
+fn explain_and_record_say_what_would_be_done_and_do_nothing() -> Result<()> {
     let mut scene = Scene::with_appservice("explain")?;
     let (_, deployment, _) = scene.create_app("web", 2)?;
     scene.converged()?;
@@ -81,6 +82,47 @@ fn explain_says_what_would_be_done_and_does_nothing() -> Result<()> {
         before,
         "nothing is written"
     );
+    recorded_is_replayed(&scene)
+}
+
+/// What the plugin saw and decided comes out again without the cluster, and what differs is told.
+fn recorded_is_replayed(scene: &Scene) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let case = folder.path().join("cases").join("web");
+    let case = case.to_string_lossy();
+    let kubeconfig = scene.plane.admin_kubeconfig()?;
+    let object = format!("{}/web", scene.namespace);
+    let record = [
+        "plugin",
+        "record",
+        "--kubeconfig",
+        &kubeconfig.to_string_lossy(),
+        &scene.namespace,
+        &object,
+        "--case",
+        &case,
+    ];
+    kybern(&record)?;
+    let files = ["situation.yaml", "plan.yaml"].map(|name| format!("{case}/{name}"));
+    for file in &files {
+        let mode = std::fs::metadata(file)?.permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{file}");
+    }
+    let [situation, plan] = &files;
+    assert!(std::fs::read_to_string(situation)?.contains("rows:\n  deployment:\n"));
+    let (_, again) = failed(&record)?;
+    assert!(again.contains("File exists"), "{again}");
+
+    let wasm = guest("appservice")?;
+    let replay = ["plugin", "replay", &wasm.to_string_lossy(), &case];
+    let text = kybern(&replay)?;
+    assert!(text.ends_with("1 passed; 0 failed\n"), "{text}");
+    let expected = std::fs::read_to_string(plan)?;
+    assert!(expected.contains("replicas: 2"), "{expected}");
+    std::fs::write(plan, expected.replace("replicas: 2", "replicas: 3"))?;
+    let (code, text) = failed(&replay)?;
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("-      replicas: 3"), "{text}");
     Ok(())
 }
 

@@ -364,6 +364,16 @@ pub(crate) fn crd() -> Result<Value> {
     Ok(serde_saphyr::from_str(&kybern(&["crd"])?)?)
 }
 
+/// Runs the program, which has to fail: its exit code, and all that it printed.
+pub(crate) fn failed(arguments: &[&str]) -> Result<(Option<i32>, String)> {
+    let output = Command::new(kybern_testcluster::kybern()?)
+        .args(arguments)
+        .output()?;
+    ensure!(!output.status.success(), "{arguments:?} succeeded");
+    let printed = [output.stdout, output.stderr].concat();
+    Ok((output.status.code(), String::from_utf8(printed)?))
+}
+
 /// Runs `kybern` and returns its standard output.
 pub(crate) fn kybern(arguments: &[&str]) -> Result<String> {
     let output = Command::new(kybern_testcluster::kybern()?)
