@@ -5,6 +5,7 @@ use crate::{node, programs};
 use anyhow::Result;
 use clap::Args;
 use kybern_testcluster::Component;
+use std::num::NonZero;
 
 /// `cargo xtask test`.
 #[derive(Debug, Default, Args)]
@@ -16,6 +17,9 @@ pub(crate) struct TestArgs {
     #[arg(last = true)]
     arguments: Vec<String>,
 }
+
+/// How many tests of a program run at the same time.
+const THREADS: &str = "RUST_TEST_THREADS";
 
 /// What tests start.
 const COMPONENTS: [Component; 7] = [
@@ -59,6 +63,11 @@ pub(crate) fn cargo_test(workspace: &Workspace, args: &TestArgs) -> Result<()> {
         .args(&args.arguments)
         .env("KYBERN_BIN", kybern)
         .env("KYBERN_GUESTS", programs::guests_folder(workspace));
+    if std::env::var_os(THREADS).is_none() {
+        // Against a cluster a test waits most of its time.
+        let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+        cargo.env(THREADS, (2 * cores).to_string());
+    }
     let outcome = succeed(&mut cargo);
     // Control planes of the test programs end with them, but leave their directories.
     kybern_testcluster::sweep();
