@@ -55,6 +55,8 @@
 // What the macros write names this crate by its name, here too.
 extern crate self as kybern_sdk;
 
+#[cfg(all(target_arch = "wasm32", feature = "allocator"))]
+mod allocator;
 #[cfg(feature = "arrow")]
 mod batches;
 mod child;

@@ -55,7 +55,7 @@ pub fn compile(build: &Build<'_>) -> Result<PathBuf, ComponentError> {
         .env_remove("CARGO_BUILD_TARGET")
         // Arrow's hash maps take a seed while compiling: the same one each time.
         .env("CONST_RANDOM_SEED", "kybern")
-        .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "s")
+        .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "3")
         .env("CARGO_PROFILE_RELEASE_LTO", "true")
         .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "1")
         .env("CARGO_PROFILE_RELEASE_PANIC", "abort")

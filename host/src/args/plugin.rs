@@ -82,7 +82,7 @@ pub(crate) struct NewArgs {
 }
 
 const BUILD_HELP: &str = "\
-Runs cargo for wasm32-unknown-unknown with the settings for small components (the profile of the
+Runs cargo for wasm32-unknown-unknown with the settings for fast components (the profile of the
 crate's Cargo.toml does not count), makes what comes of it a component with the manifest in
 front, and writes it to NAME.wasm in the crate's folder. The same sources give the same bytes.
 

@@ -20,6 +20,9 @@ pub struct Spec {
     #[serde(default)]
     json_rows: u32,
     max_bytes: Option<u32>,
+    /// Pieces of 300 KB that are taken and given back, two at a time, before anything is read.
+    #[serde(default)]
+    churn: usize,
 }
 
 /// The plugin.
@@ -35,6 +38,7 @@ impl Plugin for Reader {
     type Spec = Spec;
 
     fn decide(cr: &Cr<Spec>, situation: &Situation<'_>) -> Result<Plan, HookError> {
+        churn(cr.spec.churn)?;
         let mut cursor = situation.open("rows")?;
         let count = cursor.row_count();
         let mut as_json: Vec<Value> = Vec::new();
@@ -135,3 +139,22 @@ fn cell(column: &dyn Array, row: usize) -> Result<Value, HookError> {
 
 #[cfg(test)]
 mod tests;
+
+/// Takes and gives back; a piece that was given back while the next one was there changes nothing.
+fn churn(pieces: usize) -> Result<(), HookError> {
+    let piece = |number: usize| vec![u8::try_from(number % 251).unwrap_or_default(); 300_000];
+    let mut last = piece(0);
+    for number in 1..pieces {
+        let next = piece(number);
+        let kept = last
+            .iter()
+            .all(|byte| usize::from(*byte) == (number - 1) % 251);
+        if !kept {
+            return Err(HookError::Internal(format!(
+                "piece {number} is not its own"
+            )));
+        }
+        last = next;
+    }
+    Ok(())
+}

@@ -163,6 +163,14 @@ fn chunks_go_on_where_the_json_rows_ended() {
 }
 
 #[test]
+fn a_guest_may_take_more_in_all_than_its_limit_if_it_gives_back() {
+    // 300 MB in all, within 64 MiB; and what is read afterwards is read by both allocators.
+    let whole = answer("rows", vec![numbers(0..1_000)]);
+    let status = read(whole, json!({ "churn": 1_000 }));
+    assert_eq!(status["rows"], rows(0..1_000));
+}
+
+#[test]
 fn a_chunk_is_never_less_than_one_row() {
     let status = read(
         answer("rows", vec![numbers(0..3)]),
