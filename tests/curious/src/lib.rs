@@ -23,7 +23,10 @@ mod tries;
 #[cfg(target_os = "wasi")]
 mod wild;
 
-use kybern_sdk::{Effect, HookError, Plan, Plugin, RunEffect, Schema, Situation, Value, json};
+use kybern_sdk::{
+    Effect, HookError, Outcome, OutcomeResult, Plan, Plugin, RunEffect, Schema, Situation, Value,
+    json,
+};
 use serde::{Deserialize, Serialize};
 use std::thread::sleep;
 use std::time::Duration;
@@ -62,8 +65,9 @@ impl Plugin for Curious {
     type Spec = Spec;
     type Status = Status;
 
-    fn decide(cr: &Cr, _: &Situation<'_>) -> Result<Plan, HookError> {
-        let seen = tried(&cr.spec.mode)?;
+    fn decide(cr: &Cr, situation: &Situation<'_>) -> Result<Plan, HookError> {
+        let mut seen = tried(&cr.spec.mode)?;
+        seen.extend(situation.outcomes().iter().map(told));
         let plan = Plan::new().status(Status { seen });
         Ok(match cr.spec.sleep {
             None => plan,
@@ -80,6 +84,13 @@ impl Plugin for Curious {
             "slept": after.monotonic.saturating_sub(before.monotonic),
             "random": tries::random(),
         }))
+    }
+}
+
+fn told(outcome: &Outcome) -> String {
+    match &outcome.result {
+        OutcomeResult::Ok(value) => format!("slept {}", value["slept"]),
+        OutcomeResult::Error(reason) => format!("failed: {reason}"),
     }
 }
 

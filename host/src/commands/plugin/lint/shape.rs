@@ -99,9 +99,9 @@ fn wasi(outline: &Outline) -> Option<Finding> {
     Some(Finding::warning(
         "wasi",
         Vec::from_iter(packages).join(", "),
-        "WASI is there but leads nowhere: no files, no sockets, no environment; but in act, clocks \
-         stand still at the situation's `now` and random numbers follow from the situation. A \
-         runtime that comes along makes components larger and calls slower",
+        "WASI leads nowhere: there are no files, no sockets and no environment, clocks stand still \
+         at the situation's `now`, random numbers follow from the situation (both are real in act); \
+         and a runtime that comes along makes components larger and calls slower",
         "nothing, if that is meant; Rust for wasm32-unknown-unknown needs no WASI",
     ))
 }
