@@ -64,11 +64,11 @@ func Log(level uint32, message string) {
 
 // result is `result<.., ..>` where the payload is aligned to 8 bytes.
 type result struct {
-	_                                         structs.HostLayout
-	tag                                       uint8
-	_                                         [7]byte
-	first, second, third, fourth, fifth, last uint32
-	_                                         [8]byte
+	_                            structs.HostLayout
+	tag                          uint8
+	_                            [7]byte
+	first, second, third, fourth uint32
+	_                            [16]byte
 }
 
 //go:wasmimport kybern:operator/rows@0.1.0 open
