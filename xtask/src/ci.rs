@@ -2,7 +2,7 @@
 
 use crate::tools::{DENY, HAKARI};
 use crate::workspace::{Workspace, succeed};
-use crate::{docs, node, programs, test};
+use crate::{docs, languages, node, programs, test};
 use anyhow::{Result, ensure};
 use clap::{Args, ValueEnum};
 use kybern_testcluster::Stopwatch;
@@ -36,6 +36,8 @@ enum Step {
     Docs,
     /// All tests that need no node.
     Tests,
+    /// Examples in other languages.
+    Languages,
     /// Chart and host on a real node.
     Node,
 }
@@ -50,13 +52,14 @@ enum Outcome {
 }
 
 /// Cheap ones first: most mistakes are found in the first minute.
-const ALL: [Step; 9] = [
+const ALL: [Step; 10] = [
     Step::Format,
     Step::Guests,
     Step::ControlPlane,
     Step::Lints,
     Step::Docs,
     Step::Tests,
+    Step::Languages,
     Step::Dependencies,
     Step::Features,
     Step::Node,
@@ -97,6 +100,13 @@ impl Step {
             ])),
             Self::Docs => docs::run(workspace, &docs::DocsArgs::default()),
             Self::Tests => test::cargo_test(workspace, &test::TestArgs::default()),
+            Self::Languages => {
+                let left_out = languages::run(workspace, &languages::LanguagesArgs::default())?;
+                if !left_out.is_empty() {
+                    return Ok(Outcome::Skipped(left_out.join(", ")));
+                }
+                Ok(())
+            }
             Self::Node => {
                 if let Some(reason) = node::obstacle(workspace)? {
                     return Ok(Outcome::Skipped(reason));

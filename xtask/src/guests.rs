@@ -2,7 +2,7 @@
 //!
 //! # Contract
 //! A guest is a workspace package with a `cdylib` target. It is compiled for
-//! wasm32-unknown-unknown in a target directory of its own, made into a
+//! wasm32-unknown-unknown (or wasm32-wasip2, if it asks for that) in a target directory of its own, made into a
 //! component, and written to `<cache>/guests/<name>.wasm` (dashes become
 //! underscores). A guest whose sources, dependencies and toolchain are
 //! unchanged is not built again. The same sources give the same bytes on every
@@ -60,10 +60,12 @@ fn build_one(cache: &Path, root: &Path, metadata: &Metadata, name: &str) -> Resu
         return Ok(guest);
     }
     eprintln!("guest {name}: building");
+    let triple = triple(metadata, name)?;
     let module_path = kybern_component::compile(&Build {
         folder: root,
         package: name,
         target: &cache.join("guests-target"),
+        triple,
         called: "kybern",
         local: &[],
         quiet: true,
@@ -86,6 +88,13 @@ fn build_one(cache: &Path, root: &Path, metadata: &Metadata, name: &str) -> Resu
         short(&guest.digest)
     );
     Ok(guest)
+}
+
+fn triple(metadata: &Metadata, name: &str) -> Result<&'static str> {
+    let mut packages = metadata.workspace_packages().into_iter();
+    let package = packages.find(|package| package.name.as_str() == name);
+    let package = package.context("no such package in the workspace")?;
+    kybern_component::triple(&package.metadata).map_err(anyhow::Error::msg)
 }
 
 fn guest(name: &str, path: &Path) -> Result<Guest> {

@@ -7,6 +7,7 @@ mod demo;
 mod docs;
 mod guests;
 mod image;
+mod languages;
 mod node;
 mod programs;
 mod published;
@@ -49,6 +50,8 @@ enum Command {
     Node(node::NodeCommand),
     /// Builds the guests (plugins as wasm components) into the cache.
     Guests,
+    /// Builds and tests the examples in Go, Python and JavaScript.
+    Languages(languages::LanguagesArgs),
     /// Builds the host's image, FROM scratch, as an OCI archive.
     Image(image::ImageArgs),
     /// Writes the published schemas and the Plugin CRD to wit/schema.
@@ -76,6 +79,9 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Bench(args) => bench::run(&workspace, &args)?,
         Command::Cluster(command) => return cluster::run(&workspace, &command),
         Command::Node(command) => return node::run(&workspace, &command),
+        Command::Languages(args) => {
+            languages::run(&workspace, &args)?;
+        }
         Command::Guests => {
             programs::guests(&workspace)?;
         }

@@ -4,8 +4,10 @@ use crate::ComponentError;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-/// What plugins are compiled for: no WASI, so that nothing is imported but what hosts offer.
+/// What plugins are compiled for: no WASI, so that nothing is imported but what they use.
 pub const TARGET: &str = "wasm32-unknown-unknown";
+/// What plugins are compiled for whose Cargo.toml asks for WASI.
+pub const WASI_TARGET: &str = "wasm32-wasip2";
 
 /// One crate to compile.
 #[derive(Debug, Clone, Copy)]
@@ -16,6 +18,8 @@ pub struct Build<'a> {
     pub package: &'a str,
     /// The target directory.
     pub target: &'a Path,
+    /// [`TARGET`] or [`WASI_TARGET`].
+    pub triple: &'a str,
     /// What the folder is called in messages of panics, so that no local path is in the component.
     pub called: &'a str,
     /// Other folders with sources, and what they are called.
@@ -30,7 +34,7 @@ pub struct Build<'a> {
 /// # Errors
 /// Cargo cannot be started or fails; it has said why.
 pub fn compile(build: &Build<'_>) -> Result<PathBuf, ComponentError> {
-    ensure_target(build.folder, TARGET)?;
+    ensure_target(build.folder, build.triple)?;
     let mut cargo = Command::new("cargo");
     cargo.current_dir(build.folder).arg("build");
     if build.quiet {
@@ -41,14 +45,18 @@ pub fn compile(build: &Build<'_>) -> Result<PathBuf, ComponentError> {
             "--release",
             "--lib",
             "--target",
-            TARGET,
+            build.triple,
             "--package",
             build.package,
         ])
         .arg("--target-dir")
         .arg(build.target)
         .arg("--config")
-        .arg(format!("target.{TARGET}.rustflags=[{}]", remaps(build)))
+        .arg(format!(
+            "target.{}.rustflags=[{}]",
+            build.triple,
+            remaps(build)
+        ))
         // Flags for the host's linker are no flags for a guest.
         .env_remove("RUSTFLAGS")
         .env_remove("CARGO_ENCODED_RUSTFLAGS")
@@ -69,12 +77,12 @@ pub fn compile(build: &Build<'_>) -> Result<PathBuf, ComponentError> {
     })?;
     if !status.success() {
         return Err(ComponentError::Failed {
-            command: format!("cargo build --target {TARGET}"),
+            command: format!("cargo build --target {}", build.triple),
             status,
         });
     }
     let file = build.package.replace('-', "_");
-    let release = build.target.join(TARGET).join("release");
+    let release = build.target.join(build.triple).join("release");
     Ok(release.join(format!("{file}.wasm")))
 }
 

@@ -11,22 +11,36 @@ use wit_component::ComponentEncoder;
 ///
 /// There a reader finds it without looking into the nested module.
 ///
+/// For targets whose linker makes components, the manifest lies in the nested module and stays there.
+///
 /// # Errors
 /// It is no module, carries two manifests, or lacks the types of its imports and exports.
 pub fn componentize(module: &[u8]) -> Result<Vec<u8>, ComponentError> {
+    if is_component(module) {
+        return Ok(module.to_vec());
+    }
     let (module, manifest) = take_manifest(module)?;
     let component = ComponentEncoder::default()
         .validate(true)
         .module(&module)
         .and_then(|mut encoder| encoder.encode())
         .map_err(|error| wrong(format!("{error:#}")))?;
-    let Some(manifest) = manifest else {
-        return Ok(component);
-    };
+    match manifest {
+        Some(manifest) => in_front(&component, &manifest),
+        None => Ok(component),
+    }
+}
+
+pub(crate) fn is_component(wasm: &[u8]) -> bool {
+    wasm.starts_with(&Component::HEADER)
+}
+
+/// The component with a manifest as its first section.
+pub(crate) fn in_front(component: &[u8], manifest: &[u8]) -> Result<Vec<u8>, ComponentError> {
     let mut front = Component::new();
     front.section(&CustomSection {
         name: MANIFEST_SECTION.into(),
-        data: (&manifest).into(),
+        data: manifest.into(),
     });
     let mut whole = front.finish();
     let body = component.get(Component::HEADER.len()..);
@@ -64,7 +78,7 @@ fn take_manifest(module: &[u8]) -> Result<(Vec<u8>, Option<Vec<u8>>), ComponentE
     Ok((rest.finish(), manifest))
 }
 
-fn wrong(reason: impl Display) -> ComponentError {
+pub(crate) fn wrong(reason: impl Display) -> ComponentError {
     ComponentError::Encode {
         reason: reason.to_string(),
     }
@@ -102,11 +116,11 @@ mod tests {
     }
 
     #[test]
-    fn two_manifests_are_refused_and_components_too() {
+    fn two_manifests_are_refused_and_a_component_is_one_already() {
         let told = |bytes: &[u8]| componentize(bytes).unwrap_err().to_string();
         assert!(told(&module(&["{}", "{}"])).contains("two manifests"));
         let component = componentize(&module(&[])).unwrap();
-        assert!(told(&component).contains("not a core module"));
+        assert_eq!(componentize(&component).unwrap(), component);
         assert!(told(b"text").contains("cannot be made a component"));
     }
 }

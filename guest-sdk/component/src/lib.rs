@@ -1,17 +1,22 @@
 //! From a plugin's crate to a component with its manifest in front.
 //!
 //! # Contract
-//! [`compile()`] runs cargo for wasm32-unknown-unknown with the settings that every plugin is built
-//! with; [`componentize`] makes what comes of it a component. The same sources give the same bytes
+//! [`compile()`] runs cargo for wasm32-unknown-unknown (or wasm32-wasip2) with the settings that every plugin is built
+//! with; [`componentize`] makes what comes of it a component. [`adopt()`] takes what the tools of other
+//! languages build. The same sources give the same bytes
 //! on every machine: local paths are mapped away.
 
+mod adapter;
+mod adopt;
 mod compile;
 mod encode;
 mod package;
 
-pub use compile::{Build, TARGET, compile, ensure_target};
+pub use adopt::adopt;
+pub use compile::{Build, TARGET, WASI_TARGET, compile, ensure_target};
 pub use encode::componentize;
 pub use package::Package;
+pub use package::triple;
 
 use std::path::PathBuf;
 use std::process::ExitStatus;

@@ -1,6 +1,6 @@
 //! The crate in a folder, as cargo sees it.
 
-use crate::{ComponentError, TARGET};
+use crate::{ComponentError, TARGET, WASI_TARGET};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -12,6 +12,8 @@ pub struct Package {
     pub name: String,
     /// Cargo's target directory for it.
     pub target: PathBuf,
+    /// What it is compiled for.
+    pub triple: &'static str,
     /// Crates elsewhere on this machine that it depends on: folder and name; folders inside others
     /// come after those.
     pub local: Vec<(PathBuf, String)>,
@@ -65,9 +67,11 @@ impl Package {
             .filter_map(|target| target.get("crate_types"));
         let mut types = types.filter_map(Value::as_array).flatten();
         if types.any(|kind| kind == "cdylib") {
+            let wanted = package.get("metadata").unwrap_or(&Value::Null);
             return Ok(Self {
                 name,
                 target: target.into(),
+                triple: triple(wanted).map_err(|reason| wrong(folder, reason))?,
                 local: local(folder, metadata),
             });
         }
@@ -75,6 +79,22 @@ impl Package {
             folder,
             "the crate is no cdylib; add to its Cargo.toml: [lib] crate-type = [\"cdylib\", \"rlib\"]",
         ))
+    }
+}
+
+/// What the `[package.metadata]` of a Cargo.toml asks to be compiled for.
+///
+/// # Errors
+/// It names another target than there are; the cure.
+pub fn triple(metadata: &Value) -> Result<&'static str, String> {
+    let wanted = metadata.pointer("/kybern/target");
+    let wanted = wanted.map(|target| target.as_str().unwrap_or_default());
+    match wanted {
+        None | Some(TARGET) => Ok(TARGET),
+        Some(WASI_TARGET) => Ok(WASI_TARGET),
+        Some(other) => Err(format!(
+            "`target` of [package.metadata.kybern] is `{other}`: use {TARGET} or {WASI_TARGET}"
+        )),
     }
 }
 
@@ -140,6 +160,16 @@ mod tests {
         );
         let elsewhere = of("/other/Cargo.toml", &["cdylib"]).unwrap_err();
         assert!(elsewhere.contains("names no package"), "{elsewhere}");
+    }
+
+    #[test]
+    fn a_crate_may_ask_for_wasi_and_nothing_else() {
+        let asked = |target: &str| triple(&json!({ "kybern": { "target": target } }));
+        assert_eq!(triple(&Value::Null), Ok(TARGET));
+        assert_eq!(asked(TARGET), Ok(TARGET));
+        assert_eq!(asked(WASI_TARGET), Ok(WASI_TARGET));
+        let told = asked("wasm32-wasip1").unwrap_err();
+        assert!(told.contains("use wasm32-unknown-unknown or"), "{told}");
     }
 
     #[test]

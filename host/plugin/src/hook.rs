@@ -12,6 +12,7 @@ use crate::meter::{OutOfTime, Stopwatch};
 use crate::outside::{Outside, Stopped};
 use crate::runtime::Inner;
 use crate::state::CallState;
+use crate::wasi::{Ground, Wasi};
 use kybern_interface::{Failure, HookError, PACKAGE};
 use std::sync::Arc;
 use wasmtime::component::{
@@ -63,9 +64,19 @@ pub(crate) struct Callee<'a> {
     pub(crate) instance: &'a InstancePre<CallState>,
     pub(crate) gate: &'a Gate,
     pub(crate) outside: Outside,
+    /// What its clocks and random numbers are; none = it imports no WASI.
+    pub(crate) wasi: Option<Ground>,
 }
 
 impl Callee<'_> {
+    /// What follows from the input, which a plugin without WASI never asks.
+    fn wasi(&self, (hook, input): (&str, &str), limits: &CallLimits) -> Wasi {
+        match self.wasi {
+            Some(ground) => Wasi::new(ground, hook, input, limits.handles),
+            None => Wasi::new(Ground::Pure, "", "", 0),
+        }
+    }
+
     /// Calls the hook with this document; blocks.
     pub(crate) fn call(
         &self,
@@ -74,7 +85,7 @@ impl Callee<'_> {
         answers: Vec<NamedAnswer>,
         limits: &CallLimits,
     ) -> Call<String> {
-        self.run(answers, limits, |store, instance| {
+        self.run((hook.name, input), answers, limits, |store, instance| {
             let function =
                 typed(store, instance, hook).map_err(|reason| CallError::Host { reason })?;
             let bytes = u64::try_from(input.len()).unwrap_or(u64::MAX);
@@ -89,7 +100,7 @@ impl Callee<'_> {
     /// Makes an instance and looks whether these hooks have the right types.
     pub(crate) fn probe(&self, hooks: &[&Hook], limits: &CallLimits) -> Result<(), LoadError> {
         let mut mismatch = None;
-        let probe = self.run(Vec::new(), limits, |store, instance| {
+        let probe = self.run(("", ""), Vec::new(), limits, |store, instance| {
             mismatch = hooks
                 .iter()
                 .find_map(|hook| typed(store, instance, hook).err());
@@ -107,6 +118,7 @@ impl Callee<'_> {
 
     fn run<T: Length>(
         &self,
+        called: (&str, &str),
         answers: Vec<NamedAnswer>,
         limits: &CallLimits,
         work: impl FnOnce(&mut Store<CallState>, &Instance) -> Result<T, CallError>,
@@ -135,6 +147,7 @@ impl Callee<'_> {
                 limits,
                 Arc::clone(&self.runtime.memory),
                 self.outside.clone(),
+                self.wasi(called, limits),
             ),
         );
         store.limiter(|state| &mut state.limiter);
@@ -158,7 +171,8 @@ impl Callee<'_> {
             })
             .and_then(|instance| work(&mut store, &instance));
 
-        let state = store.into_data();
+        let mut state = store.into_data();
+        state.finish_printing();
         state.log.finish();
         let usage = Usage {
             time: working.cpu(),
@@ -254,7 +268,7 @@ fn trap_message(trap: &str, error: &wasmtime::Error, state: &CallState) -> Strin
             message.push_str(&format!(" in `{}`", cut(function, 200)));
         }
     }
-    if let Some(logged) = &state.log.last_error {
+    if let Some(logged) = state.log.reason() {
         message.push_str(&format!("; its last error: {logged}"));
     }
     cut(&message, MESSAGE)

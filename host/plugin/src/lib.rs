@@ -41,6 +41,7 @@ mod shape;
 mod state;
 mod strict;
 mod ticker;
+mod wasi;
 mod world;
 
 pub use answer::NamedAnswer;
@@ -53,5 +54,5 @@ pub use load::LoadError;
 pub use outline::{Import, Outline};
 pub use outside::{Outside, Stop};
 pub use plugin::{Code, Plugin};
-pub use runtime::{Runtime, RuntimeConfig, RuntimeError};
+pub use runtime::{MAX_COMPONENT_BYTES, Runtime, RuntimeConfig, RuntimeError};
 pub use world::Offer;

@@ -1,13 +1,17 @@
 //! The host interface `log`: messages of a guest, capped per call.
 
 use crate::state::CallState;
+use std::collections::VecDeque;
 use wasmtime::component::{ComponentType, Lift, Linker, WasmStr};
 use wasmtime::{Result, StoreContextMut};
 
 /// What each message counts beside its text, so that empty ones are not free.
 const OVERHEAD: usize = 64;
 /// Bytes of one message; what is longer is cut.
-const MESSAGE: usize = 8 * 1024;
+pub(crate) const MESSAGE: usize = 8 * 1024;
+/// Lines on standard error that are kept as the reason of a trap, and bytes of each.
+const LAST: usize = 6;
+const LAST_BYTES: usize = 512;
 
 /// How much a message matters, as the interface has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ComponentType, Lift)]
@@ -36,7 +40,9 @@ pub(crate) struct CallLog {
     pub(crate) lines: u32,
     pub(crate) dropped: u32,
     /// The last error: what a panic says before it traps.
-    pub(crate) last_error: Option<String>,
+    last_error: Option<String>,
+    /// The last lines on standard error, where a runtime says why it gives up.
+    last_lines: VecDeque<String>,
 }
 
 impl CallLog {
@@ -47,11 +53,29 @@ impl CallLog {
             lines: 0,
             dropped: 0,
             last_error: None,
+            last_lines: VecDeque::new(),
         }
     }
 
+    /// Keeps a line on standard error, in case that it is the reason of a trap.
+    pub(crate) fn remember(&mut self, line: &str) {
+        if self.last_lines.len() >= LAST {
+            self.last_lines.pop_front();
+        }
+        let end = line.floor_char_boundary(LAST_BYTES);
+        let line = line.get(..end).unwrap_or_default();
+        self.last_lines.push_back(printable(line));
+    }
+
+    /// What the guest said last about what is wrong.
+    pub(crate) fn reason(&self) -> Option<String> {
+        let lines = || Vec::from_iter(self.last_lines.iter().map(String::as_str)).join(" ");
+        let printed = (!self.last_lines.is_empty()).then(lines);
+        self.last_error.clone().or(printed)
+    }
+
     /// Writes the message, or counts it as dropped if the call has logged too much.
-    fn write(&mut self, level: Level, message: &str) {
+    pub(crate) fn write(&mut self, level: Level, message: &str) {
         let length = message.len();
         let message = || printable(message);
         if level == Level::Error {
@@ -134,7 +158,21 @@ mod tests {
         log.write(Level::Warn, "abc");
         log.write(Level::Error, "the reason");
         assert_eq!((log.lines, log.dropped), (2, 2));
-        assert_eq!(log.last_error.as_deref(), Some("the reason"));
+        assert_eq!(log.reason().as_deref(), Some("the reason"));
+    }
+
+    #[test]
+    fn the_last_lines_on_standard_error_are_a_reason_too() {
+        let mut log = CallLog::new("test", 1024);
+        assert_eq!(log.reason(), None);
+        for line in ["1", "2", "3", "4", "5", "6", "7"] {
+            log.remember(line);
+        }
+        assert_eq!(log.reason().as_deref(), Some("2 3 4 5 6 7"));
+        log.remember(&"x".repeat(LAST_BYTES + 1));
+        assert!(log.reason().unwrap().len() < LAST_BYTES + 20);
+        log.write(Level::Error, "the reason");
+        assert_eq!(log.reason().as_deref(), Some("the reason"));
     }
 
     #[test]

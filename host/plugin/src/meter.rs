@@ -1,4 +1,4 @@
-//! Clocks of one call: CPU time of this thread and time on the clock.
+//! Clocks of one call: CPU time of this thread, time on the clock, and the time of day for `act`.
 //!
 //! The one place of this crate that reads clocks. A call's CPU time is a
 //! property of the thread it runs on, so it cannot come in as a parameter.
@@ -30,6 +30,11 @@ impl Stopwatch {
     pub(crate) fn wall(&self) -> Duration {
         read(ClockId::Monotonic).saturating_sub(self.wall)
     }
+}
+
+/// The time of day, since the epoch.
+pub(crate) fn wall_clock() -> Duration {
+    read(ClockId::Realtime)
 }
 
 fn read(clock: ClockId) -> Duration {
@@ -68,6 +73,15 @@ impl Deadline {
     /// Time on the clock that is left.
     pub(crate) fn left(&self) -> Duration {
         self.wall.saturating_sub(self.started.wall())
+    }
+
+    /// Whether so much time on the clock is left.
+    pub(crate) fn allows(&self, more: Duration) -> Result<(), OutOfTime> {
+        if more > self.left() {
+            Err(OutOfTime { limit: self.wall })
+        } else {
+            Ok(())
+        }
     }
 
     /// Whether time is left.

@@ -81,14 +81,16 @@ mod tests {
             r#"(component
                 (@custom "kybern:manifest" "{\"name\":\"web\",\"version\":\"1.0.0\",\"world\":\"kybern:operator@0.1.0\"}")
                 (import "kybern:operator/log@0.1.0" (instance))
-                (import "wasi:cli/environment@0.2.6" (instance)))"#,
+                (import "wasi:cli/environment@0.2.6" (instance))
+                (import "wasi:http/types@0.2.6" (instance)))"#,
         );
         assert_eq!(found.manifest.unwrap().name, "web");
         assert_eq!(found.document.unwrap()["name"], "web");
         assert_eq!(found.imports[0].offer, Offer::Log);
-        assert!(matches!(found.imports[1].offer, Offer::Nothing { .. }));
+        assert!(matches!(found.imports[1].offer, Offer::Wasi { .. }));
+        assert!(matches!(found.imports[2].offer, Offer::Nothing { .. }));
         let refused = found.refused.unwrap().to_string();
-        assert!(refused.contains("wasi:cli/environment@0.2.6"), "{refused}");
+        assert!(refused.contains(": wasi:http/types@0.2.6; "), "{refused}");
     }
 
     #[test]

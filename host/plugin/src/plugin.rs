@@ -13,6 +13,7 @@ use crate::runtime::Inner;
 use crate::shape::Shape;
 use crate::state::CallState;
 use crate::strict;
+use crate::wasi::Ground;
 use crate::world;
 use kybern_interface::{Manifest, PACKAGE};
 use sha2::{Digest, Sha256};
@@ -45,6 +46,8 @@ pub(crate) struct Loaded {
     pure: InstancePre<CallState>,
     /// For act calls that may send requests.
     outgoing: InstancePre<CallState>,
+    /// Whether it imports WASI.
+    wasi: bool,
     decide: Hook,
     sense: Option<Hook>,
     act: Option<Hook>,
@@ -157,6 +160,7 @@ impl Plugin {
             instance,
             gate: &loaded.runtime.effects,
             outside,
+            wasi: loaded.wasi.then_some(Ground::Real),
             ..self.callee()
         };
         callee.call(act, effect, Vec::new(), limits)
@@ -169,6 +173,7 @@ impl Plugin {
             instance: &self.loaded.pure,
             gate: &self.loaded.runtime.gate,
             outside: Outside::default(),
+            wasi: self.loaded.wasi.then_some(Ground::Pure),
         }
     }
 }
@@ -195,6 +200,7 @@ pub(crate) fn load(runtime: &Arc<Inner>, wasm: &[u8]) -> Result<Plugin, LoadErro
     world::check(&shape)?;
     let manifest = manifest::parse(shape.manifest()?)?;
     world::check_capabilities(&shape, &manifest)?;
+    let wasi = world::has_wasi(&shape);
     let digest = format!("sha256:{:x}", Sha256::digest(wasm));
     if let Some(loaded) = runtime.live.lock().get(&digest).and_then(Weak::upgrade) {
         return Ok(Plugin { loaded });
@@ -225,6 +231,7 @@ pub(crate) fn load(runtime: &Arc<Inner>, wasm: &[u8]) -> Result<Plugin, LoadErro
             manifest,
             pure,
             outgoing,
+            wasi,
             decide,
             sense,
             act,

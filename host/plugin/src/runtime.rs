@@ -7,7 +7,7 @@ use crate::load::LoadError;
 use crate::plugin::{self, Loaded, Plugin};
 use crate::state::CallState;
 use crate::ticker::Ticker;
-use crate::{http, log, rows};
+use crate::{http, log, rows, wasi};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::fmt;
@@ -17,6 +17,9 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 use wasmtime::Engine;
 use wasmtime::component::Linker;
+
+/// Largest component in bytes, wherever it comes from: an interpreter with a program has about 20 MiB.
+pub const MAX_COMPONENT_BYTES: usize = 64 * 1024 * 1024;
 
 /// How a [`Runtime`] is set up.
 #[derive(Debug, Clone)]
@@ -31,7 +34,7 @@ pub struct RuntimeConfig {
     pub max_stack: usize,
     /// How often a running guest's time is checked. Default 5 ms.
     pub tick: Duration,
-    /// Largest component in bytes. Default 32 MiB.
+    /// Largest component in bytes. Default [`MAX_COMPONENT_BYTES`].
     pub max_component: usize,
     /// Where compiled code is kept; made with mode 0700 if absent. None = compiled at every start.
     pub cache_dir: Option<PathBuf>,
@@ -47,7 +50,7 @@ impl Default for RuntimeConfig {
             max_memory: 1024 * 1024 * 1024,
             max_stack: 512 * 1024,
             tick: Duration::from_millis(5),
-            max_component: 32 * 1024 * 1024,
+            max_component: MAX_COMPONENT_BYTES,
             cache_dir: None,
             cache_bytes: 512 * 1024 * 1024,
         }
@@ -111,6 +114,7 @@ impl Runtime {
             let mut linker = Linker::new(&engine);
             rows::add_to_linker(&mut linker)
                 .and_then(|()| log::add_to_linker(&mut linker))
+                .and_then(|()| wasi::add_to_linker(&mut linker))
                 .and_then(|()| http(&mut linker))
                 .map(|()| linker)
                 .map_err(|error| RuntimeError::Engine {

@@ -6,6 +6,7 @@ use crate::limits::CallLimits;
 use crate::log::CallLog;
 use crate::meter::Deadline;
 use crate::outside::Outside;
+use crate::wasi::Wasi;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use wasmtime::component::ResourceTable;
@@ -24,6 +25,7 @@ pub(crate) struct CallState {
     /// Requests that it may still send.
     pub(crate) http_requests: u32,
     pub(crate) outside: Outside,
+    pub(crate) wasi: Wasi,
     pub(crate) rows: u64,
     pub(crate) bytes_in: u64,
 }
@@ -36,6 +38,7 @@ impl CallState {
         limits: &CallLimits,
         memory: Arc<AtomicUsize>,
         outside: Outside,
+        wasi: Wasi,
     ) -> Self {
         let mut cursors = ResourceTable::new();
         cursors.set_max_capacity(limits.handles);
@@ -49,6 +52,7 @@ impl CallState {
             http_bytes: limits.http_bytes,
             http_requests: limits.http_requests,
             outside,
+            wasi,
             rows: 0,
             bytes_in: 0,
         }

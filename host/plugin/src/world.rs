@@ -5,15 +5,18 @@
 
 use crate::load::LoadError;
 use crate::shape::Shape;
+use crate::wasi;
 use kybern_interface::{Capability, CapabilityAsk, Manifest, PACKAGE};
 
 const PACKAGE_NAME: &str = "kybern:operator";
 
-const WASI_CURE: &str = "WASI is not supported yet: build for wasm32-unknown-unknown (Rust), \
-     or stub WASI out (componentize-py --stub-wasi, jco --backend-qjs-stub-wasi)";
+const WASI_HTTP_CURE: &str = "requests are sent with kybern:operator/http, by act: \
+     leave wasi:http out (componentize-js: --disable http)";
+const WASI_CURE: &str = "of WASI, version 0.2 of cli, clocks, filesystem, io, random and sockets is \
+     linked: build for that (Rust: wasm32-wasip2 or wasm32-unknown-unknown)";
 const NEWER_CURE: &str = "build it with an SDK for kybern:operator@0.1.0";
 const OTHER_CURE: &str =
-    "a plugin can import the interfaces rows, log, http and types of kybern:operator only";
+    "a plugin can import the interfaces rows, log, http and types of kybern:operator, and WASI 0.2";
 const HTTP_CURE: &str = "ask for the capability http in the manifest";
 
 /// A name like `kybern:operator/rows@0.1.0`, taken apart.
@@ -50,6 +53,11 @@ pub enum Offer {
     Http,
     /// Types that hooks share; nothing to call.
     Types,
+    /// WASI 0.2, which leads nowhere.
+    Wasi {
+        /// What a plugin gets from it.
+        given: &'static str,
+    },
     /// This host does not offer it.
     Nothing {
         /// What to do about it.
@@ -66,10 +74,30 @@ pub(crate) fn offer(import: &str) -> Offer {
         (PACKAGE_NAME, "http") => return Offer::Http,
         (PACKAGE_NAME, "types") => return Offer::Types,
         (PACKAGE_NAME, _) => NEWER_CURE,
-        (package, _) if package.starts_with("wasi:") => WASI_CURE,
-        _ => OTHER_CURE,
+        (package, interface) => match package.strip_prefix("wasi:") {
+            Some(package) => return of_wasi(package, interface, name.version),
+            None => OTHER_CURE,
+        },
     };
     Offer::Nothing { cure }
+}
+
+fn of_wasi(package: &str, interface: &str, version: Option<&str>) -> Offer {
+    let fits = version.and_then(numbers);
+    let fits = fits.is_some_and(|found| compatible(found, wasi::VERSION));
+    match wasi::given(package, interface) {
+        Some(given) if fits => Offer::Wasi { given },
+        _ if package == "http" => Offer::Nothing {
+            cure: WASI_HTTP_CURE,
+        },
+        _ => Offer::Nothing { cure: WASI_CURE },
+    }
+}
+
+/// Whether a component imports WASI.
+pub(crate) fn has_wasi(shape: &Shape<'_>) -> bool {
+    let is_wasi = |import: &&str| matches!(offer(import), Offer::Wasi { .. });
+    shape.imports.iter().any(is_wasi)
 }
 
 /// Refuses a component whose names do not fit.
@@ -196,15 +224,37 @@ mod tests {
         let text = verdict(
             &[
                 "kybern:operator/rows@0.1.0",
-                "wasi:cli/environment@0.2.6",
+                "wasi:nn/graph@0.2.0-rc-2024-10-28",
                 "wasi:io/streams@0.2.6",
+                "wasi:io/streams@0.3.0",
             ],
             &[],
         );
-        assert!(text.contains("wasi:cli/environment@0.2.6, wasi:io/streams@0.2.6"));
-        assert!(text.contains("not supported yet"));
+        assert!(
+            text.contains(": wasi:nn/graph@0.2.0-rc-2024-10-28, wasi:io/streams@0.3.0; of WASI"),
+            "{text}"
+        );
+        assert!(verdict(&["wasi:http/types@0.2.6"], &[]).contains("kybern:operator/http"));
         assert!(verdict(&["kybern:operator/mail@0.1.9"], &[]).contains("SDK for"));
         assert!(verdict(&["env"], &[]).contains("rows, log, http and types"));
+    }
+
+    #[test]
+    fn wasi_0_2_is_offered_and_nothing_else_of_it() {
+        for (import, offered) in [
+            ("wasi:cli/environment@0.2.0", true),
+            ("wasi:random/insecure-seed@0.2.12", true),
+            ("wasi:sockets/udp-create-socket@0.2.3", true),
+            ("wasi:cli/run@0.2.0", false),
+            ("wasi:clocks/timezone@0.2.0", false),
+            ("wasi:cli/environment", false),
+            ("wasi:cli/environment@0.3.0", false),
+            ("wasi:cli/environment@0.2.0-rc-2023-11-10", false),
+            ("wasi:keyvalue/store@0.2.0", false),
+        ] {
+            let is = matches!(offer(import), Offer::Wasi { .. });
+            assert_eq!(is, offered, "{import}");
+        }
     }
 
     #[test]

@@ -85,6 +85,15 @@ const BUILD_HELP: &str = "\
 Runs cargo for wasm32-unknown-unknown with the settings for fast components (the profile of the
 crate's Cargo.toml does not count), makes what comes of it a component with the manifest in
 front, and writes it to NAME.wasm in the crate's folder. The same sources give the same bytes.
+A crate that needs WASI says so in its Cargo.toml: [package.metadata.kybern] target =
+\"wasm32-wasip2\".
+
+With --from it takes what the tools of another language built, a component or a core module (Go),
+puts the manifest of a YAML file in front, and writes NAME.wasm into the current folder.
+
+Examples:
+  kybern plugin build --dir plugins/hello
+  kybern plugin build --from app.wasm --manifest manifest.yaml
 
 Exit codes: 0 it is built, 1 it does not compile, 2 the folder holds no crate that can be a plugin.";
 
@@ -95,6 +104,17 @@ pub(crate) struct BuildArgs {
     /// The crate's folder.
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub(crate) dir: PathBuf,
+    /// What another language's tools built: a component or a core module.
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "manifest",
+        conflicts_with = "dir"
+    )]
+    pub(crate) from: Option<PathBuf>,
+    /// Its manifest, YAML or JSON; in `crds` the name of a file stands for what is in it.
+    #[arg(long, value_name = "FILE", requires = "from")]
+    pub(crate) manifest: Option<PathBuf>,
 }
 
 const INSPECT_HELP: &str = "\

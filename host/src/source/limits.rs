@@ -24,7 +24,7 @@ pub(crate) struct SourceConfig {
 impl Default for SourceConfig {
     fn default() -> Self {
         Self {
-            component_bytes: 64 << 20,
+            component_bytes: kybern_plugin::MAX_COMPONENT_BYTES,
             manifest_bytes: 1 << 20,
             time: Duration::from_secs(120),
             idle: Duration::from_secs(15),

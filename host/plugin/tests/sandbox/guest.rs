@@ -9,6 +9,7 @@ use std::sync::OnceLock;
 use wit_component::ComponentEncoder;
 
 const TARGET: &str = "wasm32-unknown-unknown";
+const WASI_TARGET: &str = "wasm32-wasip2";
 
 /// One runtime for all tests: they run at the same time and share its instances.
 pub(crate) fn runtime() -> &'static Runtime {
@@ -26,19 +27,25 @@ pub(crate) fn wasm() -> &'static [u8] {
 pub(crate) fn component(package: &str) -> Vec<u8> {
     ComponentEncoder::default()
         .validate(true)
-        .module(&std::fs::read(build(package)).unwrap())
+        .module(&std::fs::read(build(package, TARGET)).unwrap())
         .unwrap()
         .encode()
         .unwrap()
 }
 
-fn build(package: &str) -> PathBuf {
+/// A guest of this workspace that brings WASI; its target's linker makes the component.
+pub(crate) fn wasi_component(package: &str) -> Vec<u8> {
+    kybern_component::ensure_target(Path::new(env!("CARGO_MANIFEST_DIR")), WASI_TARGET).unwrap();
+    std::fs::read(build(package, WASI_TARGET)).unwrap()
+}
+
+fn build(package: &str, triple: &str) -> PathBuf {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("guests");
     let status = Command::new(env!("CARGO"))
         .current_dir(workspace)
         .args(["build", "--quiet", "--release", "--lib"])
-        .args(["--package", package, "--target", TARGET])
+        .args(["--package", package, "--target", triple])
         .arg("--target-dir")
         .arg(&target)
         // Flags for the host's linker are no flags for a guest.
@@ -50,7 +57,7 @@ fn build(package: &str) -> PathBuf {
         .unwrap();
     assert!(status.success(), "building {package}: {status}");
     let file = format!("{}.wasm", package.replace('-', "_"));
-    target.join(TARGET).join("release").join(file)
+    target.join(triple).join("release").join(file)
 }
 
 /// The hostile guest, loaded once.

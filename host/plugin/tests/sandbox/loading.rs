@@ -89,34 +89,6 @@ fn another_world_version_is_refused_with_both_named() {
 }
 
 #[test]
-fn wasi_is_named_and_not_supported_yet() {
-    let wit = format!(
-        "{WIT}
-        world tested {{
-            import wasi:cli/environment@0.2.6;
-            import wasi:random/random@0.2.6;
-            export decide;
-        }}
-        package wasi:cli@0.2.6 {{ interface environment {{ arguments: func() -> u32; }} }}
-        package wasi:random@0.2.6 {{ interface random {{ get: func() -> u64; }} }}"
-    );
-    let core = decider(0, 1024, 2, "{}", "").replacen(
-        "(module",
-        r#"(module
-            (import "wasi:cli/environment@0.2.6" "arguments" (func (result i32)))
-            (import "wasi:random/random@0.2.6" "get" (func (result i64)))"#,
-        1,
-    );
-    let text = refused(&with_manifest(component_in(&wit, &core), MANIFEST));
-    assert!(
-        text.contains("wasi:cli/environment@0.2.6, wasi:random/random@0.2.6"),
-        "{text}"
-    );
-    assert!(text.contains("WASI is not supported yet"), "{text}");
-    assert!(text.contains("wasm32-unknown-unknown"), "{text}");
-}
-
-#[test]
 fn hooks_of_another_type_are_refused() {
     let wit = WIT.replace(
         "decide: func(situation: json) -> result<json, hook-error>;",

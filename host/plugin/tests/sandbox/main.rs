@@ -14,3 +14,4 @@ mod guest;
 mod loading;
 mod rows;
 mod text;
+mod wasi;

@@ -1,16 +1,22 @@
-//! `kybern plugin build`: a plugin's crate made a component.
+//! `kybern plugin build`: a plugin's crate, or what another language's tools built, made a component.
 
+use super::component::Component;
+use super::manifest;
 use crate::args::BuildArgs;
 use crate::terminal::say;
 use anyhow::Context;
 use kybern_component::{Build, ComponentError, Package};
 use kybern_plugin::Outline;
+use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Builds it, and prints where it is and what it is.
 pub(super) fn run(args: &BuildArgs) -> anyhow::Result<ExitCode> {
+    if let (Some(from), Some(manifest)) = (&args.from, &args.manifest) {
+        return adopt(from, manifest);
+    }
     let folder = &args.dir;
     let whole = folder.canonicalize();
     let whole = whole.with_context(|| format!("{}: cannot be read", folder.display()))?;
@@ -22,15 +28,38 @@ pub(super) fn run(args: &BuildArgs) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::FAILURE);
         }
     };
-    if let Some(why) = no_plugin(&component) {
+    write(
+        &beside(folder, &format!("{}.wasm", package.name)),
+        &component,
+    )
+}
+
+/// What another language's tools built, with a manifest from a file.
+fn adopt(from: &Path, manifest: &Path) -> anyhow::Result<ExitCode> {
+    let built = Component::read(from)?;
+    let manifest = manifest::read(manifest)?;
+    let component = match kybern_component::adopt(&built.bytes, &manifest) {
+        Ok(component) => component,
+        Err(why) => return Ok(super::refused(&built, &why)),
+    };
+    let name = manifest.get("name").and_then(Value::as_str);
+    // A name that is none is refused before it is written.
+    write(
+        Path::new(&format!("{}.wasm", name.unwrap_or("plugin"))),
+        &component,
+    )
+}
+
+/// Writes the component if a host would take it, and says what it is.
+fn write(path: &Path, component: &[u8]) -> anyhow::Result<ExitCode> {
+    if let Some(why) = no_plugin(component) {
         eprintln!("error: what was built is no plugin: {why}");
         return Ok(ExitCode::FAILURE);
     }
-    let path = beside(folder, &format!("{}.wasm", package.name));
-    replace(&path, &component)?;
+    replace(path, component)?;
     say!("file: {}", path.display());
     say!("size: {}", component.len());
-    say!("digest: {}", crate::source::digest(&component));
+    say!("digest: {}", crate::source::digest(component));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -39,6 +68,7 @@ fn component(folder: &Path, package: &Package) -> Result<Vec<u8>, ComponentError
         folder,
         package: &package.name,
         target: &package.target,
+        triple: package.triple,
         called: &package.name,
         local: &package.local,
         quiet: false,

@@ -3,11 +3,9 @@
 use anyhow::{Context, ensure};
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use kybern_plugin::MAX_COMPONENT_BYTES;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
-
-/// Largest file that is read.
-const MAX_BYTES: u64 = 64 << 20;
 
 /// A component's file.
 pub(super) struct Component {
@@ -25,11 +23,11 @@ impl Component {
         let unreadable = || format!("{}: cannot be read", path.display());
         let file = std::fs::File::open(path).with_context(unreadable)?;
         let mut bytes = Vec::new();
-        let read = file.take(MAX_BYTES + 1).read_to_end(&mut bytes);
-        let read = u64::try_from(read.with_context(unreadable)?)?;
+        let most = u64::try_from(MAX_COMPONENT_BYTES)?;
+        let read = file.take(most.saturating_add(1)).read_to_end(&mut bytes);
         ensure!(
-            read <= MAX_BYTES,
-            "{}: it has more than {MAX_BYTES} bytes; build the component with optimisation for size",
+            read.with_context(unreadable)? <= MAX_COMPONENT_BYTES,
+            "{}: it has more than {MAX_COMPONENT_BYTES} bytes; build the component with optimisation for size",
             path.display()
         );
         Ok(Self {

@@ -139,6 +139,7 @@ fn imported(import: &Import) -> Imported<'_> {
         Offer::Log => "messages into the host's log".to_owned(),
         Offer::Http => "requests of its act hook to granted hosts".to_owned(),
         Offer::Types => "types that hooks share".to_owned(),
+        Offer::Wasi { given } => format!("WASI: {given}"),
         Offer::Nothing { cure } => format!("not supported; {cure}"),
     };
     Imported {

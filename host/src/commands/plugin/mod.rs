@@ -10,6 +10,7 @@ mod component;
 mod document;
 mod inspect;
 mod lint;
+mod manifest;
 mod minimal;
 mod new;
 mod plan;

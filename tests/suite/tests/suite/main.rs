@@ -50,4 +50,5 @@ mod sql;
 mod status;
 mod takeover;
 mod uninstall;
+mod wasi;
 mod watching;

@@ -1,9 +1,10 @@
 //! What the binary and the manifest's text tell: size, imports, hooks, words that nobody knows.
 
 use super::super::component::Component;
-use super::finding::Finding;
-use kybern_plugin::{LoadError, Offer, Outline};
+use super::finding::{Finding, Severity};
+use kybern_plugin::{Import, LoadError, Offer, Outline};
 use serde_json::Value;
+use std::collections::BTreeSet;
 
 /// A component larger than this is slow to load everywhere.
 const LARGE: usize = 8 << 20;
@@ -54,7 +55,7 @@ fn imports(outline: &Outline) -> Vec<Finding> {
         let (code, message) = if import.name.starts_with("wasi:") {
             (
                 "wasi-import",
-                "the component imports WASI, which this host does not offer",
+                "the component imports what of WASI this host does not offer",
             )
         } else {
             (
@@ -65,9 +66,10 @@ fn imports(outline: &Outline) -> Vec<Finding> {
         Some(Finding::error(code, &import.name, message, cure))
     });
     let mut found: Vec<Finding> = refused.collect();
+    found.extend(wasi(outline));
     match &outline.refused {
         Some(why @ LoadError::World { .. }) => found.push(of_manifest(why)),
-        Some(LoadError::Imports { imports, cure }) if found.is_empty() => {
+        Some(LoadError::Imports { imports, cure }) if !found.iter().any(is_error) => {
             let message = "the component imports it, but the manifest does not ask for it";
             found.push(Finding::error(
                 "import-without-capability",
@@ -79,6 +81,29 @@ fn imports(outline: &Outline) -> Vec<Finding> {
         _ => {}
     }
     found
+}
+
+fn is_error(finding: &Finding) -> bool {
+    finding.severity == Severity::Error
+}
+
+/// What it may expect of a WASI that leads nowhere.
+fn wasi(outline: &Outline) -> Option<Finding> {
+    let is_wasi = |import: &&Import| matches!(import.offer, Offer::Wasi { .. });
+    let packages = outline.imports.iter().filter(is_wasi);
+    let packages = packages.filter_map(|import| Some(import.name.split_once('/')?.0));
+    let packages: BTreeSet<&str> = packages.collect();
+    if packages.is_empty() {
+        return None;
+    }
+    Some(Finding::warning(
+        "wasi",
+        Vec::from_iter(packages).join(", "),
+        "WASI leads nowhere: there are no files, no sockets and no environment, clocks stand still \
+         at the situation's `now`, random numbers follow from the situation (both are real in act); \
+         and a runtime that comes along makes components larger and calls slower",
+        "nothing, if that is meant; Rust for wasm32-unknown-unknown needs no WASI",
+    ))
 }
 
 /// A manifest that the host would refuse.

@@ -139,7 +139,7 @@ async fn hooks_and_imports_fit_the_manifest() {
         offer,
     };
     let wasi = import(
-        "wasi:cli/environment@0.2.6",
+        "wasi:http/types@0.2.6",
         Offer::Nothing {
             cure: "build it otherwise",
         },
@@ -148,10 +148,18 @@ async fn hooks_and_imports_fit_the_manifest() {
     assert_eq!(
         short(&found),
         [
-            "Error wasi-import wasi:cli/environment@0.2.6",
+            "Error wasi-import wasi:http/types@0.2.6",
             "Error no-decide exports"
         ]
     );
+    let linked = |name| import(name, Offer::Wasi { given: "nothing" });
+    let wasi = vec![
+        linked("wasi:io/streams@0.2.6"),
+        linked("wasi:cli/stdin@0.2.6"),
+        linked("wasi:io/poll@0.2.6"),
+    ];
+    let found = found_with(&["decide"], wasi, |_| ()).await;
+    assert_eq!(short(&found), ["Warning wasi wasi:cli, wasi:io"]);
     let effects =
         |m: &mut Value| m["effects"] = json!([{ "name": "mail", "description": "mails" }]);
     let found = found_with(&["decide"], Vec::new(), effects).await;
