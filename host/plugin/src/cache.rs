@@ -87,44 +87,73 @@ impl Cache {
         Ok(cache)
     }
 
-    /// What was stored under this key, unless anything is wrong with it.
+    /// What was stored under this key, unless anything is wrong with it, which is told.
     pub(crate) fn get(&self, key: &Key) -> Option<StoredCode> {
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        let file = rustix::fs::openat(&self.directory, key.file(), flags, Mode::empty()).ok()?;
-        let read = || {
-            let stat = rustix::fs::fstat(&file).ok()?;
-            let size = self.vouch(&stat)?;
-            let mut bytes = Vec::with_capacity(usize::try_from(size).ok()?);
-            File::from(file.try_clone().ok()?)
-                .take(size)
-                .read_to_end(&mut bytes)
-                .ok()?;
-            let (head, code) = bytes.split_at_checked(MAGIC.len() + DIGEST)?;
-            if head != head_of(key, code) {
-                return None;
+        match self.read(key) {
+            Ok(code) => Some(code),
+            Err(Miss::Absent) => None,
+            Err(Miss::Wrong(reason)) => {
+                tracing::warn!(
+                    file = key.file(),
+                    reason,
+                    "stored code of a plugin is not what this host stored; it is compiled again"
+                );
+                self.forget(key);
+                None
             }
-            bytes.drain(..MAGIC.len() + DIGEST);
-            Some(StoredCode { bytes })
-        };
-        let found = read();
-        match found {
-            // The least recently used go first. It does no harm if this fails.
-            Some(_) => {
-                let _ = rustix::fs::futimens(&file, &now());
-            }
-            None => self.forget(key),
         }
-        found
+    }
+
+    fn read(&self, key: &Key) -> Result<StoredCode, Miss> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let file = match rustix::fs::openat(&self.directory, key.file(), flags, Mode::empty()) {
+            Ok(file) => file,
+            Err(Errno::NOENT) => return Err(Miss::Absent),
+            Err(Errno::LOOP) => return Err(Miss::Wrong("it is a link")),
+            Err(_) => return Err(Miss::Wrong("it cannot be opened")),
+        };
+        let unread = |_| Miss::Wrong("it cannot be read");
+        let size = self.vouch(&rustix::fs::fstat(&file).map_err(unread)?)?;
+        let mut file = File::from(file);
+        let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
+        let unread = |_| Miss::Wrong("it cannot be read");
+        (&mut file)
+            .take(size)
+            .read_to_end(&mut bytes)
+            .map_err(unread)?;
+        let parts = bytes.split_at_checked(MAGIC.len().saturating_add(DIGEST));
+        let (head, code) = parts.ok_or(Miss::Wrong("it is too short"))?;
+        if !head.starts_with(MAGIC) {
+            return Err(Miss::Wrong("another version of this host wrote it"));
+        }
+        if head != head_of(key, code) {
+            return Err(Miss::Wrong("its digest does not fit"));
+        }
+        bytes.drain(..MAGIC.len() + DIGEST);
+        // The least recently used go first. It does no harm if this fails.
+        let _ = rustix::fs::futimens(&file, &now());
+        Ok(StoredCode { bytes })
     }
 
     /// The size of a file, if nobody but the own user can have written it.
-    fn vouch(&self, stat: &Stat) -> Option<u64> {
-        let own = stat.st_uid == rustix::process::geteuid().as_raw()
-            && FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
-            && stat.st_mode & 0o022 == 0
-            && stat.st_nlink == 1;
-        let size = u64::try_from(stat.st_size).ok()?;
-        (own && size <= self.max_bytes).then_some(size)
+    fn vouch(&self, stat: &Stat) -> Result<u64, Miss> {
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Err(Miss::Wrong("it is no regular file"));
+        }
+        if stat.st_uid != rustix::process::geteuid().as_raw() {
+            return Err(Miss::Wrong("another user owns it"));
+        }
+        if stat.st_mode & 0o022 != 0 {
+            return Err(Miss::Wrong("others can write to it"));
+        }
+        if stat.st_nlink != 1 {
+            return Err(Miss::Wrong("it has another name beside this one"));
+        }
+        let size = u64::try_from(stat.st_size).unwrap_or(u64::MAX);
+        match size <= self.max_bytes {
+            true => Ok(size),
+            false => Err(Miss::Wrong("it is larger than all that is kept")),
+        }
     }
 
     /// Removes what is stored under this key: it is of no use.
@@ -213,6 +242,15 @@ impl Cache {
         }
         Ok(files)
     }
+}
+
+/// Why there is no stored code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Miss {
+    /// Nothing was stored.
+    Absent,
+    /// What is there cannot be vouched for.
+    Wrong(&'static str),
 }
 
 struct Entry {
