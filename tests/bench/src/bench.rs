@@ -2,7 +2,7 @@
 
 use crate::args::Options;
 use crate::report::Report;
-use crate::{converge, ingest, live, memory, pass, ring, sql, startup};
+use crate::{converge, ingest, live, memory, pass, ring, sql, startup, swap};
 use anyhow::{Result, bail};
 
 /// One benchmark.
@@ -46,6 +46,10 @@ pub(crate) const BENCHES: &[Bench] = &[
     Bench {
         name: ring::NAME,
         run: ring::run,
+    },
+    Bench {
+        name: swap::NAME,
+        run: swap::run,
     },
 ];
 

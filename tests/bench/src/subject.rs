@@ -48,6 +48,7 @@ pub(crate) fn run(subject: &Subject) -> Result<()> {
             objects,
         } => listing::run(*how, kubeconfig, *objects),
         Subject::Pass { work, crs, .. } => crate::pass::subject(work, *crs),
+        Subject::Swap { swaps, crs, .. } => crate::swap::subject(*swaps, *crs),
         Subject::Sql(asked) => crate::sql::subject(asked),
     }
 }
