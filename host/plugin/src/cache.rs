@@ -99,33 +99,59 @@ impl Cache {
         Ok(cache)
     }
 
-    /// What was stored under this key, unless anything is wrong with it.
+    /// What was stored under this key, unless anything is wrong with it, which is told.
     pub(crate) fn get(&self, key: &Key) -> Option<StoredCode> {
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        let file = rustix::fs::openat(&self.directory, key.file(), flags, Mode::empty()).ok()?;
-        let file = File::from(file);
-        let sealed = || {
-            let stat = rustix::fs::fstat(&file).ok()?;
-            let size = self.vouch(&stat)?;
-            is_sealed(key, &file, size).then_some(())
-        };
-        if sealed().is_none() {
-            self.forget(key);
-            return None;
+        match self.read(key) {
+            Ok(code) => Some(code),
+            Err(Miss::Absent) => None,
+            Err(Miss::Wrong(reason)) => {
+                tracing::warn!(
+                    file = key.file(),
+                    reason,
+                    "stored code of a plugin is not what this host stored; it is compiled again"
+                );
+                self.forget(key);
+                None
+            }
         }
+    }
+
+    fn read(&self, key: &Key) -> Result<StoredCode, Miss> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let file = match rustix::fs::openat(&self.directory, key.file(), flags, Mode::empty()) {
+            Ok(file) => file,
+            Err(Errno::NOENT) => return Err(Miss::Absent),
+            Err(Errno::LOOP) => return Err(Miss::Wrong("it is a link")),
+            Err(_) => return Err(Miss::Wrong("it cannot be opened")),
+        };
+        let unread = |_| Miss::Wrong("it cannot be read");
+        let size = self.vouch(&rustix::fs::fstat(&file).map_err(unread)?)?;
+        let file = File::from(file);
+        sealed(key, &file, size)?;
         // The least recently used go first. It does no harm if this fails.
         let _ = rustix::fs::futimens(&file, &now());
-        Some(StoredCode { file })
+        Ok(StoredCode { file })
     }
 
     /// The size of a file, if nobody but the own user can have written it.
-    fn vouch(&self, stat: &Stat) -> Option<u64> {
-        let own = stat.st_uid == rustix::process::geteuid().as_raw()
-            && FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
-            && stat.st_mode & 0o022 == 0
-            && stat.st_nlink == 1;
-        let size = u64::try_from(stat.st_size).ok()?;
-        (own && size <= self.max_bytes).then_some(size)
+    fn vouch(&self, stat: &Stat) -> Result<u64, Miss> {
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Err(Miss::Wrong("it is no regular file"));
+        }
+        if stat.st_uid != rustix::process::geteuid().as_raw() {
+            return Err(Miss::Wrong("another user owns it"));
+        }
+        if stat.st_mode & 0o022 != 0 {
+            return Err(Miss::Wrong("others can write to it"));
+        }
+        if stat.st_nlink != 1 {
+            return Err(Miss::Wrong("it has another name beside this one"));
+        }
+        let size = u64::try_from(stat.st_size).unwrap_or(u64::MAX);
+        match size <= self.max_bytes {
+            true => Ok(size),
+            false => Err(Miss::Wrong("it is larger than all that is kept")),
+        }
     }
 
     /// Removes what is stored under this key: it is of no use.
@@ -216,6 +242,15 @@ impl Cache {
     }
 }
 
+/// Why there is no stored code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Miss {
+    /// Nothing was stored.
+    Absent,
+    /// What is there cannot be vouched for.
+    Wrong(&'static str),
+}
+
 struct Entry {
     name: String,
     used: (i64, i128),
@@ -250,14 +285,11 @@ impl Seal {
     }
 }
 
-/// Whether a file of this size ends with the seal of what is in it.
-fn is_sealed(key: &Key, mut file: &File, size: u64) -> bool {
-    let Some(code) = u64::try_from(SEAL)
-        .ok()
-        .and_then(|seal| size.checked_sub(seal))
-    else {
-        return false;
-    };
+/// A file of this size ends with the seal of what is in it.
+fn sealed(key: &Key, mut file: &File, size: u64) -> Result<(), Miss> {
+    let seal = u64::try_from(SEAL).unwrap_or_default();
+    let code = size.checked_sub(seal).ok_or(Miss::Wrong("it is too short"))?;
+    let unread = |_| Miss::Wrong("it cannot be read");
     let mut seal = Seal::of(key);
     let mut left = file.take(code);
     let mut chunk = vec![0; CHUNK];
@@ -266,11 +298,18 @@ fn is_sealed(key: &Key, mut file: &File, size: u64) -> bool {
             Ok(0) => break,
             Ok(read) => seal = seal.and(chunk.get(..read).unwrap_or_default()),
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(_) => return false,
+            Err(error) => return Err(unread(error)),
         }
     }
     let mut end = Vec::new();
-    left.limit() == 0 && file.read_to_end(&mut end).is_ok() && end == seal.end()
+    file.take(size).read_to_end(&mut end).map_err(unread)?;
+    if !end.ends_with(MAGIC) {
+        return Err(Miss::Wrong("it is cut, or another version of this host wrote it"));
+    }
+    if end != seal.end() {
+        return Err(Miss::Wrong("its digest does not fit"));
+    }
+    Ok(())
 }
 
 /// The name of some wasm's code for one engine.

@@ -22,6 +22,8 @@ use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline, WasmBackt
 
 /// Handles that a call may have beside its open cursors.
 const SPARE_HANDLES: usize = 64;
+/// How many times the largest thing that a guest may hand over is copied to be measured.
+const COPIED: usize = 4;
 /// Bytes of a hook error's message; what is longer is cut.
 const MESSAGE: usize = 4 * 1024;
 
@@ -156,9 +158,7 @@ impl Callee<'_> {
             store.data().check()?;
             Ok(UpdateDeadline::Continue(1))
         });
-        // What a guest hands over was in its memory, so it cannot be more; documents
-        // are measured afterwards. Texts for host functions are read in place.
-        store.set_hostcall_fuel(limits.memory);
+        store.set_hostcall_fuel(copied(limits));
         store.set_max_component_handles(limits.handles.saturating_add(SPARE_HANDLES));
 
         let result = self
@@ -186,6 +186,13 @@ impl Callee<'_> {
         };
         Call { result, usage }
     }
+}
+
+/// Bytes that the host copies of what a guest hands over at once, before it is measured: enough to
+/// say by how much a document is too large, and never as much as a large guest's memory.
+fn copied(limits: &CallLimits) -> usize {
+    let largest = limits.output_bytes.max(limits.http_bytes);
+    largest.saturating_mul(COPIED).min(limits.memory)
 }
 
 /// How much a result adds to the bytes that came out.

@@ -107,7 +107,8 @@ pub(crate) fn deny_in_linker(linker: &mut Linker<CallState>) -> Result<()> {
     let mut http = linker.instance(INTERFACE)?;
     http.func_wrap(
         "send",
-        |_: StoreContextMut<'_, CallState>, (_,): (Request,)| -> Result<(Sent,)> {
+        |store: StoreContextMut<'_, CallState>, (_,): (Request,)| -> Result<(Sent,)> {
+            store.data().check()?;
             Ok((Err(SendError::Denied(DENIED.to_owned())),))
         },
     )
@@ -120,6 +121,7 @@ pub(crate) fn add_to_linker(linker: &mut Linker<CallState>) -> Result<()> {
 
 fn send(mut store: StoreContextMut<'_, CallState>, (request,): (Request,)) -> Result<(Sent,)> {
     let state = store.data_mut();
+    state.check()?;
     let Some(outgoing) = state.outside.outgoing.clone() else {
         return Ok((Err(SendError::Denied(DENIED.to_owned())),));
     };

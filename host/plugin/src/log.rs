@@ -141,7 +141,12 @@ fn write(
     mut store: StoreContextMut<'_, CallState>,
     (level, message): (Level, WasmStr),
 ) -> Result<()> {
-    let message = message.to_str(&store)?.into_owned();
+    store.data().check()?;
+    let message = message.to_str(&store)?;
+    // A little more than is kept, so that the cut is seen and told; a guest's whole memory is not
+    // copied for a message.
+    let end = message.floor_char_boundary(MESSAGE.saturating_add(4));
+    let message = message.get(..end).unwrap_or_default().to_owned();
     store.data_mut().log.write(level, &message);
     Ok(())
 }

@@ -40,6 +40,7 @@ pub(crate) fn add_to_linker(linker: &mut Linker<CallState>) -> Result<()> {
         "cursor",
         ResourceType::host::<Cursor>(),
         |mut store, rep| {
+            store.data().check()?;
             let cursor = Resource::<Cursor>::new_own(rep);
             store.data_mut().cursors.delete(cursor)?;
             Ok(())
@@ -56,6 +57,7 @@ type Opened = std::result::Result<Resource<Cursor>, ReadError>;
 type Read<T> = std::result::Result<Option<T>, ReadError>;
 
 fn open(mut store: StoreContextMut<'_, CallState>, (query,): (WasmStr,)) -> Result<(Opened,)> {
+    store.data().check()?;
     let query = query.to_str(&store)?;
     if query.len() > MAX_NAME {
         return Ok((Err(ReadError::UnknownQuery),));
@@ -88,6 +90,7 @@ fn row_count(
     store: StoreContextMut<'_, CallState>,
     (cursor,): (Resource<Cursor>,),
 ) -> Result<(u64,)> {
+    store.data().check()?;
     Ok((store.data().cursors.get(&cursor)?.answer.rows,))
 }
 
@@ -120,6 +123,7 @@ fn read<T: AsRef<[u8]>>(
     cursor: &Resource<Cursor>,
     chunk: impl FnOnce(&Answer, Position, usize) -> std::result::Result<Option<Chunk<T>>, ChunkError>,
 ) -> Result<Read<T>> {
+    state.check()?;
     let most = state.host_call_bytes;
     let cursor = state.cursors.get_mut(cursor)?;
     let Some(at) = cursor.at else {

@@ -58,7 +58,8 @@ impl CallState {
         }
     }
 
-    /// Whether the guest may go on.
+    /// Whether the guest may go on. Every host function asks this first: between two calls that stand
+    /// one after the other in a guest's code the engine does not ask.
     pub(crate) fn check(&self) -> wasmtime::Result<()> {
         self.outside.check()?;
         self.deadline.check()?;

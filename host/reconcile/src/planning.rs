@@ -2,12 +2,12 @@
 
 use crate::act::Task;
 use crate::active::{Active, table_of};
-use crate::check::{self, Checked, Offence, Sub};
+use crate::check::{self, Checked, Fault, Offence, Sub};
 use crate::diff::{self, Managers};
 use crate::effects::EffectTask;
 use crate::engine::Deps;
 use crate::memory::Memory;
-use crate::owner::{Child, Owner, child_ref, find, inventory};
+use crate::owner::{Child, Owner, Ownership, child_ref, find, inventory, ownership};
 use crate::patch::{self, PatchTask};
 use crate::patched::{self, Patched};
 use crate::prune;
@@ -15,7 +15,9 @@ use crate::record::Record;
 use crate::report::{Step, Verdict};
 use crate::subresource;
 use crate::traits::{Kinds, ObjectRef};
-use kybern_interface::{Action, Children, Deletion, EffectPhase, Gvk, PatchObject, Plan, names};
+use kybern_interface::{
+    Action, Children, DeleteObject, Deletion, EffectPhase, Gvk, PatchObject, Plan, names,
+};
 use kybern_table::{KindKey, Row, Snapshot, SnapshotTooOld, TableState};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -138,18 +140,7 @@ pub(crate) fn plan(
     if deleting {
         checked.patches.clear();
     }
-    let mut deletes = Vec::new();
-    for (target, delete) in checked.deletes {
-        // What is gone, or another by now, needs no delete; what nobody watches may be there.
-        let watched = snapshot.table(&table_of(&target.gvk)).is_some();
-        let uid = delete.target.uid.as_deref();
-        let there = find(snapshot, &target)?
-            .is_some_and(|row| Some(row.uid().as_ref()) == uid && !row.deleting());
-        if !watched || there {
-            deletes.push((target, delete));
-        }
-    }
-    checked.deletes = deletes;
+    checked.deletes = deletes(checked.deletes, owner, snapshot)?;
     checked.subresources = if deleting {
         Vec::new()
     } else {
@@ -265,6 +256,51 @@ pub(crate) fn plan(
         held: if allowed { 0 } else { doomed },
         unwatched,
     })
+}
+
+/// What is to be deleted of what the plan says. A grant of `delete` is for objects that no plan wants:
+/// the children of another CR go when its own plan no longer names them.
+fn deletes(
+    planned: Vec<(ObjectRef, DeleteObject)>,
+    owner: &Owner,
+    snapshot: &Snapshot,
+) -> Result<Vec<(ObjectRef, DeleteObject)>, Unplanned> {
+    let mut deletes = Vec::new();
+    let mut offences = Vec::new();
+    for (target, delete) in planned {
+        // What is gone, or another by now, needs no delete; what nobody watches may be there.
+        let watched = snapshot.table(&table_of(&target.gvk)).is_some();
+        let uid = delete.target.uid.as_deref();
+        let there = find(snapshot, &target)?
+            .filter(|row| Some(row.uid().as_ref()) == uid && !row.deleting());
+        match there {
+            Some(row) => match child_of_another(&row, owner) {
+                Some(whose) => offences.push(Offence {
+                    fault: Fault::NotGranted,
+                    message: format!(
+                        "delete of {target}: {whose}, whose own plan says whether it goes"
+                    ),
+                }),
+                None => deletes.push((target, delete)),
+            },
+            None if !watched => deletes.push((target, delete)),
+            None => {}
+        }
+    }
+    if offences.is_empty() {
+        Ok(deletes)
+    } else {
+        Err(Unplanned::Offences(offences))
+    }
+}
+
+/// Whose child it is, if this host made it one of another CR.
+fn child_of_another(row: &Row, owner: &Owner) -> Option<String> {
+    row.annotation(names::INTENT)?;
+    match ownership(&row.value(), owner) {
+        Ownership::Foreign { whose } => Some(whose),
+        _ => None,
+    }
 }
 
 /// The plan without what a deletion leaves undone anyway and whose kind went: nothing waits for it

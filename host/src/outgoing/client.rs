@@ -27,6 +27,13 @@ impl Client {
         }
     }
 
+    #[cfg(test)]
+    fn with(connector: Connector) -> Self {
+        let client = Self::new();
+        let _ = client.sender.set(Ok(connector));
+        client
+    }
+
     /// Sends a request; blocks, and so never on a thread of the runtime.
     pub(super) fn send(
         &self,

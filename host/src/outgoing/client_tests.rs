@@ -1,12 +1,14 @@
 //! Requests to a server of this test.
 
 use super::super::Granted;
+use super::super::connect::Resolver;
 use super::*;
 use kybern_interface::HttpGrant;
 use kybern_plugin::{Outgoing, Request};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Answers each connection with one of these texts; what it was sent.
 fn server(answers: Vec<String>) -> (u16, std::thread::JoinHandle<Vec<String>>) {
@@ -39,8 +41,18 @@ async fn send(
     within: Duration,
     stop: CancellationToken,
 ) -> Result<Response, SendError> {
+    send_through(Client::new(), grants, url, within, stop).await
+}
+
+async fn send_through(
+    client: Client,
+    grants: Value,
+    url: String,
+    within: Duration,
+    stop: CancellationToken,
+) -> Result<Response, SendError> {
     let grants: Vec<HttpGrant> = serde_json::from_value(grants).unwrap();
-    let granted = Granted::new(Client::new(), grants, stop);
+    let granted = Granted::new(client, grants, stop);
     let request = Request {
         method: "GET".to_owned(),
         url,
@@ -106,6 +118,115 @@ async fn a_name_that_leads_to_this_machine_is_denied_though_it_is_granted() {
     );
     listener.set_nonblocking(true).unwrap();
     assert!(listener.accept().is_err(), "nobody has connected");
+}
+
+/// What becomes of a request to a granted name that somebody answers for with these addresses, one
+/// list after the other, and how often that was asked.
+async fn resolved(answers: &[&[&str]], port: u16) -> (SendError, usize) {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let answers: Vec<Vec<SocketAddr>> = answers
+        .iter()
+        .map(|answer| {
+            let address = |text: &&str| SocketAddr::new(text.parse().unwrap(), 0);
+            answer.iter().map(address).collect()
+        })
+        .collect();
+    let count = Arc::clone(&asked);
+    let resolver = Resolver::new(Names::Granted, move |name| {
+        assert_eq!(name, "api.example.com.");
+        let at = count.fetch_add(1, Ordering::SeqCst);
+        Ok(answers[at.min(answers.len() - 1)].clone())
+    });
+    let client = Client::with(Connector::resolving(resolver).unwrap());
+    let grants = json!([{ "host": "api.example.com", "ports": [port] }]);
+    let url = format!("http://api.example.com:{port}/");
+    let short = Duration::from_millis(300);
+    let sent = send_through(client, grants, url, short, CancellationToken::new()).await;
+    (sent.unwrap_err(), asked.load(Ordering::SeqCst))
+}
+
+#[tokio::test]
+async fn whoever_answers_for_a_granted_name_leads_it_nowhere_that_is_guarded() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let here = "is a loopback address: only a grant of that very address allows it";
+    let local = "is a link-local address: only a grant of that very address allows it";
+    for (addresses, wanted) in [
+        (["127.0.0.1"].as_slice(), format!("127.0.0.1, which {here}")),
+        (&["::1"], format!("::1, which {here}")),
+        (
+            &["::ffff:127.0.0.1"],
+            format!("::ffff:127.0.0.1, which {here}"),
+        ),
+        (
+            &["169.254.169.254"],
+            format!("169.254.169.254, which {local}"),
+        ),
+        (
+            &["::ffff:169.254.169.254"],
+            format!("::ffff:169.254.169.254, which {local}"),
+        ),
+        // Good ones before and behind do not make up for it.
+        (
+            &["192.0.2.1", "127.0.0.1", "192.0.2.2"],
+            format!("127.0.0.1, which {here}"),
+        ),
+    ] {
+        let (error, asked) = resolved(&[addresses], port).await;
+        let wanted = format!("api.example.com resolves to {wanted}");
+        assert_eq!(error, SendError::Denied(wanted));
+        assert_eq!(asked, 1, "{addresses:?}");
+    }
+    listener.set_nonblocking(true).unwrap();
+    assert!(listener.accept().is_err(), "nobody has connected");
+}
+
+/// Rebinding: the name leads somewhere else when it is asked for a second time. It is not.
+#[tokio::test]
+async fn the_address_that_was_checked_is_the_one_that_is_connected_to() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    // Nobody's address (RFC 5737), then this machine's.
+    let (error, asked) = resolved(&[&["192.0.2.1"], &["127.0.0.1"]], port).await;
+    assert!(
+        matches!(error, SendError::Timeout | SendError::Failed(_)),
+        "{error:?}"
+    );
+    assert_eq!(asked, 1);
+    listener.set_nonblocking(true).unwrap();
+    assert!(listener.accept().is_err(), "nobody has connected");
+}
+
+#[tokio::test]
+async fn a_redirect_to_another_host_or_port_is_not_followed() {
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let elsewhere = other.local_addr().unwrap().port();
+    let codes = [
+        "301 Moved",
+        "302 Found",
+        "303 See Other",
+        "307 Same",
+        "308 Same",
+    ];
+    let redirect = |code: &&str| {
+        let more = format!("location: http://127.0.0.1:{elsewhere}/\r\n");
+        answer(code, &more, "")
+    };
+    let (port, thread) = server(codes.iter().map(redirect).collect());
+    for code in codes {
+        let url = format!("http://127.0.0.1:{port}/");
+        let sent = send(here(port), url, SOON, CancellationToken::new()).await;
+        let status = sent.unwrap().status;
+        assert!(code.starts_with(&status.to_string()), "{status}");
+    }
+    thread.join().unwrap();
+    // The guest asks for it itself.
+    let url = format!("http://127.0.0.1:{elsewhere}/");
+    let sent = send(here(port), url, SOON, CancellationToken::new()).await;
+    let reason = format!("no grant allows GET to 127.0.0.1 port {elsewhere} (spec.grants.http)");
+    assert_eq!(sent, Err(SendError::Denied(reason)));
+    other.set_nonblocking(true).unwrap();
+    assert!(other.accept().is_err(), "nobody has connected");
 }
 
 #[tokio::test]

@@ -48,7 +48,12 @@ pub(crate) struct Connector {
 impl Connector {
     /// Reads the machine's certificates.
     pub(crate) fn new(names: Names) -> Result<Self, String> {
-        connector(names)
+        Self::resolving(Resolver::of_machine(names))
+    }
+
+    /// The same with another resolver.
+    pub(super) fn resolving(resolver: Resolver) -> Result<Self, String> {
+        connector(resolver)
     }
 
     /// What sends to this address, unless nobody could be trusted there.
@@ -61,8 +66,8 @@ impl Connector {
     }
 }
 
-fn connector(names: Names) -> Result<Connector, String> {
-    let mut http = HttpConnector::new_with_resolver(Resolver(names));
+fn connector(resolver: Resolver) -> Result<Connector, String> {
+    let mut http = HttpConnector::new_with_resolver(resolver);
     http.enforce_http(false);
     let ring = rustls::crypto::ring::default_provider;
     let trusting = HttpsConnectorBuilder::new().with_provider_and_native_roots(ring());
@@ -125,9 +130,31 @@ static LOOKUPS: Semaphore = Semaphore::const_new(32);
 #[error("{0}")]
 struct Refused(String);
 
-/// The machine's resolver, with every address checked.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Resolver(Names);
+/// Says where a name leads; blocks.
+type LookUp = dyn Fn(&str) -> std::io::Result<Vec<SocketAddr>> + Send + Sync;
+
+/// A resolver, with every address checked. It is asked once for each connection, which goes to an
+/// address of that very answer: nobody can answer otherwise between check and connect.
+#[derive(Clone)]
+pub(crate) struct Resolver {
+    names: Names,
+    look_up: Arc<LookUp>,
+}
+
+impl Resolver {
+    /// The machine's.
+    fn of_machine(names: Names) -> Self {
+        Self::new(names, |name| Ok((name, 0).to_socket_addrs()?.collect()))
+    }
+
+    pub(super) fn new(
+        names: Names,
+        look_up: impl Fn(&str) -> std::io::Result<Vec<SocketAddr>> + Send + Sync + 'static,
+    ) -> Self {
+        let look_up = Arc::new(look_up);
+        Self { names, look_up }
+    }
+}
 
 impl tower::Service<Name> for Resolver {
     type Response = std::vec::IntoIter<SocketAddr>;
@@ -139,15 +166,14 @@ impl tower::Service<Name> for Resolver {
     }
 
     fn call(&mut self, name: Name) -> Self::Future {
-        let names = self.0;
+        let Self { names, look_up } = self.clone();
         async move {
             // It takes a thread until it ends, whoever still waits for it.
             let turn = LOOKUPS.acquire().await.map_err(std::io::Error::other)?;
             let asked = name.clone();
             let looking = tokio::task::spawn_blocking(move || {
                 let _turn = turn;
-                let found = (&*address::asked(asked.as_str()), 0).to_socket_addrs()?;
-                Ok::<_, std::io::Error>(found.collect::<Vec<SocketAddr>>())
+                look_up(&address::asked(asked.as_str()))
             });
             let found = looking.await.map_err(std::io::Error::other)??;
             checked(names, name.as_str(), found).map_err(std::io::Error::other)

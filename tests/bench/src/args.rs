@@ -132,6 +132,16 @@ pub(crate) enum Subject {
         /// Calls that are timed in each case.
         calls: usize,
     },
+    /// Replaces versions of a plugin under load and says what came of it.
+    #[command(name = "be-swap", hide = true)]
+    Swap {
+        /// The system, for peers that have several.
+        system: String,
+        /// Swaps.
+        swaps: usize,
+        /// CRs.
+        crs: u64,
+    },
     /// Answers the queries of `sql` and says how fast.
     #[command(name = "be-sql", hide = true)]
     Sql(Sql),

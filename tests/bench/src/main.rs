@@ -31,6 +31,7 @@ mod server;
 mod sql;
 mod startup;
 mod subject;
+mod swap;
 mod systems;
 mod world;
 

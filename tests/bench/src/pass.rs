@@ -38,6 +38,7 @@ mod objects;
 mod peer;
 mod served;
 mod server;
+mod swap;
 
 use crate::args::Options;
 use crate::child::Child;
@@ -45,6 +46,7 @@ use crate::report::{Metric, Report};
 use crate::systems::{Runnable, System, runnable};
 use anyhow::{Result, bail};
 pub(crate) use engine::{Figures, Lane};
+pub(crate) use swap::{Swapped, swaps};
 
 /// Its name.
 pub(crate) const NAME: &str = "pass";

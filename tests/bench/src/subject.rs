@@ -60,6 +60,7 @@ pub(crate) fn run(subject: &Subject) -> Result<()> {
             calls,
             ..
         } => crate::rolebindings::subject(guest, *bindings, *calls),
+        Subject::Swap { swaps, crs, .. } => crate::swap::subject(*swaps, *crs),
         Subject::Sql(asked) => crate::sql::subject(asked),
     }
 }

@@ -179,6 +179,29 @@ fn sql_is_answered_alike_by_a_peer() {
 }
 
 #[test]
+fn a_swap_loses_and_doubles_nothing() {
+    let output = Command::new(env!("CARGO_BIN_EXE_kybern-bench"))
+        .args(["swap", "--quick", "--json"])
+        .output()
+        .expect("it starts");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+    let printed = String::from_utf8(output.stdout).expect("text");
+    let mut seen = BTreeSet::new();
+    for line in printed.lines() {
+        let line: Value = serde_json::from_str(line).expect("only JSON is on standard output");
+        let value = line["value"].as_f64().expect("a number");
+        let metric = line["metric"].as_str().expect("text").to_owned();
+        assert_eq!(value > 0.0, metric == "pause_ms", "{line}");
+        seen.insert(metric);
+    }
+    assert_eq!(
+        seen,
+        ["doubled", "lost", "pause_ms"].map(str::to_owned).into()
+    );
+}
+
+#[test]
 fn operators_converge_and_pass_on() {
     let kybern = kybern_testcluster::kybern().expect("the host is built");
     let mut seen = BTreeSet::new();

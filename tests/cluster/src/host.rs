@@ -91,6 +91,19 @@ impl Host {
         self.process.log()
     }
 
+    /// Most bytes that it had in memory so far (`VmHWM`).
+    ///
+    /// # Errors
+    /// It has ended.
+    pub fn peak_resident(&self) -> Result<u64> {
+        let file = format!("/proc/{}/status", self.process.id());
+        let status = std::fs::read_to_string(&file).with_context(|| file.clone())?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let line = line.with_context(|| format!("{file} has no VmHWM"))?;
+        let kibibytes: u64 = line.trim().trim_end_matches(" kB").parse()?;
+        Ok(kibibytes * 1024)
+    }
+
     /// The process.
     pub fn process(&mut self) -> &mut Process {
         &mut self.process

@@ -18,6 +18,12 @@
 //! | `unknown-action` | one action of a type that nobody knows | refused whole by who reads the plan |
 //! | `outside-grants` | deletes a Secret, applies a ClusterRole | refused by the check of grants |
 //! | `log-flood` | logs `spec.messages` messages, default 10,000 | the plan; most messages dropped |
+//! | `copies` | copies half of its memory over the other half for ever | out of time |
+//! | `calls` | calls one host function (`spec.call`) for ever | out of time |
+//! | `row-by-row` | reads an answer by `spec.form` again and again | out of time |
+//! | `reopen` | opens and drops `spec.times` cursors, default 10,000 | the plan |
+//! | `big-log` | logs one message of `spec.bytes`, default 8 MiB | the plan; the message cut |
+//! | `huge-plan` | plans `spec.actions` ConfigMaps, default 10,000 | refused by the check of plans |
 //! | `many-cursors` | opens cursors and keeps them | error at the limit |
 //! | `impure` | puts everything that might differ between two calls into the plan | the same plan each time |
 //! | `invalid`, `wait`, `retry`, `internal` | returns that hook error | that hook error |
@@ -29,6 +35,7 @@
 )]
 
 mod compare;
+mod floods;
 mod impure;
 mod modes;
 

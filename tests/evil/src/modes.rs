@@ -3,7 +3,7 @@
 use crate::bindings::kybern::operator::log::{self, Level};
 use crate::bindings::kybern::operator::rows;
 use crate::bindings::kybern::operator::types::{Failure, HookError};
-use crate::{compare, impure};
+use crate::{compare, floods, impure};
 use serde_json::{Value, json};
 use std::hint::black_box;
 
@@ -62,6 +62,23 @@ pub(crate) fn decide(situation: &Value) -> Result<String, HookError> {
             }
             Ok(plan(situation).to_string())
         }
+        "copies" => floods::copies(),
+        "calls" => floods::calls(word(situation, "call"), query(situation)),
+        "row-by-row" => floods::row_by_row(word(situation, "form"), query(situation)),
+        "reopen" => {
+            floods::reopen(number(situation, "times", 10_000), query(situation))?;
+            Ok(plan(situation).to_string())
+        }
+        "big-log" => {
+            floods::big_log(size(number(situation, "bytes", 8 << 20)));
+            Ok(plan(situation).to_string())
+        }
+        "huge-plan" => {
+            let mut plan = plan(situation);
+            let count = number(situation, "actions", 10_000);
+            plan["actions"] = json!(floods::huge_plan(&plan["actions"][0], count));
+            Ok(plan.to_string())
+        }
         "many-cursors" => many_cursors(situation),
         "impure" => Ok(impure::plan(situation).to_string()),
         "invalid" => Err(HookError::Invalid(
@@ -82,6 +99,12 @@ fn number(document: &Value, field: &str, default: u64) -> u64 {
     document["object"]["spec"][field]
         .as_u64()
         .unwrap_or(default)
+}
+
+fn word<'a>(document: &'a Value, field: &str) -> &'a str {
+    document["object"]["spec"][field]
+        .as_str()
+        .unwrap_or_default()
 }
 
 fn size(number: u64) -> usize {

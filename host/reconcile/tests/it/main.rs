@@ -28,6 +28,7 @@ mod revisions;
 mod seeing;
 mod spans;
 mod subresource;
+mod swap;
 mod told;
 mod trouble;
 mod world;

@@ -412,6 +412,78 @@ async fn an_explicit_delete_takes_only_the_object_that_was_meant() {
     assert_eq!(world.api.writes(), Vec::<String>::new());
 }
 
+/// Whatever a plan says about another CR's child, it stays as that CR's own plan wants it.
+#[tokio::test(start_paused = true)]
+async fn a_plan_that_names_the_child_of_another_cr_is_told_whose_it_is() {
+    let world = World::new();
+    world
+        .api
+        .put("user", cr("victim", json!({ "maps": { "x": "1" } })));
+    world.settle().await;
+    let child = world.api.get("ConfigMap", "ns", "victim-x").unwrap();
+    let target = json!({
+        "version": "v1", "kind": "ConfigMap", "namespace": "ns", "name": "victim-x",
+        "uid": child["metadata"]["uid"],
+    });
+    let stolen = |extra: Value| {
+        let mut action = apply(map("victim-x", json!({ "v": "stolen" })));
+        for (key, value) in extra.as_object().unwrap() {
+            action[key] = value.clone();
+        }
+        action
+    };
+    let patch =
+        json!({ "type": "patch", "target": target, "patch": { "data": { "v": "stolen" } } });
+    for (action, reason, words) in [
+        (
+            json!({ "type": "delete", "target": target }),
+            "NotGranted",
+            "delete of ConfigMap ns/victim-x: it is controlled by App victim, whose own plan says whether it goes",
+        ),
+        (
+            stolen(json!({})),
+            "ChildConflict",
+            "it is controlled by App victim",
+        ),
+        (
+            stolen(json!({ "adopt": "ifUnowned" })),
+            "ChildConflict",
+            "it is controlled by App victim",
+        ),
+        (
+            patch,
+            "PatchConflict",
+            "other managers own what the plan wants to say",
+        ),
+    ] {
+        let planned = action.clone();
+        world.decide(
+            move |situation| match situation.object["metadata"]["name"].as_str() {
+                Some("thief") => Ok(plan(json!([planned, apply(map("own", json!({})))]))),
+                _ => crate::world::simple(situation),
+            },
+        );
+        world.api.writes();
+        world.api.put("user", cr("thief", json!({})));
+        world.settle().await;
+        let (status, told, message) = world.condition("thief", "Ready").unwrap();
+        assert_eq!(
+            (status.as_str(), told.as_str()),
+            ("False", reason),
+            "{message}"
+        );
+        assert!(message.contains(words), "{message}");
+        assert_eq!(
+            world.api.get("ConfigMap", "ns", "victim-x").as_ref(),
+            Some(&child),
+            "{action}"
+        );
+        assert_eq!(world.ready("victim").0, "True");
+        world.api.delete("App", "ns", "thief");
+        world.settle().await;
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_child_that_comes_back_from_a_backup_is_pruned_again() {
     let world = World::new();

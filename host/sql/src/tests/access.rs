@@ -153,6 +153,48 @@ async fn a_table_that_is_not_granted_is_nowhere() {
     assert!(none.contains("there is no table pods"), "{none}");
 }
 
+/// Nothing of the host can be asked: its settings, files, version, users, or who else asks.
+#[tokio::test]
+async fn nothing_of_the_host_can_be_asked() {
+    let cluster = Cluster::new();
+    let access = AccessSet::of(vec![grant("Pod", RowScope::All)]);
+    for (sql, told) in [
+        ("SELECT version() AS v", "version"),
+        ("SELECT current_setting('x') AS v", "current_setting"),
+        ("SELECT current_user AS v", "current_user"),
+        ("SELECT current_database() AS v", "current_database"),
+        ("SELECT pg_sleep(100) AS v", "pg_sleep"),
+        ("SELECT pg_read_file('/etc/passwd') AS v", "pg_read_file"),
+        ("SELECT random() AS v", "random"),
+        ("SELECT uuid() AS v", "uuid"),
+        ("SELECT arrow_typeof(name) AS v FROM pods", "arrow_typeof"),
+        (
+            "SELECT * FROM generate_series(1, 1000000000)",
+            "generate_series",
+        ),
+        ("SELECT * FROM read_parquet('/etc/passwd')", "read_parquet"),
+        ("SELECT * FROM '/etc/passwd'", "/etc/passwd"),
+        ("SELECT * FROM \"/etc/passwd\"", "/etc/passwd"),
+        (
+            "SELECT * FROM information_schema.df_settings",
+            "df_settings",
+        ),
+        ("SELECT * FROM information_schema.routines", "routines"),
+        ("SELECT * FROM information_schema.parameters", "parameters"),
+        ("SELECT * FROM pg_catalog.pg_settings", "pg_settings"),
+        ("SHOW ALL", "SHOW"),
+        ("SET x = 1", "SET"),
+        ("COPY pods TO '/tmp/x'", "COPY"),
+    ] {
+        let text = cluster.text(sql, &[], &access).await;
+        assert!(
+            text.starts_with("error: ") && text.contains(told),
+            "{sql}: {text}"
+        );
+        assert!(!text.contains("root:"), "{sql}: {text}");
+    }
+}
+
 /// A view exists exactly where its parent does.
 #[tokio::test]
 async fn views_are_granted_with_their_parent() {

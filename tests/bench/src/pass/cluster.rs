@@ -4,7 +4,7 @@
     reason = "of JSON, which has null where there is nothing"
 )]
 
-use super::objects::key;
+use super::objects::{cr, key, name, namespace};
 use anyhow::{Result, bail};
 use async_trait::async_trait;
 use kybern_interface::Gvk;
@@ -132,6 +132,30 @@ impl Cluster {
                 object["metadata"]["resourceVersion"] = json!(version.to_string());
                 changes.push(upsert(key("apps", kind), object));
             }
+        }
+        Ok(changes)
+    }
+
+    /// These CRs, each with another number in its spec.
+    pub(super) fn changed_crs(&self, changed: &[(u64, u64)]) -> Result<Vec<Change>> {
+        let mut state = self
+            .state
+            .lock()
+            .map_err(|_| anyhow::anyhow!("a writer failed"))?;
+        let State {
+            objects, version, ..
+        } = &mut *state;
+        let mut changes = Vec::new();
+        for (number, change) in changed {
+            *version += 1;
+            let (kind, namespace, name) = ("AppService", namespace(*number), name(*number));
+            let object = objects
+                .entry((kind.to_owned(), namespace, name))
+                .or_insert_with(|| cr(*number));
+            object["spec"]["change"] = json!(change);
+            object["metadata"]["generation"] = json!(change + 1);
+            object["metadata"]["resourceVersion"] = json!(version.to_string());
+            changes.push(upsert(key("bench.example.com", kind), object));
         }
         Ok(changes)
     }

@@ -70,7 +70,7 @@ pub(crate) struct Figures {
 pub(crate) fn passes(lane: Lane, crs: u64) -> Result<Figures> {
     pin()?;
     runtime()?.block_on(async {
-        let host = Host::start(lane, crs, crs * PODS).await?;
+        let host = Host::start(lane, crs, crs * PODS, Arc::new(Plugin)).await?;
         // Once before it counts.
         host.noted(crs, 1).await?;
         host.noted(crs, 2).await
@@ -81,29 +81,35 @@ pub(crate) fn passes(lane: Lane, crs: u64) -> Result<Figures> {
 pub(crate) fn unrelated(crs: u64, events: u64) -> Result<Figures> {
     pin()?;
     runtime()?.block_on(async {
-        let host = Host::start(Lane::Lookup, crs, events).await?;
+        let host = Host::start(Lane::Lookup, crs, events, Arc::new(Plugin)).await?;
         host.elsewhere(events, 1).await?;
         host.elsewhere(events, 2).await
     })
 }
 
-fn runtime() -> Result<tokio::runtime::Runtime> {
+pub(super) fn runtime() -> Result<tokio::runtime::Runtime> {
     Ok(tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?)
 }
 
 /// The engine, come to rest over its CRs.
-struct Host {
-    cluster: Arc<Cluster>,
-    engine: Engine,
+pub(super) struct Host {
+    pub(super) cluster: Arc<Cluster>,
+    pub(super) engine: Engine,
+    sense: Arc<SqlSense>,
     stop: CancellationToken,
     /// Ends with it.
     _run: JoinSet<()>,
 }
 
 impl Host {
-    async fn start(lane: Lane, crs: u64, pods: u64) -> Result<Self> {
+    pub(super) async fn start(
+        lane: Lane,
+        crs: u64,
+        pods: u64,
+        decide: Arc<dyn Decide>,
+    ) -> Result<Self> {
         let (writer, reader) = store(hosted());
         let (cluster, commits) = Cluster::new(writer, reader.clone());
         let cluster = Arc::new(cluster);
@@ -124,8 +130,8 @@ impl Host {
             .await?;
         let engine = Engine::new(Deps {
             reader,
-            sense,
-            decide: Arc::new(Plugin),
+            sense: Arc::<SqlSense>::clone(&sense),
+            decide,
             act: Arc::new(Plugin),
             apply: Arc::<Cluster>::clone(&cluster),
             kinds: Arc::new(Facts),
@@ -144,6 +150,7 @@ impl Host {
         let host = Self {
             cluster,
             engine,
+            sense,
             stop,
             _run: run,
         };
@@ -157,7 +164,21 @@ impl Host {
         Ok(host)
     }
 
-    fn ended(&self, result: PassResult) -> u64 {
+    /// Another version in the place of the one that decides, as the controller of the host does it.
+    pub(super) async fn swap(&self, lane: Lane, version: usize) -> Result<()> {
+        let active = Active {
+            digest: format!("sha256:{version}"),
+            ..active(lane)?
+        };
+        let admitted = self
+            .sense
+            .admit(PLUGIN, &active.digest, access(), &active.manifest);
+        admitted.await?;
+        self.engine.register(active);
+        Ok(())
+    }
+
+    pub(super) fn ended(&self, result: PassResult) -> u64 {
         let metrics = self.engine.metrics();
         metrics
             .plugins
@@ -166,7 +187,7 @@ impl Host {
     }
 
     /// Waits until nothing is due.
-    fn rest(&self) -> Result<()> {
+    pub(super) fn rest(&self) -> Result<()> {
         let mut quiet = 0;
         let mut last = processor_time()?;
         while quiet < 5 {

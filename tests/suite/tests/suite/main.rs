@@ -48,6 +48,7 @@ mod snapshot;
 mod sources;
 mod sql;
 mod status;
+mod swap;
 mod takeover;
 mod uninstall;
 mod wasi;

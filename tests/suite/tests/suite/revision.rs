@@ -60,7 +60,7 @@ fn a_cr_that_asks_for_another_revision_is_told_so_and_left_alone() -> Result<()>
 }
 
 /// The components' names for themselves.
-const OLD: &str = "planner-revision";
+pub(crate) const OLD: &str = "planner-revision";
 const NEW: &str = "planner-revisio2";
 
 /// The planner, its component in a file of its own, and a component that differs in its name.
@@ -153,7 +153,7 @@ impl Two {
 }
 
 /// The same component with another name for itself.
-fn renamed(mut wasm: Vec<u8>, name: &str) -> Result<Vec<u8>> {
+pub(crate) fn renamed(mut wasm: Vec<u8>, name: &str) -> Result<Vec<u8>> {
     let old = OLD.as_bytes();
     let at = wasm.windows(old.len()).position(|bytes| bytes == old);
     let at = at.context("the component has its name")?;
@@ -161,7 +161,7 @@ fn renamed(mut wasm: Vec<u8>, name: &str) -> Result<Vec<u8>> {
     Ok(wasm)
 }
 
-fn digest(file: &Path) -> Result<String> {
+pub(crate) fn digest(file: &Path) -> Result<String> {
     let told = kybern(&["plugin", "inspect", &file.to_string_lossy()])?;
     let line = told.lines().find_map(|line| line.strip_prefix("digest: "));
     Ok(line.context("it has a digest")?.to_owned())

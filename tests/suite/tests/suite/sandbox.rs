@@ -12,12 +12,17 @@ const EVIL: &str = "evil.example.com/v1";
 /// The window in which a failing plugin may not keep the host busy.
 const WINDOW: Duration = Duration::from_secs(5);
 
+/// Memory for a call of each mode.
+const ROOM: u64 = 256 << 20;
+
 /// Mode, reason of the condition, and what its message says.
 const MISBEHAVIOURS: &[(&str, &str, &str)] = &[
     ("trap", "PluginTrapped", "told to trap"),
     ("deep-recursion", "PluginTrapped", "stack"),
     ("loop", "PluginOutOfTime", "500 ms"),
     ("memory", "PluginOutOfMemory", "64"),
+    ("copies", "PluginOutOfTime", "500 ms"),
+    ("huge-plan", "InvalidPlan", "at most 1000 are taken"),
     ("big-output", "InvalidPlan", "bytes"),
     ("not-json", "InvalidPlan", "JSON"),
     ("deep-json", "InvalidPlan", "deep"),
@@ -166,6 +171,7 @@ fn most_tries(failures: f64) -> f64 {
 #[test]
 fn each_misbehaviour_is_a_condition_and_an_event_and_hurts_nobody_else() -> Result<()> {
     let scene = one_registration_a_mode("evil")?;
+    let before = scene.host().peak_resident()?;
     let mut wrong = Vec::new();
     for (mode, reason, words) in MISBEHAVIOURS {
         let evil = scene.object(EVIL, "Evil", mode);
@@ -182,6 +188,12 @@ fn each_misbehaviour_is_a_condition_and_an_event_and_hurts_nobody_else() -> Resu
 
     // The neighbour works while all of them fail.
     scene.create_app("web", 1)?;
+
+    // What it takes is bounded by what each call may have: no mode is tried twice at once, and at
+    // most two modes fill their memory.
+    let took = scene.host().peak_resident()?.saturating_sub(before);
+    println!("{} MiB more than before", took >> 20);
+    assert!(took < ROOM, "{took} bytes");
 
     // No hot loop: neither writes nor calls.
     pass_time(WINDOW)?;
@@ -268,6 +280,76 @@ fn a_plan_outside_its_grants_is_refused_whole_though_the_host_itself_may_all_of_
     );
     let role = Object::cluster("rbac.authorization.k8s.io/v1", "ClusterRole", "evil");
     assert!(scene.client().find(&role)?.is_none());
+    Ok(())
+}
+
+/// What the Secret has that nobody may see.
+const HIDDEN: &str = "not-for-mallory";
+
+/// The message of a resource whose sense asks this.
+fn asks(scene: &Scene, name: &str, sql: &str) -> Result<String> {
+    scene.client().create(&json!({
+        "apiVersion": EVIL, "kind": "Evil",
+        "metadata": { "name": name, "namespace": scene.namespace },
+        "spec": { "mode": "compare", "queries": [{ "name": "probe", "sql": sql }] },
+    }))?;
+    let evil = scene.object(EVIL, "Evil", name);
+    let condition = scene.ready_reason(&evil, name, |c| c["status"] == "False")?;
+    Ok(condition["message"].as_str().unwrap_or_default().to_owned())
+}
+
+#[test]
+fn what_is_not_granted_is_told_as_what_was_never_there() -> Result<()> {
+    let scene = Scene::with_evil("probes")?;
+    // The host itself may read them.
+    let secrets =
+        json!({ "apiGroups": [""], "resources": ["secrets"], "verbs": ["get", "list", "watch"] });
+    scene.change_rules(|_| true, &[secrets])?;
+    scene.client().create(&json!({
+        "apiVersion": "v1", "kind": "Secret",
+        "metadata": { "name": "database", "namespace": scene.namespace },
+        "stringData": { "password": HIDDEN },
+    }))?;
+    let mut told = String::new();
+    for (number, (probe, never)) in [
+        (
+            "SELECT data FROM core.secrets",
+            "SELECT data FROM core.nothing",
+        ),
+        (
+            "SELECT name FROM core.configmaps WHERE name = (SELECT max(name) FROM core.secrets)",
+            "SELECT name FROM core.configmaps WHERE name = (SELECT max(name) FROM core.nothing)",
+        ),
+        (
+            "SELECT * FROM kybern.passes",
+            "SELECT * FROM kybern.nothing",
+        ),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let found = asks(&scene, &format!("probe-{number}"), probe)?;
+        let nothing = asks(&scene, &format!("never-{number}"), never)?;
+        assert!(found.contains("there is no table"), "{found}");
+        let names = |text: &str| {
+            let text = text.replace("core.secrets", "core.nothing");
+            text.replace("kybern.passes", "kybern.nothing")
+        };
+        assert_eq!(names(&found), nothing);
+        told += &found;
+    }
+    // Nothing of it is anywhere that the host tells something.
+    let events = scene
+        .client()
+        .list("events.k8s.io/v1", "Event", Some(&scene.namespace))?;
+    told += &serde_json::to_string(&events)?;
+    told += &scene.host().metrics()?;
+    told += &std::fs::read_to_string(scene.host().log())?;
+    assert!(told.contains("probe-0"), "{told}");
+    // As it is, and as Secrets have it.
+    for hidden in [HIDDEN, "bm90LWZvci1tYWxsb3J5"] {
+        assert!(!told.contains(hidden), "{hidden} in {told}");
+    }
     Ok(())
 }
 

@@ -237,13 +237,13 @@ impl World {
     }
 }
 
-pub(super) fn ready(scene: &Scene, arguments: &[&str]) -> Result<Host> {
+pub(crate) fn ready(scene: &Scene, arguments: &[&str]) -> Result<Host> {
     let mut host = scene.launch(arguments)?;
     host.wait_ready()?;
     Ok(host)
 }
 
-pub(super) fn upstream(scene: &Scene) -> Result<Upstream> {
+pub(crate) fn upstream(scene: &Scene) -> Result<Upstream> {
     let file = scene.plane.folder().join("certificates/apiserver.crt");
     let pem = std::fs::read(&file).with_context(|| file.display().to_string())?;
     Ok(Upstream::new(&scene.plane.url(), Some(&pem))?)
