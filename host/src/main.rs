@@ -17,6 +17,7 @@ mod metrics;
 mod offline;
 mod outgoing;
 mod registration;
+mod rights;
 mod server;
 mod simulator;
 mod source;

@@ -2,6 +2,7 @@
 
 use crate::asking::AskConfig;
 use crate::metrics::{number, size};
+use crate::rights::RightsConfig;
 use crate::source::SourceConfig;
 use crate::wiring::ingest::Ingest;
 use crate::wiring::watches::Watches;
@@ -30,6 +31,8 @@ pub(crate) struct Settings {
     pub(crate) asking: AskConfig,
     /// Of where components come from.
     pub(crate) source: SourceConfig,
+    /// Of questions for rights.
+    pub(crate) rights: RightsConfig,
 }
 
 impl Default for Settings {
@@ -46,6 +49,7 @@ impl Default for Settings {
             runtime: RuntimeConfig::default(),
             asking: AskConfig::default(),
             source: SourceConfig::default(),
+            rights: RightsConfig::default(),
         }
     }
 }
@@ -393,6 +397,23 @@ fn of_source(config: &SourceConfig) -> Vec<Bound> {
     ]
 }
 
+fn of_rights(config: &RightsConfig) -> Vec<Bound> {
+    let RightsConfig {
+        looks,
+        rights,
+        rules_age,
+        refresh,
+    } = config;
+    let is = |name, value: f64, usage| bound("rights", name, value, usage);
+    let sent = "kybern_rights_reviews_total";
+    vec![
+        is("looks", size(*looks), "kybern_rights_looks_running"),
+        is("rights", size(*rights), sent),
+        is("rules_age_seconds", seconds(*rules_age), sent),
+        is("refresh_seconds", seconds(*refresh), sent),
+    ]
+}
+
 fn of_asking(config: &AskConfig) -> Vec<Bound> {
     let AskConfig {
         statements,
@@ -417,6 +438,7 @@ impl Settings {
             of_runtime(&self.runtime),
             of_asking(&self.asking),
             of_source(&self.source),
+            of_rights(&self.rights),
         ]
         .concat()
     }

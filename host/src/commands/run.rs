@@ -9,6 +9,7 @@ use crate::memory::{self, Guard, GuardConfig, Meter};
 use crate::metrics;
 use crate::outgoing::Client;
 use crate::registration::controller::{Controller, Role};
+use crate::rights::{self, Refusals, Reviewer};
 use crate::server::{self, Health};
 use crate::source::{Keep, Sources};
 use crate::wiring::apply::ClusterApply;
@@ -99,7 +100,7 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
         cluster.clone(),
         ingest.clone(),
         settings.watch.clone(),
-        watched,
+        watched.clone(),
         budget.clone(),
         shutdown.child_token(),
     );
@@ -138,6 +139,9 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     );
     memory::register(&mut registry, meter);
     budget::register(&mut registry, budget.clone(), watches.clone());
+    let reviewer = Reviewer::new(cluster.clone(), settings.rights.clone());
+    rights::register(&mut registry, reviewer.clone());
+    let refusals = Refusals::default();
     bounds::register(
         &mut registry,
         Bounds {
@@ -175,6 +179,7 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     let controller = Controller {
         class: args.class.clone(),
         namespace: namespace.clone(),
+        only: watched,
         cluster: cluster.clone(),
         writes: writes.clone(),
         reader: reader.clone(),
@@ -186,6 +191,8 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
         guests: guests.clone(),
         sense: Arc::clone(&sense),
         counters: counters.clone(),
+        reviewer,
+        refusals: refusals.clone(),
     };
     let controller = tasks.spawn(controller.run(roles, shutdown.child_token()));
     let (recorder, worker) = events::recorder(
@@ -206,6 +213,7 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
                 recorder.clone(),
                 ingest.clone(),
                 &namespace,
+                refusals.clone(),
             )),
             kinds: Arc::new(kinds.clone()),
             clock: Arc::new(SystemClock),

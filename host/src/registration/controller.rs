@@ -4,6 +4,7 @@
 //! nothing does nothing. It runs when a `Plugin`, a CRD or the state of a wanted table changed,
 //! when the lead changed, and when a passing problem is to be looked at again.
 
+use super::account;
 use super::downloads::Downloads;
 use super::dropped::Dropped;
 use super::heard::Heard;
@@ -17,8 +18,10 @@ use super::rediscover::Rediscover;
 use super::releases::{Key, Progress, Releases};
 use super::removal::Means;
 use super::report::{self, Outcome, Reported};
+use super::reviews::{Made, Reviews};
 use super::revisions::{self, Revisions};
-use crate::kinds::{Kinds, plugin_table};
+use crate::kinds::{Kinds, Served, plugin_table};
+use crate::rights::{Account, Asked, Found, Place, Refusals, Reviewer};
 use crate::source::Sources;
 use crate::wiring::decide::Guests;
 use crate::wiring::time::Jitter;
@@ -43,6 +46,8 @@ pub(crate) struct Controller {
     pub(crate) class: String,
     /// Where ConfigMap sources need no digest.
     pub(crate) namespace: String,
+    /// The one namespace that the host is kept to.
+    pub(crate) only: Option<String>,
     /// The cluster.
     pub(crate) cluster: Cluster,
     /// Behind the fence.
@@ -65,6 +70,10 @@ pub(crate) struct Controller {
     pub(crate) sense: Arc<SqlSense>,
     /// What is counted of passes.
     pub(crate) counters: Counters,
+    /// Asks for rights.
+    pub(crate) reviewer: Reviewer,
+    /// Writes that were refused.
+    pub(crate) refusals: Refusals,
 }
 
 /// This replica's part: a standby loads and watches, the leader also runs and writes.
@@ -81,6 +90,7 @@ struct Ongoing {
     heard: Heard,
     downloads: Downloads,
     revisions: Revisions,
+    reviews: Reviews,
 }
 
 impl Controller {
@@ -101,6 +111,7 @@ impl Controller {
             heard: Heard::of(role.get()),
             downloads: Downloads::default(),
             revisions: Revisions::default(),
+            reviews: Reviews::default(),
         };
         loop {
             let snapshot = self.reader.snapshot();
@@ -152,12 +163,17 @@ impl Controller {
             }
             let now = crate::clock::monotonic();
             due |= ongoing.revisions.due(now);
+            for refused in self.refusals.take() {
+                ongoing.reviews.refused(&refused, now);
+            }
+            due |= ongoing.reviews.due(now);
             due |= known.values().any(|k| k.again.is_some_and(|t| t <= now));
             let mut wait = discovery.wait();
             if due {
                 if role.changed(&mut roles) {
                     ongoing.heard = Heard::of(role.get());
                     ongoing.releases.retain(|_| false);
+                    ongoing.reviews = Reviews::default();
                     for k in known.values_mut() {
                         k.running = None;
                         // A standby prepares less than a leader: no CRDs, only promoted digests.
@@ -186,6 +202,9 @@ impl Controller {
             if let Some(again) = ongoing.revisions.wait(now) {
                 wait = wait.min(again.max(Duration::from_millis(500)));
             }
+            if let Some(again) = ongoing.reviews.wait(now) {
+                wait = wait.min(again.max(Duration::from_millis(500)));
+            }
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 changed = self.commits.changed() => if changed.is_err() { return },
@@ -196,6 +215,8 @@ impl Controller {
                 () = ongoing.releases.changed() => due = true,
                 () = ongoing.heard.changed() => due = true,
                 () = ongoing.downloads.changed() => due = true,
+                () = ongoing.reviews.changed() => due = true,
+                () = self.refusals.changed() => {}
                 () = tokio::time::sleep(wait) => {}
             }
         }
@@ -214,6 +235,7 @@ impl Controller {
             heard,
             downloads,
             revisions,
+            reviews,
         } = ongoing;
         let mut next = Next::OnChange;
         let (registrations, broken) = self.registrations(snapshot);
@@ -244,6 +266,9 @@ impl Controller {
             of.is_some_and(|of| of.name() == name || of.spec.trial.is_some())
         });
         revisions.retain(|name| there(name).is_some());
+        for gone in reviews.retain(|name| there(name).is_some()) {
+            self.reviewer.told(&gone, None);
+        }
         for registration in &registrations {
             let before = known.get(registration.name());
             if deleting(registration) {
@@ -285,7 +310,7 @@ impl Controller {
             if deleting(registration) {
                 if let Some(outcome) = self.remove(registration, releases, role) {
                     next = next.or(&outcome);
-                    if self.report(registration, &outcome).await == Reported::Failed {
+                    if self.report(registration, &outcome, None).await == Reported::Failed {
                         next = Next::Soon;
                     }
                 }
@@ -328,7 +353,8 @@ impl Controller {
                 *releasing = problem.map(|problem| Box::new((dropped.clone(), problem)));
             }
             next = next.or(&outcome);
-            let reported = self.report(registration, &outcome).await;
+            let found = self.review(registration, &outcome, reviews);
+            let reported = self.report(registration, &outcome, found).await;
             if reported == Reported::Failed {
                 next = Next::Soon;
             }
@@ -358,9 +384,61 @@ impl Controller {
         }
     }
 
+    /// Which rights it is known to have and to lack; has them asked for if that is due.
+    fn review<'a>(
+        &self,
+        registration: &Registration,
+        outcome: &Outcome,
+        reviews: &'a mut Reviews,
+    ) -> Option<&'a Found> {
+        let (name, now) = (registration.name(), crate::clock::monotonic());
+        let served = self.kinds.served();
+        if !served.complete() {
+            return None;
+        }
+        if outcome.turns_unreadable(registration) {
+            reviews.unreadable(name, now);
+        }
+        let made = Made {
+            of: identity(registration),
+            served: Arc::clone(&served),
+        };
+        let asked = || self.asked(registration, &served);
+        let found = reviews.follow(name, made, asked, &self.reviewer, now);
+        self.reviewer.told(name, found.map(Found::missing));
+        found
+    }
+
+    /// What rights it needs.
+    fn asked(&self, registration: &Registration, served: &Served) -> Asked {
+        let at = Place {
+            served,
+            only: self.only.as_deref(),
+            home: Some(&self.namespace),
+        };
+        let account = registration.spec.service_account_name.as_deref();
+        let account = account.map(|text| {
+            let (namespace, name) = account::parts(text);
+            let account = Account {
+                namespace: namespace.unwrap_or(&self.namespace).to_owned(),
+                name: name.to_owned(),
+            };
+            (account, at.of_account(registration))
+        });
+        Asked {
+            host: at.of_host(registration),
+            account,
+        }
+    }
+
     /// Writes the status if it is not as this outcome has it.
-    async fn report(&self, registration: &Registration, outcome: &Outcome) -> Reported {
-        match report::write(&self.writes, registration, outcome).await {
+    async fn report(
+        &self,
+        registration: &Registration,
+        outcome: &Outcome,
+        found: Option<&Found>,
+    ) -> Reported {
+        match report::write(&self.writes, registration, outcome, found).await {
             Ok(()) => Reported::Done,
             Err(error) => {
                 tracing::warn!(plugin = registration.name(), %error, "status of the registration could not be written; tried again");

@@ -9,6 +9,7 @@
 pub(crate) mod access;
 pub(crate) mod account;
 pub(crate) mod activate;
+pub(crate) mod authorized;
 pub(crate) mod check;
 pub(crate) mod condition;
 pub(crate) mod controller;
@@ -31,6 +32,7 @@ pub(crate) mod rediscover;
 pub(crate) mod releases;
 pub(crate) mod removal;
 pub(crate) mod report;
+pub(crate) mod reviews;
 pub(crate) mod revisions;
 pub(crate) mod settings;
 pub(crate) mod status_shape;
