@@ -23,6 +23,7 @@ mod simulator;
 mod source;
 mod tables;
 mod terminal;
+mod values;
 mod wiring;
 
 use std::process::ExitCode;

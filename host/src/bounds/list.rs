@@ -4,6 +4,7 @@ use crate::asking::AskConfig;
 use crate::metrics::{number, size};
 use crate::rights::RightsConfig;
 use crate::source::SourceConfig;
+use crate::values::ValuesConfig;
 use crate::wiring::ingest::Ingest;
 use crate::wiring::watches::Watches;
 use kybern_kube::WatchConfig;
@@ -33,6 +34,8 @@ pub(crate) struct Settings {
     pub(crate) source: SourceConfig,
     /// Of questions for rights.
     pub(crate) rights: RightsConfig,
+    /// Of objects that settings come from.
+    pub(crate) values: ValuesConfig,
 }
 
 impl Default for Settings {
@@ -50,6 +53,7 @@ impl Default for Settings {
             asking: AskConfig::default(),
             source: SourceConfig::default(),
             rights: RightsConfig::default(),
+            values: ValuesConfig::default(),
         }
     }
 }
@@ -414,6 +418,18 @@ fn of_rights(config: &RightsConfig) -> Vec<Bound> {
     ]
 }
 
+fn of_values(config: &ValuesConfig) -> Vec<Bound> {
+    let ValuesConfig {
+        objects,
+        value_bytes,
+    } = config;
+    let is = |name, value: usize, usage| bound("values", name, size(value), usage);
+    vec![
+        is("objects", *objects, "kybern_values_followed"),
+        is("value_bytes", *value_bytes, "kybern_values_bytes"),
+    ]
+}
+
 fn of_asking(config: &AskConfig) -> Vec<Bound> {
     let AskConfig {
         statements,
@@ -439,6 +455,7 @@ impl Settings {
             of_asking(&self.asking),
             of_source(&self.source),
             of_rights(&self.rights),
+            of_values(&self.values),
         ]
         .concat()
     }

@@ -6,7 +6,7 @@ use crate::kinds::{Kinds, plugin_table};
 use crate::offline::Offline;
 use crate::registration::prepared::Prepared;
 use crate::registration::problem::Problem;
-use crate::registration::{access, check, limits, settings};
+use crate::registration::{access, check, given, limits, settings};
 use crate::simulator::MemoryApply;
 use crate::source::{Fetch, Fetched, Keep, SourceConfig, Sources};
 use crate::terminal::say;
@@ -76,9 +76,11 @@ pub(crate) async fn run(args: ExplainArgs) -> anyhow::Result<ExitCode> {
     let plugin = Runtime::new(RuntimeConfig::default())?.load(&fetched.bytes)?;
     say!("  digest {}", plugin.digest());
     let manifest = Arc::new(plugin.manifest().clone());
+    let given = given::read(&registration.spec, &cluster).await;
+    let given = given.map_err(problem)?;
     let prepared = Prepared {
-        settings: settings::resolve(&registration.spec.settings, &manifest.settings_schema)
-            .map_err(problem)?,
+        settings: settings::resolve(&given, &manifest.settings_schema).map_err(problem)?,
+        given,
         limits: limits::of(&registration.spec.limits).map_err(problem)?,
         registration: Arc::new(registration),
         plugin: plugin.clone(),

@@ -261,4 +261,22 @@ mod tests {
             ])
         );
     }
+
+    #[test]
+    fn objects_that_settings_come_from_are_read_by_name_alone() {
+        let at = |name: &str| json!({ "namespace": "n", "name": name, "key": "k" });
+        let registration: Registration = serde_json::from_value(json!({
+            "apiVersion": "kybern.dev/v1alpha1", "kind": "Plugin", "metadata": { "name": "a" },
+            "spec": {
+                "source": { "file": "x" },
+                "settingsFrom": [{ "secretRef": at("s") }, { "configMapRef": at("c") }],
+            },
+        }))
+        .unwrap();
+        let read = |resource: &str, name: &str| json!({ "apiGroups": [""], "resources": [resource], "resourceNames": [name], "verbs": ["get", "list", "watch"] });
+        assert_eq!(
+            Value::from(rules(&[registration], &Served::default())),
+            json!([read("configmaps", "c"), read("secrets", "s")])
+        );
+    }
 }

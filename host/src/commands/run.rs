@@ -12,6 +12,7 @@ use crate::registration::controller::{Controller, Role};
 use crate::rights::{self, Refusals, Reviewer};
 use crate::server::{self, Health};
 use crate::source::{Keep, Sources};
+use crate::values::{self, Values};
 use crate::wiring::apply::ClusterApply;
 use crate::wiring::decide::Guests;
 use crate::wiring::ingest::Ingest;
@@ -142,6 +143,13 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     let reviewer = Reviewer::new(cluster.clone(), settings.rights.clone());
     rights::register(&mut registry, reviewer.clone());
     let refusals = Refusals::default();
+    let followed = Values::new(
+        cluster.clone(),
+        settings.watch.clone(),
+        settings.values.clone(),
+        shutdown.child_token(),
+    );
+    values::register(&mut registry, followed.clone());
     bounds::register(
         &mut registry,
         Bounds {
@@ -191,6 +199,7 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
         guests: guests.clone(),
         sense: Arc::clone(&sense),
         counters: counters.clone(),
+        values: followed,
         reviewer,
         refusals: refusals.clone(),
     };

@@ -39,15 +39,13 @@ pub(crate) fn spec(spec: &PluginSpec, host_namespace: &str) -> Result<(), Proble
     origin::check(spec, host_namespace)?;
     super::former::check(spec)?;
     super::account::check(spec)?;
+    super::given::check(spec)?;
     grants(spec)
 }
 
 /// What is part of the interface but not answered yet.
 fn supported(spec: &PluginSpec) -> Result<(), Problem> {
     let mut missing = Vec::new();
-    if !spec.settings_from.is_empty() {
-        missing.push("settingsFrom");
-    }
     if !spec.grants.secrets.is_empty() {
         missing.push("grants.secrets");
     }
@@ -394,7 +392,6 @@ mod tests {
         let all = parse(json!({
             "resources": [{ "group": "g", "version": "v1", "kind": "K", "role": "Decorator" }],
             "source": { "file": "x" },
-            "settingsFrom": [{}],
             "grants": { "secrets": [{ "name": "s" }] },
         }));
         let told = spec(&all, "kybern").unwrap_err().message;

@@ -4,7 +4,6 @@
 //! nothing does nothing. It runs when a `Plugin`, a CRD or the state of a wanted table changed,
 //! when the lead changed, and when a passing problem is to be looked at again.
 
-use super::account;
 use super::downloads::Downloads;
 use super::dropped::Dropped;
 use super::heard::Heard;
@@ -18,11 +17,12 @@ use super::rediscover::Rediscover;
 use super::releases::{Key, Progress, Releases};
 use super::removal::Means;
 use super::report::{self, Outcome, Reported};
-use super::reviews::{Made, Reviews};
+use super::reviews::Reviews;
 use super::revisions::{self, Revisions};
-use crate::kinds::{Kinds, Served, plugin_table};
-use crate::rights::{Account, Asked, Found, Place, Refusals, Reviewer};
+use crate::kinds::{Kinds, plugin_table};
+use crate::rights::{Found, Refusals, Reviewer};
 use crate::source::Sources;
+use crate::values::Values;
 use crate::wiring::decide::Guests;
 use crate::wiring::time::Jitter;
 use crate::wiring::watches::Watches;
@@ -70,6 +70,8 @@ pub(crate) struct Controller {
     pub(crate) sense: Arc<SqlSense>,
     /// What is counted of passes.
     pub(crate) counters: Counters,
+    /// Where settings come from.
+    pub(crate) values: Values,
     /// Asks for rights.
     pub(crate) reviewer: Reviewer,
     /// Writes that were refused.
@@ -155,6 +157,12 @@ impl Controller {
                     k.again = Some(Duration::ZERO);
                 }
             }
+            let values = self.values.take_changed();
+            for k in known.values_mut() {
+                if !k.settings.is_disjoint(&values) {
+                    k.again = Some(Duration::ZERO);
+                }
+            }
             for name in ongoing.downloads.ended() {
                 due = true;
                 if let Some(k) = known.get_mut(&name) {
@@ -217,6 +225,7 @@ impl Controller {
                 () = ongoing.downloads.changed() => due = true,
                 () = ongoing.reviews.changed() => due = true,
                 () = self.refusals.changed() => {}
+                () = self.values.changed() => {}
                 () = tokio::time::sleep(wait) => {}
             }
         }
@@ -269,6 +278,7 @@ impl Controller {
         for gone in reviews.retain(|name| there(name).is_some()) {
             self.reviewer.told(&gone, None);
         }
+        self.follow_values(&registrations);
         for registration in &registrations {
             let before = known.get(registration.name());
             if deleting(registration) {
@@ -381,53 +391,6 @@ impl Controller {
         if let Some(digests) = digests {
             self.guests.retain(registration.name(), &digests);
             self.sense.retain(registration.name(), &digests);
-        }
-    }
-
-    /// Which rights it is known to have and to lack; has them asked for if that is due.
-    fn review<'a>(
-        &self,
-        registration: &Registration,
-        outcome: &Outcome,
-        reviews: &'a mut Reviews,
-    ) -> Option<&'a Found> {
-        let (name, now) = (registration.name(), crate::clock::monotonic());
-        let served = self.kinds.served();
-        if !served.complete() {
-            return None;
-        }
-        if outcome.turns_unreadable(registration) {
-            reviews.unreadable(name, now);
-        }
-        let made = Made {
-            of: identity(registration),
-            served: Arc::clone(&served),
-        };
-        let asked = || self.asked(registration, &served);
-        let found = reviews.follow(name, made, asked, &self.reviewer, now);
-        self.reviewer.told(name, found.map(Found::missing));
-        found
-    }
-
-    /// What rights it needs.
-    fn asked(&self, registration: &Registration, served: &Served) -> Asked {
-        let at = Place {
-            served,
-            only: self.only.as_deref(),
-            home: Some(&self.namespace),
-        };
-        let account = registration.spec.service_account_name.as_deref();
-        let account = account.map(|text| {
-            let (namespace, name) = account::parts(text);
-            let account = Account {
-                namespace: namespace.unwrap_or(&self.namespace).to_owned(),
-                name: name.to_owned(),
-            };
-            (account, at.of_account(registration))
-        });
-        Asked {
-            host: at.of_host(registration),
-            account,
         }
     }
 

@@ -1,7 +1,7 @@
 //! The rights that a registration needs: the host's, and its service account's.
 
 use crate::kinds::{Served, english_plural};
-use crate::registration::account;
+use crate::registration::{account, given};
 use kybern_interface::{GrantVerb, Gvk, Registration, Scope, Source, WriteGrant};
 use kybern_kube::{ApiResource, Right};
 use std::collections::BTreeSet;
@@ -36,6 +36,12 @@ impl Place<'_> {
             list.all(&kind, &["get", "list", "watch", "patch"]);
             list.all(&kind.part("status"), &["patch"]);
             list.all(&kind.part("finalizers"), &["update"]);
+        }
+        for at in given::named(&registration.spec).into_keys() {
+            // Followed by a watch that names it.
+            for verb in ["get", "list", "watch"] {
+                list.one(at.kind.plural(), (Some(&at.namespace), &at.name), verb);
+            }
         }
         if registration.keeps_records() {
             // The records of its CRs; their names are not known before.

@@ -42,6 +42,16 @@ pub struct Status {
     said: String,
 }
 
+/// What the registration sets.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Settings {
+    /// Said as it is.
+    greeting: String,
+    /// Only its length is said.
+    token: String,
+}
+
 #[derive(Deserialize)]
 struct Input {
     url: String,
@@ -60,7 +70,8 @@ type Cr = kybern_sdk::Cr<Spec, Status>;
     crd(kind = "caller.example.com/v1/Call"),
     effect(name = "call", description = "calls the server"),
     effect(name = "undo", description = "tells the server that it is over"),
-    capability(name = "http", reason = "the server that resources name")
+    capability(name = "http", reason = "the server that resources name"),
+    settings = "settings.yaml"
 )]
 impl Plugin for Caller {
     type Spec = Spec;
@@ -69,6 +80,10 @@ impl Plugin for Caller {
     fn decide(cr: &Cr, situation: &Situation<'_>) -> Result<Plan, HookError> {
         let spec = &cr.spec;
         let mut said: Vec<String> = situation.outcomes().iter().map(told).collect();
+        let Settings { greeting, token } = situation.settings().unwrap_or_default();
+        if !greeting.is_empty() && greeting != "none" {
+            said.push(format!("{greeting} with {} letters", token.len()));
+        }
         if spec.early {
             said.push(format!("early: {:?}", http::get(&spec.url).send()));
         }

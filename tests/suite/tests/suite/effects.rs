@@ -55,7 +55,7 @@ impl Server {
         Ok(server)
     }
 
-    fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}{path}", self.port)
     }
 
@@ -165,7 +165,7 @@ impl Scene {
         }))
     }
 
-    fn call(&self, name: &str, spec: &Value) -> Result<Object> {
+    pub(crate) fn call(&self, name: &str, spec: &Value) -> Result<Object> {
         let manifest = json!({
             "apiVersion": CALL, "kind": "Call",
             "metadata": { "name": name, "namespace": self.namespace }, "spec": spec,
@@ -181,7 +181,7 @@ impl Scene {
         Ok(())
     }
 
-    fn said(&self, call: &Object, text: &str) -> Result<Value> {
+    pub(crate) fn said(&self, call: &Object, text: &str) -> Result<Value> {
         self.wait(call, |c| {
             let said = c["status"]["said"].as_str();
             said.is_some_and(|said| said.contains(text))
