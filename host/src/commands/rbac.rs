@@ -263,20 +263,24 @@ mod tests {
     }
 
     #[test]
-    fn objects_that_settings_come_from_are_read_by_name_alone() {
+    fn objects_with_settings_and_secrets_are_read_by_name_alone() {
         let at = |name: &str| json!({ "namespace": "n", "name": name, "key": "k" });
         let registration: Registration = serde_json::from_value(json!({
             "apiVersion": "kybern.dev/v1alpha1", "kind": "Plugin", "metadata": { "name": "a" },
             "spec": {
                 "source": { "file": "x" },
                 "settingsFrom": [{ "secretRef": at("s") }, { "configMapRef": at("c") }],
+                "grants": { "secrets": [
+                    { "name": "token", "secretRef": { "name": "t", "key": "k" }, "hosts": ["a.com"] },
+                ] },
             },
         }))
         .unwrap();
         let read = |resource: &str, name: &str| json!({ "apiGroups": [""], "resources": [resource], "resourceNames": [name], "verbs": ["get", "list", "watch"] });
+        let get = json!({ "apiGroups": [""], "resources": ["secrets"], "resourceNames": ["t"], "verbs": ["get"] });
         assert_eq!(
             Value::from(rules(&[registration], &Served::default())),
-            json!([read("configmaps", "c"), read("secrets", "s")])
+            json!([read("configmaps", "c"), read("secrets", "s"), get])
         );
     }
 }

@@ -82,7 +82,9 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
         reader: reader.clone(),
     })?;
     let (ingest, _ingest_thread) = Ingest::start(writer, reader.snapshot().sequence())?;
-    let guests = Guests::new(args.strict).with_client(Client::new());
+    let guests = Guests::new(args.strict)
+        .with_client(Client::new())
+        .with_secrets(cluster.clone());
     let runtime = Runtime::new(settings.runtime.clone())?;
     // Below a directory that the runtime has found to be the own user's alone.
     let kept = compiled.join("sources");

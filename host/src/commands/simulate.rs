@@ -232,13 +232,18 @@ fn prepare(
 fn generous(manifest: &Manifest) -> anyhow::Result<Registration> {
     use super::plugin::registration;
     let mut object = registration::of(manifest, "simulated", None);
-    if registration::asks_for_http(manifest).is_some()
-        && let Some(grants) = object
-            .pointer_mut("/spec/grants")
-            .and_then(Value::as_object_mut)
-    {
-        // Nobody sends requests here; it only has to be granted something.
-        grants.insert("http".into(), json!([{ "host": "nobody.invalid" }]));
+    // Nobody sends requests here; it only has to be granted something.
+    let host = "nobody.invalid";
+    let secrets = manifest.secrets.iter().map(|ask| {
+        let at = json!({ "name": "none", "key": "none" });
+        json!({ "name": ask.name, "secretRef": at, "hosts": [host] })
+    });
+    let grants = object.pointer_mut("/spec/grants");
+    if let Some(grants) = grants.and_then(Value::as_object_mut) {
+        grants.insert("secrets".into(), secrets.collect());
+        if registration::asks_for_http(manifest).is_some() {
+            grants.insert("http".into(), json!([{ "host": host }]));
+        }
     }
     Ok(serde_json::from_value(object)?)
 }

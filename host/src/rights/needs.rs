@@ -43,6 +43,12 @@ impl Place<'_> {
                 list.one(at.kind.plural(), (Some(&at.namespace), &at.name), verb);
             }
         }
+        for grant in &registration.spec.grants.secrets {
+            // Without a namespace it is in that of each custom resource.
+            let of = &grant.secret_ref;
+            let namespace = of.namespace.as_deref().or(self.only);
+            list.one("secrets", (namespace, &of.name), "get");
+        }
         if registration.keeps_records() {
             // The records of its CRs; their names are not known before.
             let verbs = ["create", "delete", "get", "patch"];

@@ -1,6 +1,6 @@
 //! The engine's `Decide` over the wasm runtime: pure hooks on blocking guest threads.
 
-use crate::outgoing::Client;
+use crate::outgoing::{Client, ReadSecret};
 use async_trait::async_trait;
 use kybern_interface::{HookError, Plan, Sensing, Situation, Trigger};
 use kybern_plugin::{Call, CallError, CallLimits, NamedAnswer, Plugin, Usage};
@@ -41,6 +41,8 @@ pub(crate) struct Guests {
     strict: bool,
     /// Sends the requests of act hooks; none sends none.
     client: Option<Client>,
+    /// Reads the secrets that they refer to.
+    secrets: Option<Arc<dyn ReadSecret>>,
 }
 
 impl Guests {
@@ -58,6 +60,18 @@ impl Guests {
             client: Some(client),
             ..self
         }
+    }
+
+    /// The same, whose requests may refer to secrets that this reads.
+    pub(crate) fn with_secrets(self, reader: impl ReadSecret + 'static) -> Self {
+        Self {
+            secrets: Some(Arc::new(reader)),
+            ..self
+        }
+    }
+
+    pub(super) fn secrets(&self) -> Option<Arc<dyn ReadSecret>> {
+        self.secrets.clone()
     }
 
     pub(super) fn client(&self) -> Option<Client> {

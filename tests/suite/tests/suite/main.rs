@@ -44,6 +44,7 @@ mod sandbox;
 mod scale;
 mod scene;
 mod schema;
+mod secrets;
 mod shutdown;
 mod snapshot;
 mod sources;
