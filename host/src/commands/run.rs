@@ -120,6 +120,7 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
         states: election.states.clone(),
         reader: reader.clone(),
         class: args.class.clone(),
+        guests: guests.clone(),
     };
     let told = sql.with_host(Arc::new(Facts {
         budget: budget.clone(),

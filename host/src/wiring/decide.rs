@@ -30,6 +30,8 @@ pub(crate) struct CallTotals {
     pub(crate) peak_memory: usize,
     /// Messages that were dropped.
     pub(crate) log_dropped: u64,
+    /// Rows of answers that they read.
+    pub(crate) rows: u64,
 }
 
 /// The loaded plugins, by (registration, digest): old and new live side by side during a switch.
@@ -151,6 +153,7 @@ impl Guests {
         total.cpu_nanos += usage.time.as_nanos();
         total.peak_memory = total.peak_memory.max(usage.peak_memory);
         total.log_dropped += u64::from(usage.log_dropped);
+        total.rows += usage.rows;
     }
 
     /// Runs one call on a blocking thread.
