@@ -1,5 +1,6 @@
 //! Settings from Secrets and ConfigMaps on a real API server.
 
+use crate::asking;
 use crate::effects::Server;
 use crate::scene::{Scene, kybern};
 use anyhow::{Result, ensure};
@@ -30,7 +31,13 @@ fn told(scene: &Scene, plugin: &Object) -> Result<String> {
     let explained = kybern(&["explain", "--kubeconfig", &kubeconfig, &plugin.name, &of])?;
     let object = scene.client().get(plugin)?;
     let events = scene.client().list("events.k8s.io/v1", "Event", None)?;
-    let log = std::fs::read_to_string(scene.host().log())?;
+    let mut log = std::fs::read_to_string(scene.host().log())?;
+    let host = format!("--host={}", asking::socket(scene));
+    for table in ["passes", "desired", "plugins", "watches", "memory"] {
+        let statement = format!("SELECT * FROM kybern.{table}");
+        log += &kybern(&["sql", &host, "-o", "json", &statement])?;
+    }
+    log += &kybern(&["explain", &plugin.name, &of, &host])?;
     Ok(format!("{explained}\n{object}\n{}\n{log}", json!(events)))
 }
 
@@ -45,7 +52,7 @@ fn settings_come_from_objects_and_follow_them_and_are_told_to_nobody() -> Result
     registration["spec"]["settingsFrom"] =
         json!([{ "configMapRef": at("open") }, { "secretRef": at("closed") }]);
     scene.grant(std::slice::from_ref(&registration))?;
-    scene.start_host()?;
+    scene.start_host_with(&[&format!("--socket={}", asking::socket(&scene))])?;
     let plugin = Object::of(&registration)?;
     scene
         .client()
