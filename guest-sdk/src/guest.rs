@@ -129,15 +129,40 @@ fn wire(error: HookError) -> types::HookError {
 }
 
 pub(crate) fn send(request: crate::http::Request) -> Result<crate::http::Response, SendError> {
+    received(http::send(&outgoing(request)))
+}
+
+pub(crate) fn send_with_secrets(
+    request: crate::http::SecretRequest,
+) -> Result<crate::http::Response, SendError> {
+    let secrets = request.secrets.into_iter();
+    let secrets = secrets.map(|header| http::SecretHeader {
+        name: header.name,
+        prefix: header.prefix,
+        secret: header.secret,
+    });
+    let secrets: Vec<http::SecretHeader> = secrets.collect();
+    received(http::send_with_secrets(
+        &outgoing(request.request),
+        &secrets,
+    ))
+}
+
+fn outgoing(request: crate::http::Request) -> http::Request {
     let header = |(name, value)| http::Header { name, value };
     let timeout = request.timeout.map(|time| time.as_millis());
-    let sent = http::send(&http::Request {
+    http::Request {
         method: request.method,
         url: request.url,
         headers: request.headers.into_iter().map(header).collect(),
         body: request.body,
         timeout_ms: timeout.map(|ms| u32::try_from(ms).unwrap_or(u32::MAX)),
-    });
+    }
+}
+
+fn received(
+    sent: Result<http::Response, http::SendError>,
+) -> Result<crate::http::Response, SendError> {
     let response = sent.map_err(|error| match error {
         http::SendError::Denied(why) => SendError::Denied(why),
         http::SendError::Invalid(why) => SendError::Invalid(why),

@@ -17,7 +17,22 @@
 //! # Contract
 //! The manifest asks (`capability(name = "http")`), `spec.grants.http` allows hosts, ports and
 //! methods. Redirects are answers like any other. Only the act hook can send; the others are
-//! denied. In tests [`testing::Acting`](crate::testing::Acting) answers.
+//! denied.
+//!
+//! A request may name secrets that the plugin never sees: `secret(name = "api-token")` in the manifest,
+//! `grants.secrets` in the registration, and
+//!
+//! ```no_run
+//! # use kybern_sdk::{HookError, http};
+//! # fn act() -> Result<(), HookError> {
+//! http::get("https://dns.example.com/records")
+//!     .secret("Authorization", "Bearer ", "api-token")
+//!     .send()?
+//!     .success()?;
+//! # Ok(()) }
+//! ```
+//!
+//! In tests [`testing::Acting`](crate::testing::Acting) answers.
 
 use crate::{Failure, HookError, decode};
 use serde::Serialize;
@@ -154,6 +169,69 @@ impl Request {
         return crate::guest::send(self);
         #[cfg(not(target_arch = "wasm32"))]
         return crate::testing::answer(&self);
+    }
+}
+
+/// A request with headers that hold secrets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use = "a request does nothing until it is sent"]
+pub struct SecretRequest {
+    /// The rest of it.
+    pub request: Request,
+    /// The headers.
+    pub secrets: Vec<SecretHeader>,
+}
+
+/// A header whose value the host puts in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SecretHeader {
+    /// The header's name.
+    pub name: String,
+    /// What stands before the secret, like `Bearer `.
+    pub prefix: String,
+    /// The secret's name in the manifest.
+    pub secret: String,
+}
+
+impl Request {
+    /// One more header, of which the host puts the value in: what stands before it, as `Bearer `,
+    /// and a secret that the manifest names. No value that the plugin has can be taken for one.
+    pub fn secret(
+        self,
+        name: impl Into<String>,
+        prefix: impl Into<String>,
+        secret: impl Into<String>,
+    ) -> SecretRequest {
+        let request = SecretRequest {
+            request: self,
+            secrets: Vec::new(),
+        };
+        request.secret(name, prefix, secret)
+    }
+}
+
+impl SecretRequest {
+    /// One more.
+    pub fn secret(
+        mut self,
+        name: impl Into<String>,
+        prefix: impl Into<String>,
+        secret: impl Into<String>,
+    ) -> Self {
+        self.secrets.push(SecretHeader {
+            name: name.into(),
+            prefix: prefix.into(),
+            secret: secret.into(),
+        });
+        self
+    }
+
+    /// Sends it and waits for the whole answer.
+    pub fn send(self) -> Result<Response, SendError> {
+        #[cfg(target_arch = "wasm32")]
+        return crate::guest::send_with_secrets(self);
+        #[cfg(not(target_arch = "wasm32"))]
+        return crate::testing::answer_with_secrets(&self);
     }
 }
 

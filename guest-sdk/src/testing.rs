@@ -19,7 +19,7 @@ use crate::{
     dispatch, json,
 };
 pub use acting::Acting;
-pub(crate) use acting::answer;
+pub(crate) use acting::{answer, answer_with_secrets};
 use answers::{Answer, Answers, Rows};
 use kybern_interface::{GrantVerb, Plan};
 use serde::Serialize;

@@ -15,7 +15,8 @@ pub(crate) fn all<const N: usize>(defs: [TableDef; N]) -> Vec<Wanted> {
     defs.into_iter().map(Wanted::all).collect()
 }
 
-/// The body for a request's first line; none = it is never answered.
+/// The body for a request's first line, of one with a body for all of it; none = it is never
+/// answered.
 type Answer = Arc<dyn Fn(String) -> BoxFuture<'static, Option<String>> + Send + Sync>;
 
 /// The server; it ends when dropped.
@@ -84,9 +85,22 @@ async fn converse(mut stream: TcpStream, answer: Answer) {
         let head = String::from_utf8_lossy(&asked[..end]).into_owned();
         asked.drain(..end + 4);
         let line = head.lines().next().unwrap_or_default();
+        let length = head.lines().find_map(|line| {
+            let (name, value) = line.split_once(':')?;
+            let is = name.eq_ignore_ascii_case("content-length");
+            is.then(|| value.trim().parse::<usize>().unwrap())
+        });
+        while asked.len() < length.unwrap_or_default() {
+            let Ok(read @ 1..) = stream.read(&mut buffer).await else {
+                return;
+            };
+            asked.extend_from_slice(&buffer[..read]);
+        }
+        let sent: Vec<u8> = asked.drain(..length.unwrap_or_default()).collect();
         let body = match line.contains("watch=") {
             true => None,
-            false => answer(line.to_owned()).await,
+            false if sent.is_empty() => answer(line.to_owned()).await,
+            false => answer(format!("{head}\n{}", String::from_utf8_lossy(&sent))).await,
         };
         let Some(body) = body else {
             return std::future::pending().await;

@@ -17,11 +17,13 @@ mod metrics;
 mod offline;
 mod outgoing;
 mod registration;
+mod rights;
 mod server;
 mod simulator;
 mod source;
 mod tables;
 mod terminal;
+mod values;
 mod wiring;
 
 use std::process::ExitCode;

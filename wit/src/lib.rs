@@ -20,7 +20,7 @@ pub use gvk::Gvk;
 pub use hook_error::{Failure, HookError};
 pub use manifest::{
     Capability, CapabilityAsk, ConditionsShape, Delegation, EffectAsk, Manifest, ManifestQuery,
-    ReadAsk, ResourceAsk, StatusShape, WORLD, WriteAsk,
+    ReadAsk, ResourceAsk, SecretAsk, StatusShape, WORLD, WriteAsk,
 };
 pub use plan::{
     Action, Adoption, ApplyMode, ApplyObject, Children, DeleteObject, Deletion, EffectPhase,
@@ -31,8 +31,9 @@ pub use registration::{
     ActiveVersion, ConfigMapSource, CrdPolicy, GrantVerb, Grants, HttpGrant, HttpSource,
     ImageSource, KeyRef, Limits, ObjectName, PluginCondition, PluginResource, PluginSpec,
     PluginStatus, PreviousVersion, PublicKey, ReadGrant, Registration, RemovalPolicy,
-    ResolvedImage, ResourceRole, ResourceStatus, Scope, SecretGrant, Selector, SettingsSource,
-    Source, Trial, TrialMode, TrialState, TrialStatus, VerbGrant, Verification, WriteGrant,
+    ResolvedImage, ResourceRole, ResourceStatus, Scope, SecretGrant, SecretKeyRef, Selector,
+    SettingsSource, Source, Trial, TrialMode, TrialState, TrialStatus, VerbGrant, Verification,
+    WriteGrant,
 };
 
 /// The WIT package's name and version, as a component names it.

@@ -33,6 +33,9 @@ pub struct Manifest {
     /// Host capabilities of the act hook.
     #[serde(default)]
     pub capabilities: Vec<CapabilityAsk>,
+    /// Secrets that its act hook refers to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<SecretAsk>,
     /// Effects that its plans may name.
     #[serde(default)]
     pub effects: Vec<EffectAsk>,
@@ -128,6 +131,18 @@ pub struct CapabilityAsk {
     /// Which.
     pub name: Capability,
     /// Why, for the administrator who grants it.
+    #[serde(default)]
+    pub reason: String,
+}
+
+/// A secret that the act hook refers to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct SecretAsk {
+    /// The name by which it does.
+    pub name: String,
+    /// What for, for the administrator who grants it.
     #[serde(default)]
     pub reason: String,
 }

@@ -426,13 +426,35 @@ pub struct HttpGrant {
     pub methods: Vec<String>,
 }
 
-/// A Secret that the act hook may use by reference.
+/// A secret that the act hook may use by reference: the host puts it into headers of requests, and
+/// the plugin never sees it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct SecretGrant {
-    /// Name, in the CR's namespace.
+    /// The name by which the plugin refers to it.
     pub name: String,
+    /// Where it is.
+    pub secret_ref: SecretKeyRef,
+    /// Hosts that it may be sent to, as in `grants.http`, which must allow them too.
+    pub hosts: Vec<String>,
+    /// Whether it may also go over http, where everybody on the way can read it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub allow_plain_http: bool,
+}
+
+/// One key of a Secret.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct SecretKeyRef {
+    /// Namespace; without it that of the custom resource.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// Name.
+    pub name: String,
+    /// Key.
+    pub key: String,
 }
 
 /// What one call and one pass may use. Unset = the host's default.

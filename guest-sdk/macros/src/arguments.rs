@@ -19,6 +19,7 @@ pub(crate) struct Arguments {
     pub(crate) writes: Vec<WriteArgument>,
     pub(crate) effects: Vec<EffectArgument>,
     pub(crate) capabilities: Vec<CapabilityArgument>,
+    pub(crate) secrets: Vec<CapabilityArgument>,
     pub(crate) delegates: Vec<DelegateArgument>,
     pub(crate) settings: Option<LitStr>,
     /// Whether its plans keep state.
@@ -187,6 +188,14 @@ impl Arguments {
                 });
                 Ok(())
             }
+            "secret" => {
+                let mut fields = Fields::of(meta, &["name", "reason"])?;
+                self.secrets.push(CapabilityArgument {
+                    name: fields.required("name")?,
+                    reason: fields.text("reason"),
+                });
+                Ok(())
+            }
             "delegate" => {
                 let mut fields = Fields::of(meta, &["api_groups", "resources", "verbs"])?;
                 self.delegates.push(DelegateArgument {
@@ -202,7 +211,7 @@ impl Arguments {
             }
             _ => Err(meta.error(
                 "unknown argument; there are: name, version, crd, resource, query, mirror, reads, \
-                 read, writes, write, effect, capability, delegate, settings, state",
+                 read, writes, write, effect, capability, secret, delegate, settings, state",
             )),
         }
     }

@@ -26,7 +26,8 @@ use proc_macro::TokenStream;
 /// | `writes = ["apps/v1/Deployment"]` | Kinds that it has children of. |
 /// | `write(kind = "v1/Pod", verbs = ["delete"], subresources = ["eviction"])` | Kinds that it writes in other ways: `apply`, `patch`, `delete`, and on subresources: `eviction`, `scale`. |
 /// | `effect(name = "backup", description = "...")` | An effect that its plans may name. |
-/// | `capability(name = "http", reason = "...")` | What its act hook needs: `http` or `secrets`. |
+/// | `capability(name = "http", reason = "...")` | What its act hook needs. |
+/// | `secret(name = "api-token", reason = "...")` | A secret that its requests refer to by this name. |
 /// | `delegate(api_groups = [""], resources = ["pods"], verbs = ["get"])` | A rule inside a Role that it creates. |
 /// | `state` | Its plans keep state: `Plan::set_state`, `Situation::state`. |
 /// | `settings = "settings.yaml"` | JSON Schema of its settings, YAML or JSON, relative to the crate. |

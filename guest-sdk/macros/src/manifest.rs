@@ -4,7 +4,7 @@ use crate::arguments::{Arguments, QueryArgument, ReadArgument, WriteArgument};
 use crate::{definition, mirror};
 use kybern_interface::{
     Capability, CapabilityAsk, ConditionsShape, Delegation, EffectAsk, GrantVerb, Gvk, Manifest,
-    ManifestQuery, ReadAsk, ResourceAsk, ResourceRole, StatusShape, WORLD, WriteAsk,
+    ManifestQuery, ReadAsk, ResourceAsk, ResourceRole, SecretAsk, StatusShape, WORLD, WriteAsk,
 };
 use proc_macro2::Span;
 use serde_json::Value;
@@ -87,6 +87,14 @@ pub(crate) fn build(arguments: &Arguments, krate: &Crate) -> Result<Built> {
                 })
             })
             .collect::<Result<_>>()?,
+        secrets: arguments
+            .secrets
+            .iter()
+            .map(|ask| SecretAsk {
+                name: ask.name.value(),
+                reason: optional(ask.reason.as_ref()),
+            })
+            .collect(),
         effects: arguments
             .effects
             .iter()

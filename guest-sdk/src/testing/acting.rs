@@ -1,6 +1,6 @@
 //! Runs `act` against answers that a test gives.
 
-use crate::http::{Request, Response, SendError};
+use crate::http::{Request, Response, SecretRequest, SendError};
 use crate::{Effect, Gvk, HookError, Plugin, Value, json};
 use serde::Serialize;
 use std::cell::RefCell;
@@ -10,6 +10,8 @@ type Answering = Box<dyn FnMut(&Request) -> Result<Response, SendError>>;
 thread_local! {
     /// Who answers the requests of the act hook that runs on this thread.
     static ANSWERING: RefCell<Option<Answering>> = const { RefCell::new(None) };
+    /// The secrets that its manifest names.
+    static SECRETS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
 }
 
 /// An effect for a test, and the world outside that it meets.
@@ -70,11 +72,30 @@ impl Acting {
                 "the manifest does not ask for the capability http",
             ));
         }
+        let secrets = manifest.secrets.into_iter().map(|ask| ask.name);
+        SECRETS.with_borrow_mut(|all| *all = secrets.collect());
         ANSWERING.with_borrow_mut(|answering| *answering = self.answering);
         let result = super::act::<P>(&self.effect);
         ANSWERING.with_borrow_mut(Option::take);
         result
     }
+}
+
+/// The same for one with secrets: whoever answers sees their names instead.
+pub(crate) fn answer_with_secrets(given: &SecretRequest) -> Result<Response, SendError> {
+    let mut request = given.request.clone();
+    for header in &given.secrets {
+        let named = SECRETS.with_borrow(|secrets| secrets.contains(&header.secret));
+        if !named {
+            let name = &header.secret;
+            return Err(SendError::Denied(format!(
+                "the manifest names no secret `{name}`"
+            )));
+        }
+        let value = format!("{}<{}>", header.prefix, header.secret);
+        request.headers.push((header.name.clone(), value));
+    }
+    answer(&request)
 }
 
 /// The answer to a request of the hook that runs on this thread.

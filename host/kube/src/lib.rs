@@ -10,6 +10,7 @@
 //! * [`discover()`] says what is served, [`openapi_types`] which scalar lives at which path.
 //! * [`watch()`] feeds one kind into a table as [`kybern_table::Batch`]es, for ever.
 //! * [`Writes`] is the only way to change the cluster, and every write passes a [`Fence`].
+//! * [`Cluster::may`] and [`Cluster::rules`] say what a user may do.
 //! * [`lease`] decides who may write; [`events`] tells people what happened.
 //!
 //! # Limits
@@ -29,6 +30,7 @@ pub mod lease;
 pub mod openapi;
 mod read;
 mod resource;
+mod review;
 pub mod watch;
 mod write_options;
 mod writes;
@@ -42,6 +44,7 @@ pub use lease::{LeaderState, Leadership};
 pub use openapi::{OpenApiError, OpenApiTypes, PathStep, TypedPath, openapi_types};
 pub use read::{ListOptions, ListPage};
 pub use resource::{Resource, Target};
+pub use review::{Right, Rules};
 pub use watch::{
     Interruption, Observation, Phase, Scope, WatchConfig, WatchEnd, WatchObserver, WatchTarget,
     watch,

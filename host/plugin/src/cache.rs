@@ -286,9 +286,11 @@ impl Seal {
 }
 
 /// A file of this size ends with the seal of what is in it.
-fn sealed(key: &Key, mut file: &File, size: u64) -> Result<(), Miss> {
+fn sealed(key: &Key, file: &File, size: u64) -> Result<(), Miss> {
     let seal = u64::try_from(SEAL).unwrap_or_default();
-    let code = size.checked_sub(seal).ok_or(Miss::Wrong("it is too short"))?;
+    let code = size
+        .checked_sub(seal)
+        .ok_or(Miss::Wrong("it is too short"))?;
     let unread = |_| Miss::Wrong("it cannot be read");
     let mut seal = Seal::of(key);
     let mut left = file.take(code);
@@ -304,7 +306,9 @@ fn sealed(key: &Key, mut file: &File, size: u64) -> Result<(), Miss> {
     let mut end = Vec::new();
     file.take(size).read_to_end(&mut end).map_err(unread)?;
     if !end.ends_with(MAGIC) {
-        return Err(Miss::Wrong("it is cut, or another version of this host wrote it"));
+        return Err(Miss::Wrong(
+            "it is cut, or another version of this host wrote it",
+        ));
     }
     if end != seal.end() {
         return Err(Miss::Wrong("its digest does not fit"));

@@ -40,6 +40,18 @@ pub struct Request {
     pub timeout_ms: Option<u32>,
 }
 
+/// A header whose value the host puts in, as a guest gave it.
+#[derive(Debug, Clone, PartialEq, Eq, ComponentType, Lift)]
+#[component(record)]
+pub struct SecretHeader {
+    /// Its name; any case.
+    pub name: String,
+    /// What stands before the secret.
+    pub prefix: String,
+    /// The name by which the guest refers to the secret.
+    pub secret: String,
+}
+
 impl fmt::Debug for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Request of {} bytes", self.body.len())
@@ -88,16 +100,19 @@ pub enum SendError {
 /// Sends requests of one act call.
 pub trait Outgoing: Send + Sync {
     /// Sends a request and waits for the whole answer, at most `within`, with a body of at most
-    /// `most` bytes. Blocks; ends early when the call is stopped.
+    /// `most` bytes. Blocks; ends early when the call is stopped. What the secrets are is the
+    /// implementation's matter: the guest never sees it, nor does this crate.
     fn send(
         &self,
         request: Request,
+        secrets: Vec<SecretHeader>,
         within: Duration,
         most: usize,
     ) -> std::result::Result<Response, SendError>;
 }
 
 type Sent = std::result::Result<Response, SendError>;
+type WithSecrets = (Request, Vec<SecretHeader>);
 
 /// The interface's name.
 pub(crate) const INTERFACE: &str = "kybern:operator/http@0.1.0";
@@ -111,15 +126,28 @@ pub(crate) fn deny_in_linker(linker: &mut Linker<CallState>) -> Result<()> {
             store.data().check()?;
             Ok((Err(SendError::Denied(DENIED.to_owned())),))
         },
+    )?;
+    http.func_wrap(
+        "send-with-secrets",
+        |_: StoreContextMut<'_, CallState>, _: WithSecrets| -> Result<(Sent,)> {
+            Ok((Err(SendError::Denied(DENIED.to_owned())),))
+        },
     )
 }
 
 /// Gives guests `kybern:operator/http`.
 pub(crate) fn add_to_linker(linker: &mut Linker<CallState>) -> Result<()> {
-    linker.instance(INTERFACE)?.func_wrap("send", send)
+    let mut http = linker.instance(INTERFACE)?;
+    http.func_wrap("send", |store, (request,): (Request,)| {
+        send(store, (request, Vec::new()))
+    })?;
+    http.func_wrap("send-with-secrets", send)
 }
 
-fn send(mut store: StoreContextMut<'_, CallState>, (request,): (Request,)) -> Result<(Sent,)> {
+fn send(
+    mut store: StoreContextMut<'_, CallState>,
+    (request, secrets): WithSecrets,
+) -> Result<(Sent,)> {
     let state = store.data_mut();
     state.check()?;
     let Some(outgoing) = state.outside.outgoing.clone() else {
@@ -137,7 +165,7 @@ fn send(mut store: StoreContextMut<'_, CallState>, (request,): (Request,)) -> Re
     let left = state.deadline.left();
     let asked = request.timeout_ms.map(u64::from).map(Duration::from_millis);
     let within = asked.map_or(left, |asked| asked.min(left));
-    let sent = outgoing.send(request, within, most);
+    let sent = outgoing.send(request, secrets, within, most);
     // Before the guest goes on: it may be stopped, or out of its time.
     state.check()?;
     let sent = match sent {

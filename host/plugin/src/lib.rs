@@ -47,7 +47,7 @@ mod world;
 pub use answer::NamedAnswer;
 pub use call::{Call, CallError, Usage};
 pub use engine::Allocation;
-pub use http::{Header, Outgoing, Request, Response, SendError};
+pub use http::{Header, Outgoing, Request, Response, SecretHeader, SendError};
 pub use interfaces::{Interfaces, read_interfaces};
 pub use limits::CallLimits;
 pub use load::LoadError;

@@ -180,7 +180,7 @@ pub struct EffectFact {
 }
 
 /// A registration.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct PluginFact {
     /// Its name.
     pub plugin: String,
@@ -214,4 +214,40 @@ pub struct PluginFact {
     pub drifted: u64,
     /// Writes that the API server was asked for.
     pub writes: u64,
+    /// The revision on trial.
+    pub trial: Option<TrialFact>,
+    /// What its component took; none before its first call.
+    pub meter: Option<MeterFact>,
+}
+
+/// A revision that is tried before it decides for all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrialFact {
+    /// `Canary` or `Shadow`.
+    pub mode: &'static str,
+    /// The component on trial.
+    pub digest: String,
+    /// How it does, in one word; none before anything is known.
+    pub verdict: Option<String>,
+    /// CRs that it decided or planned for.
+    pub tried: Option<u64>,
+    /// Of these, that failed by its fault.
+    pub failed: Option<u64>,
+    /// CRs whose plan is another than that of the revision that decides.
+    pub differed: Option<u64>,
+}
+
+/// What the calls of a plugin's hooks took, since the host started.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MeterFact {
+    /// Calls that ended.
+    pub calls: u64,
+    /// Of these, that trapped or ran out of a limit.
+    pub traps: u64,
+    /// CPU time of all of them, in milliseconds.
+    pub cpu_ms: f64,
+    /// Largest memory of one call.
+    pub peak_memory_bytes: u64,
+    /// Rows of answers that they read.
+    pub rows_read: u64,
 }

@@ -68,8 +68,8 @@ pub use answer::Answer;
 pub use catalog::{Catalog, CatalogTable};
 pub use engine::Engine;
 pub use engine_facts::{
-    CrFact, DesiredFact, DriftFact, EffectFact, EngineFacts, Micros, ObjectFact, PassFact,
-    PluginFact, QueueFact, Told, TriggerFact,
+    CrFact, DesiredFact, DriftFact, EffectFact, EngineFacts, MeterFact, Micros, ObjectFact,
+    PassFact, PluginFact, QueueFact, Told, TrialFact, TriggerFact,
 };
 pub use error::SqlError;
 pub use facts::{HostFacts, MemoryFact, WatchFact};

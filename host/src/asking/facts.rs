@@ -1,11 +1,13 @@
 //! What system tables show of the passes that this host runs.
 
+use super::plugins::plugins;
+use crate::wiring::decide::Guests;
 use jiff::Timestamp;
-use kybern_interface::{EffectPhase, Registration};
+use kybern_interface::EffectPhase;
 use kybern_kube::LeaderState;
 use kybern_reconcile::{
     ApplyReason, CrName, Drift, Drifted, Effected, Effecting, Engine, ObjectRef, PassReport, Place,
-    PluginMetrics, Queued, Running, Started, StartedBy, Step, Verdict, table_of,
+    Queued, Started, StartedBy, Step, Verdict, table_of,
 };
 use kybern_sql::{
     CrFact, DesiredFact, DriftFact, EffectFact, EngineFacts, Micros, ObjectFact, PassFact,
@@ -13,7 +15,6 @@ use kybern_sql::{
 };
 use kybern_table::Reader;
 use parking_lot::RwLock;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -29,6 +30,8 @@ pub(crate) struct EngineNow {
     pub(crate) reader: Reader,
     /// The registrations that this host handles.
     pub(crate) class: String,
+    /// What counts the calls of plugins.
+    pub(crate) guests: Guests,
 }
 
 impl EngineNow {
@@ -44,6 +47,7 @@ impl EngineNow {
             engine: self.engine()?,
             reader: self.reader.clone(),
             class: self.class.clone(),
+            guests: self.guests.clone(),
         }))
     }
 }
@@ -69,10 +73,11 @@ fn absent(state: &LeaderState) -> String {
 }
 
 /// What one engine says.
-struct Facts {
-    engine: Engine,
-    reader: Reader,
-    class: String,
+pub(super) struct Facts {
+    pub(super) engine: Engine,
+    pub(super) reader: Reader,
+    pub(super) class: String,
+    pub(super) guests: Guests,
 }
 
 impl EngineFacts for Facts {
@@ -123,11 +128,11 @@ fn told<A: Send + 'static, T>(all: Vec<A>, fact: impl Fn(A) -> T + Send + 'stati
 }
 
 /// In milliseconds, to the microsecond.
-fn millis(duration: Duration) -> f64 {
+pub(super) fn millis(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1e6).round() / 1000.0
 }
 
-fn count(number: usize) -> u64 {
+pub(super) fn count(number: usize) -> u64 {
     u64::try_from(number).unwrap_or(u64::MAX)
 }
 
@@ -282,75 +287,4 @@ fn effect(effect: Effected) -> EffectFact {
         error: effect.error,
         next: micros(effect.again, Duration::ZERO),
     }
-}
-
-/// The registrations of this host's class, and those that it still runs.
-fn plugins(facts: &Facts) -> Vec<PluginFact> {
-    let running = facts.engine.running();
-    let counted = facts.engine.metrics().plugins;
-    let mut all: BTreeMap<String, PluginFact> = BTreeMap::new();
-    for registration in registrations(&facts.reader, &facts.class) {
-        all.insert(registration.name().to_owned(), registered(&registration));
-    }
-    for running in running {
-        let name = running.active.name().to_owned();
-        let fact = all.entry(name.clone());
-        let fact = fact.or_insert_with(|| registered(&running.active.registration));
-        runs(fact, &running);
-        counts(fact, &counted.get(&name).cloned().unwrap_or_default());
-    }
-    all.into_values().collect()
-}
-
-fn registrations(reader: &Reader, class: &str) -> Vec<Registration> {
-    let table = crate::kinds::plugin_table().key;
-    let rows = reader.read(|snapshot| crate::tables::rows(snapshot, &table));
-    let parsed = rows
-        .iter()
-        .filter_map(|row| serde_json::from_value::<Registration>(row.value()).ok());
-    parsed.filter(|of| of.spec.class == class).collect()
-}
-
-/// What its object says.
-fn registered(registration: &Registration) -> PluginFact {
-    let status = &registration.status;
-    let ready = status.conditions.iter().find(|of| of.kind == "Ready");
-    let resources = &registration.spec.resources;
-    let kinds: Vec<&str> = resources.iter().map(|of| of.kind.as_str()).collect();
-    PluginFact {
-        plugin: registration.name().to_owned(),
-        digest: status.active.as_ref().map(|active| active.digest.clone()),
-        version: status.active.as_ref().map(|active| active.version.clone()),
-        kinds: kinds.join(", "),
-        running: false,
-        ready: ready.map(|ready| ready.status.clone()),
-        reason: ready.map(|ready| ready.reason.clone()),
-        message: ready.map(|ready| ready.message.clone()),
-        crs: 0,
-        failing: 0,
-        passes: 0,
-        failed_passes: 0,
-        decides: 0,
-        refused_plans: 0,
-        drifted: 0,
-        writes: 0,
-    }
-}
-
-/// What the engine runs.
-fn runs(fact: &mut PluginFact, running: &Running) {
-    fact.running = true;
-    fact.digest = Some(running.active.digest.clone());
-    fact.version = Some(running.active.manifest.version.clone());
-    fact.crs = count(running.crs);
-    fact.failing = count(running.failing);
-}
-
-fn counts(fact: &mut PluginFact, counted: &PluginMetrics) {
-    fact.passes = counted.all_passes();
-    fact.failed_passes = counted.ended(kybern_reconcile::PassResult::Failed);
-    fact.decides = counted.decides;
-    fact.refused_plans = counted.refused;
-    fact.drifted = counted.drifted;
-    fact.writes = counted.writes.values().sum();
 }

@@ -13,6 +13,7 @@
 mod client;
 mod facts;
 mod last;
+mod plugins;
 mod server;
 mod socket;
 #[cfg(test)]

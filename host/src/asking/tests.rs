@@ -3,6 +3,7 @@
 use super::*;
 use crate::budget::{Budget, Facts, Sources};
 use crate::memory::Meter;
+use crate::wiring::decide::Guests;
 use arrow::util::pretty::pretty_format_batches;
 use kybern_kube::LeaderState;
 use kybern_sql::{AccessSet, Engine, SqlLimits};
@@ -48,6 +49,7 @@ fn running_with(config: AskConfig) -> Running {
         states,
         reader,
         class: String::new(),
+        guests: Guests::new(false),
     };
     let facts = Facts {
         budget: Budget::new(sources, None, Meter::new(Path::new("/"), None)),

@@ -2,7 +2,9 @@
 
 use crate::asking::AskConfig;
 use crate::metrics::{number, size};
+use crate::rights::RightsConfig;
 use crate::source::SourceConfig;
+use crate::values::ValuesConfig;
 use crate::wiring::ingest::Ingest;
 use crate::wiring::watches::Watches;
 use kybern_kube::WatchConfig;
@@ -30,6 +32,10 @@ pub(crate) struct Settings {
     pub(crate) asking: AskConfig,
     /// Of where components come from.
     pub(crate) source: SourceConfig,
+    /// Of questions for rights.
+    pub(crate) rights: RightsConfig,
+    /// Of objects that settings come from.
+    pub(crate) values: ValuesConfig,
 }
 
 impl Default for Settings {
@@ -46,6 +52,8 @@ impl Default for Settings {
             runtime: RuntimeConfig::default(),
             asking: AskConfig::default(),
             source: SourceConfig::default(),
+            rights: RightsConfig::default(),
+            values: ValuesConfig::default(),
         }
     }
 }
@@ -393,6 +401,35 @@ fn of_source(config: &SourceConfig) -> Vec<Bound> {
     ]
 }
 
+fn of_rights(config: &RightsConfig) -> Vec<Bound> {
+    let RightsConfig {
+        looks,
+        rights,
+        rules_age,
+        refresh,
+    } = config;
+    let is = |name, value: f64, usage| bound("rights", name, value, usage);
+    let sent = "kybern_rights_reviews_total";
+    vec![
+        is("looks", size(*looks), "kybern_rights_looks_running"),
+        is("rights", size(*rights), sent),
+        is("rules_age_seconds", seconds(*rules_age), sent),
+        is("refresh_seconds", seconds(*refresh), sent),
+    ]
+}
+
+fn of_values(config: &ValuesConfig) -> Vec<Bound> {
+    let ValuesConfig {
+        objects,
+        value_bytes,
+    } = config;
+    let is = |name, value: usize, usage| bound("values", name, size(value), usage);
+    vec![
+        is("objects", *objects, "kybern_values_followed"),
+        is("value_bytes", *value_bytes, "kybern_values_bytes"),
+    ]
+}
+
 fn of_asking(config: &AskConfig) -> Vec<Bound> {
     let AskConfig {
         statements,
@@ -417,6 +454,8 @@ impl Settings {
             of_runtime(&self.runtime),
             of_asking(&self.asking),
             of_source(&self.source),
+            of_rights(&self.rights),
+            of_values(&self.values),
         ]
         .concat()
     }

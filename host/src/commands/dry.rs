@@ -9,7 +9,7 @@ use crate::kinds::{Kinds, plugin_table};
 use crate::offline::Offline;
 use crate::registration::prepared::Prepared;
 use crate::registration::problem::Problem;
-use crate::registration::{access, check, limits, settings};
+use crate::registration::{access, check, given, limits, settings};
 use crate::simulator::MemoryApply;
 use crate::source::{Fetch, Fetched, Keep, SourceConfig, Sources};
 use crate::wiring::decide::Guests;
@@ -163,9 +163,11 @@ async fn prepared(asked: Asked<'_>) -> anyhow::Result<(Prepared, Plugin)> {
     };
     let plugin = Runtime::new(RuntimeConfig::default())?.load(&fetched.bytes)?;
     let manifest = Arc::new(plugin.manifest().clone());
+    let given = given::read(&registration.spec, asked.cluster);
+    let given = given.await.map_err(told)?;
     let prepared = Prepared {
-        settings: settings::resolve(&registration.spec.settings, &manifest.settings_schema)
-            .map_err(told)?,
+        settings: settings::resolve(&given, &manifest.settings_schema).map_err(told)?,
+        given,
         limits: limits::of(&registration.spec.limits).map_err(told)?,
         registration: Arc::new(registration),
         plugin: plugin.clone(),

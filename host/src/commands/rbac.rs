@@ -3,11 +3,11 @@
 use super::manifests;
 use crate::args::RbacArgs;
 use crate::kinds::{Kinds, Served, plugin_table};
-use crate::registration::account;
+use crate::rights::{IMPERSONATE, Needs, Place};
 use crate::terminal;
 use anyhow::Context;
-use kybern_interface::{GrantVerb, Gvk, Registration, Source};
-use kybern_kube::{ApiResource, ListOptions, Resource};
+use kybern_interface::Registration;
+use kybern_kube::{ListOptions, Resource};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
@@ -83,193 +83,57 @@ fn role(name: &str, rules: &[Value]) -> Value {
     })
 }
 
-/// (group, plural with subresource, the one object or all) -> verbs.
-type Needs = BTreeMap<(String, String, Option<String>), BTreeSet<&'static str>>;
-
-fn need(needs: &mut Needs, group: &str, resource: String, verbs: &[&'static str]) {
-    let key = (group.to_owned(), resource, None);
-    let of = needs.entry(key).or_default();
-    of.extend(verbs);
-}
-
-/// Where the component comes from, and that on trial.
-fn sources(registration: &Registration) -> impl Iterator<Item = &Source> {
-    let trial = registration.spec.trial.as_ref();
-    let tried = trial.and_then(|trial| trial.source.as_ref());
-    [&registration.spec.source].into_iter().chain(tried)
-}
-
 /// The host's rules, one for each resource, sorted, then those to act as service accounts.
 fn rules(registrations: &[Registration], served: &Served) -> Vec<Value> {
-    let mut needs = Needs::new();
-    for registration in registrations {
-        // Each is read by its name alone.
-        for (resource, name) in sources(registration).flat_map(objects) {
-            let key = (String::new(), resource.to_owned(), Some(name.to_owned()));
-            needs.entry(key).or_default().insert("get");
-        }
-    }
-    let mut need = |group: &str, resource: String, verbs: &[&'static str]| {
-        need(&mut needs, group, resource, verbs);
-    };
-    for registration in registrations {
-        if sources(registration).any(|source| source.config_map.is_some()) {
-            // Read when it is loaded, and watched for a new component.
-            need("", "configmaps".to_owned(), &["get", "list", "watch"]);
-        }
-        for resource in &registration.spec.resources {
-            let gvk = Gvk::new(&*resource.group, &*resource.version, &*resource.kind);
-            let plural = plural(served.get(&gvk), &resource.kind);
-            need(
-                &resource.group,
-                plural.clone(),
-                &["get", "list", "watch", "patch"],
-            );
-            need(&resource.group, format!("{plural}/status"), &["patch"]);
-            need(&resource.group, format!("{plural}/finalizers"), &["update"]);
-        }
-        if registration.keeps_records() {
-            // The records of its CRs; their names are not known before.
-            let verbs = ["create", "delete", "get", "patch"];
-            need("", "secrets".to_owned(), &verbs);
-        }
-        for grant in &registration.spec.grants.read {
-            for kind in &grant.kinds {
-                let plural = plural(served.preferred(&grant.group, kind), kind);
-                need(&grant.group, plural, &["get", "list", "watch"]);
-            }
-        }
-        for grant in &registration.spec.grants.write {
-            for kind in &grant.kinds {
-                let plural = plural(served.preferred(&grant.group, kind), kind);
-                need(&grant.group, plural, &["get", "list", "watch"]);
-            }
-        }
-        match registration.spec.service_account_name {
-            None => writes(registration, served, &mut need),
-            Some(_) => scales(registration, served, &mut need),
-        }
-    }
+    let at = everywhere(served);
+    let needs = registrations.iter().flat_map(|of| at.of_host(of));
+    let (acting, needs): (Needs, Needs) = needs.partition(|right| right.verb == IMPERSONATE);
     let mut rules = sorted(needs);
-    rules.extend(impersonated(registrations));
+    rules.extend(impersonated(acting));
     rules
 }
 
-/// What a registration's service account needs: the writes that the plugin may plan.
+/// What a registration's service account needs.
 fn rules_of_account(registration: &Registration, served: &Served) -> Vec<Value> {
-    let mut needs = Needs::new();
-    let mut need = |group: &str, resource: String, verbs: &[&'static str]| {
-        need(&mut needs, group, resource, verbs);
-    };
-    for resource in &registration.spec.resources {
-        // Its children are owned by them.
-        let gvk = Gvk::new(&*resource.group, &*resource.version, &*resource.kind);
-        let plural = plural(served.get(&gvk), &resource.kind);
-        need(&resource.group, format!("{plural}/finalizers"), &["update"]);
-    }
-    writes(registration, served, &mut need);
-    sorted(needs)
+    sorted(everywhere(served).of_account(registration))
 }
 
-/// What the host reads before the plugin's service account scales.
-fn scales(
-    registration: &Registration,
-    served: &Served,
-    need: &mut impl FnMut(&str, String, &[&'static str]),
-) {
-    for grant in &registration.spec.grants.write {
-        for kind in &grant.kinds {
-            if grant.subresources.iter().any(|name| name == "scale") {
-                let plural = plural(served.preferred(&grant.group, kind), kind);
-                need(&grant.group, format!("{plural}/scale"), &["get"]);
-            }
-        }
+/// A ClusterRole says nothing of namespaces.
+fn everywhere(served: &Served) -> Place<'_> {
+    Place {
+        served,
+        only: None,
+        home: None,
     }
 }
 
-/// To act as the service accounts that registrations name. A ClusterRole cannot say in which
-/// namespace: who minds binds a Role with this rule there instead.
-fn impersonated(registrations: &[Registration]) -> Vec<Value> {
-    let accounts = registrations
-        .iter()
-        .filter_map(|of| of.spec.service_account_name.as_deref());
-    let names: BTreeSet<&str> = accounts.map(|text| account::parts(text).1).collect();
-    if names.is_empty() {
-        return Vec::new();
-    }
-    vec![json!({
-        "apiGroups": [""], "resources": ["serviceaccounts"], "verbs": ["impersonate"],
-        "resourceNames": names,
-    })]
-}
-
-/// What the plugin's writes need.
-fn writes(
-    registration: &Registration,
-    served: &Served,
-    need: &mut impl FnMut(&str, String, &[&'static str]),
-) {
-    for grant in &registration.spec.grants.write {
-        for kind in &grant.kinds {
-            let plural = plural(served.preferred(&grant.group, kind), kind);
-            for verb in &grant.verbs {
-                let verbs: &[&str] = match verb {
-                    GrantVerb::Apply => &["create", "patch", "delete"],
-                    GrantVerb::Patch => &["patch"],
-                    GrantVerb::Delete => &["delete"],
-                };
-                need(&grant.group, plural.clone(), verbs);
-            }
-            for subresource in &grant.subresources {
-                let verbs: &[&str] = match subresource.as_str() {
-                    "eviction" | "token" => &["create"],
-                    "scale" => &["get", "patch"],
-                    "status" => &["patch"],
-                    _ => &["create", "patch"],
-                };
-                need(&grant.group, format!("{plural}/{subresource}"), verbs);
-            }
-        }
-    }
-}
-
-fn sorted(needs: Needs) -> Vec<Value> {
-    needs
-        .into_iter()
-        .map(|((group, resource, name), verbs)| {
-            let mut rule = json!({ "apiGroups": [group], "resources": [resource], "verbs": verbs });
-            if let (Some(name), Value::Object(rule)) = (name, &mut rule) {
-                rule.insert("resourceNames".to_owned(), json!([name]));
-            }
-            rule
+/// To act as service accounts. A ClusterRole cannot say in which namespace: who minds binds a Role
+/// with this rule there instead.
+fn impersonated(acting: Needs) -> Option<Value> {
+    let names: BTreeSet<String> = acting.into_iter().filter_map(|right| right.name).collect();
+    (!names.is_empty()).then(|| {
+        json!({
+            "apiGroups": [""], "resources": ["serviceaccounts"], "verbs": [IMPERSONATE],
+            "resourceNames": names,
         })
-        .collect()
+    })
 }
 
-/// Secrets and ConfigMaps that are read to fetch and verify a component.
-fn objects(source: &Source) -> Vec<(&'static str, &str)> {
-    let Some(oci) = &source.oci else {
-        return Vec::new();
-    };
-    let mut found: Vec<(&'static str, &str)> = Vec::new();
-    found.extend(oci.pull_secret.iter().map(|of| ("secrets", &*of.name)));
-    for key in oci.verify.iter().flat_map(|verify| &verify.public_keys) {
-        found.extend(key.secret_ref.iter().map(|of| ("secrets", &*of.name)));
-        found.extend(
-            key.config_map_ref
-                .iter()
-                .map(|of| ("configmaps", &*of.name)),
-        );
+/// One rule for each resource, or object of it.
+fn sorted(needs: Needs) -> Vec<Value> {
+    let mut rules: BTreeMap<_, BTreeSet<&str>> = BTreeMap::new();
+    for right in needs {
+        let of = (right.group, right.resource, right.name);
+        rules.entry(of).or_default().insert(right.verb);
     }
-    found
-}
-
-/// The plural, as served; else by English rules.
-fn plural(found: Option<&ApiResource>, kind: &str) -> String {
-    found.map_or_else(
-        || crate::kinds::english_plural(kind),
-        |found| found.plural.clone(),
-    )
+    let rules = rules.into_iter().map(|((group, resource, name), verbs)| {
+        let mut rule = json!({ "apiGroups": [group], "resources": [resource], "verbs": verbs });
+        if let (Some(name), Value::Object(rule)) = (name, &mut rule) {
+            rule.insert("resourceNames".to_owned(), json!([name]));
+        }
+        rule
+    });
+    rules.collect()
 }
 
 #[cfg(test)]
@@ -395,6 +259,28 @@ mod tests {
                 { "apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["get", "list", "patch", "watch"] },
                 { "apiGroups": ["apps"], "resources": ["deployments/status"], "verbs": ["patch"] },
             ])
+        );
+    }
+
+    #[test]
+    fn objects_with_settings_and_secrets_are_read_by_name_alone() {
+        let at = |name: &str| json!({ "namespace": "n", "name": name, "key": "k" });
+        let registration: Registration = serde_json::from_value(json!({
+            "apiVersion": "kybern.dev/v1alpha1", "kind": "Plugin", "metadata": { "name": "a" },
+            "spec": {
+                "source": { "file": "x" },
+                "settingsFrom": [{ "secretRef": at("s") }, { "configMapRef": at("c") }],
+                "grants": { "secrets": [
+                    { "name": "token", "secretRef": { "name": "t", "key": "k" }, "hosts": ["a.com"] },
+                ] },
+            },
+        }))
+        .unwrap();
+        let read = |resource: &str, name: &str| json!({ "apiGroups": [""], "resources": [resource], "resourceNames": [name], "verbs": ["get", "list", "watch"] });
+        let get = json!({ "apiGroups": [""], "resources": ["secrets"], "resourceNames": ["t"], "verbs": ["get"] });
+        assert_eq!(
+            Value::from(rules(&[registration], &Served::default())),
+            json!([read("configmaps", "c"), read("secrets", "s"), get])
         );
     }
 }

@@ -9,8 +9,10 @@ use crate::memory::{self, Guard, GuardConfig, Meter};
 use crate::metrics;
 use crate::outgoing::Client;
 use crate::registration::controller::{Controller, Role};
+use crate::rights::{self, Refusals, Reviewer};
 use crate::server::{self, Health};
 use crate::source::{Keep, Sources};
+use crate::values::{self, Values};
 use crate::wiring::apply::ClusterApply;
 use crate::wiring::decide::Guests;
 use crate::wiring::ingest::Ingest;
@@ -80,7 +82,9 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
         reader: reader.clone(),
     })?;
     let (ingest, _ingest_thread) = Ingest::start(writer, reader.snapshot().sequence())?;
-    let guests = Guests::new(args.strict).with_client(Client::new());
+    let guests = Guests::new(args.strict)
+        .with_client(Client::new())
+        .with_secrets(cluster.clone());
     let runtime = Runtime::new(settings.runtime.clone())?;
     // Below a directory that the runtime has found to be the own user's alone.
     let kept = compiled.join("sources");
@@ -99,7 +103,7 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
         cluster.clone(),
         ingest.clone(),
         settings.watch.clone(),
-        watched,
+        watched.clone(),
         budget.clone(),
         shutdown.child_token(),
     );
@@ -116,6 +120,7 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
         states: election.states.clone(),
         reader: reader.clone(),
         class: args.class.clone(),
+        guests: guests.clone(),
     };
     let told = sql.with_host(Arc::new(Facts {
         budget: budget.clone(),
@@ -138,6 +143,16 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     );
     memory::register(&mut registry, meter);
     budget::register(&mut registry, budget.clone(), watches.clone());
+    let reviewer = Reviewer::new(cluster.clone(), settings.rights.clone());
+    rights::register(&mut registry, reviewer.clone());
+    let refusals = Refusals::default();
+    let followed = Values::new(
+        cluster.clone(),
+        settings.watch.clone(),
+        settings.values.clone(),
+        shutdown.child_token(),
+    );
+    values::register(&mut registry, followed.clone());
     bounds::register(
         &mut registry,
         Bounds {
@@ -175,6 +190,7 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     let controller = Controller {
         class: args.class.clone(),
         namespace: namespace.clone(),
+        only: watched,
         cluster: cluster.clone(),
         writes: writes.clone(),
         reader: reader.clone(),
@@ -186,6 +202,9 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
         guests: guests.clone(),
         sense: Arc::clone(&sense),
         counters: counters.clone(),
+        values: followed,
+        reviewer,
+        refusals: refusals.clone(),
     };
     let controller = tasks.spawn(controller.run(roles, shutdown.child_token()));
     let (recorder, worker) = events::recorder(
@@ -206,6 +225,7 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
                 recorder.clone(),
                 ingest.clone(),
                 &namespace,
+                refusals.clone(),
             )),
             kinds: Arc::new(kinds.clone()),
             clock: Arc::new(SystemClock),

@@ -5,7 +5,7 @@ use crate::args::SimulateArgs;
 use crate::kinds::Kinds;
 use crate::offline::{Offline, complete};
 use crate::registration::prepared::Prepared;
-use crate::registration::{access, check, limits, settings};
+use crate::registration::{access, check, given, limits, settings};
 use crate::simulator::{MemoryApply, Step};
 use crate::terminal::{self, say};
 use crate::wiring::decide::Guests;
@@ -105,7 +105,7 @@ pub(crate) async fn run(args: SimulateArgs) -> anyhow::Result<ExitCode> {
         counters: Counters::default(),
     });
     for plugin in plugins {
-        let prepared = prepare(&plugin, &given)?;
+        let prepared = prepare(&plugin, &given, &named)?;
         let name = prepared.registration.name().to_owned();
         let access = access::of(&prepared.registration.spec, &prepared.manifest, &served);
         sense
@@ -190,7 +190,11 @@ async fn settle(engine: &Engine, max_passes: u32) -> Settled {
 }
 
 /// The plugin under the registration given for it, or under one that grants what it asks for.
-fn prepare(plugin: &Plugin, given: &[Registration]) -> anyhow::Result<Prepared> {
+fn prepare(
+    plugin: &Plugin,
+    given: &[Registration],
+    objects: &[(ObjectRef, Value)],
+) -> anyhow::Result<Prepared> {
     let manifest = Arc::new(plugin.manifest().clone());
     let registration = given
         .iter()
@@ -208,13 +212,15 @@ fn prepare(plugin: &Plugin, given: &[Registration]) -> anyhow::Result<Prepared> 
         |p: crate::registration::problem::Problem| anyhow!("{}: {}", manifest.name, p.message);
     check::spec(&registration.spec, "default").map_err(problem)?;
     check::manifest(&registration.spec, &manifest).map_err(problem)?;
-    let settings = settings::resolve(&registration.spec.settings, &manifest.settings_schema)
+    let given = given::among(&registration.spec, objects.iter().map(|(_, object)| object))
         .map_err(problem)?;
+    let settings = settings::resolve(&given, &manifest.settings_schema).map_err(problem)?;
     let limits = limits::of(&registration.spec.limits).map_err(problem)?;
     Ok(Prepared {
         registration: Arc::new(registration),
         plugin: plugin.clone(),
         manifest: Arc::clone(&manifest),
+        given,
         settings,
         limits,
         image: None,
@@ -226,13 +232,18 @@ fn prepare(plugin: &Plugin, given: &[Registration]) -> anyhow::Result<Prepared> 
 fn generous(manifest: &Manifest) -> anyhow::Result<Registration> {
     use super::plugin::registration;
     let mut object = registration::of(manifest, "simulated", None);
-    if registration::asks_for_http(manifest).is_some()
-        && let Some(grants) = object
-            .pointer_mut("/spec/grants")
-            .and_then(Value::as_object_mut)
-    {
-        // Nobody sends requests here; it only has to be granted something.
-        grants.insert("http".into(), json!([{ "host": "nobody.invalid" }]));
+    // Nobody sends requests here; it only has to be granted something.
+    let host = "nobody.invalid";
+    let secrets = manifest.secrets.iter().map(|ask| {
+        let at = json!({ "name": "none", "key": "none" });
+        json!({ "name": ask.name, "secretRef": at, "hosts": [host] })
+    });
+    let grants = object.pointer_mut("/spec/grants");
+    if let Some(grants) = grants.and_then(Value::as_object_mut) {
+        grants.insert("secrets".into(), secrets.collect());
+        if registration::asks_for_http(manifest).is_some() {
+            grants.insert("http".into(), json!([{ "host": host }]));
+        }
     }
     Ok(serde_json::from_value(object)?)
 }

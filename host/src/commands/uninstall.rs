@@ -11,6 +11,7 @@ use crate::kinds::{Kinds, plugin_table};
 use crate::offline::Offline;
 use crate::registration::releases::Tried;
 use crate::registration::{hold, removal};
+use crate::rights::Refusals;
 use crate::terminal::say;
 use crate::wiring::apply::ClusterApply;
 use crate::wiring::decide::Guests;
@@ -211,6 +212,7 @@ async fn release(
             recorder,
             ingest,
             cluster.default_namespace(),
+            Refusals::default(),
         )),
         kinds: Arc::new(kinds.clone()),
         clock: Arc::new(SystemClock),

@@ -48,10 +48,19 @@ impl Client {
         let sender = connector
             .sender(request.request.uri())
             .map_err(SendError::Failed)?;
-        let sending = tokio::time::timeout(within, exchange(sender, request, most));
-        let sent = self.handle.block_on(stop.run_until_cancelled(sending));
-        match sent {
-            Some(Ok(sent)) => sent,
+        self.wait(exchange(sender, request, most), within, stop)?
+    }
+
+    /// Waits for something, for so long; blocks, and so never on a thread of the runtime.
+    pub(super) fn wait<T>(
+        &self,
+        what: impl Future<Output = T>,
+        within: Duration,
+        stop: &CancellationToken,
+    ) -> Result<T, SendError> {
+        let waiting = async { tokio::time::timeout(within, what).await };
+        match self.handle.block_on(stop.run_until_cancelled(waiting)) {
+            Some(Ok(came)) => Ok(came),
             Some(Err(_)) => Err(SendError::Timeout),
             None => Err(SendError::Failed("the effect was stopped".to_owned())),
         }

@@ -1,9 +1,9 @@
 //! Requests to a server of this test.
 
-use super::super::Granted;
 use super::super::connect::Resolver;
+use super::super::{Granted, Secrets};
 use super::*;
-use kybern_interface::HttpGrant;
+use kybern_interface::{Grants, HttpGrant};
 use kybern_plugin::{Outgoing, Request};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
@@ -52,7 +52,8 @@ async fn send_through(
     stop: CancellationToken,
 ) -> Result<Response, SendError> {
     let grants: Vec<HttpGrant> = serde_json::from_value(grants).unwrap();
-    let granted = Granted::new(client, grants, stop);
+    let none = Secrets::new(&Grants::default(), std::iter::empty(), None, None);
+    let granted = Granted::new(client, grants, none, stop);
     let request = Request {
         method: "GET".to_owned(),
         url,
@@ -60,7 +61,8 @@ async fn send_through(
         body: Vec::new(),
         timeout_ms: None,
     };
-    let sending = tokio::task::spawn_blocking(move || granted.send(request, within, 1_000));
+    let sending =
+        tokio::task::spawn_blocking(move || granted.send(request, Vec::new(), within, 1_000));
     sending.await.unwrap()
 }
 

@@ -12,15 +12,7 @@ const NEVER_METHODS: [&str; 2] = ["CONNECT", "TRACE"];
 
 /// What is wrong with a grant.
 pub(crate) fn check(grant: &HttpGrant) -> Result<(), String> {
-    let host = grant.host.as_str();
-    match literal(host) {
-        Some(address) => {
-            if let Some(why) = address::never(address) {
-                return Err(format!("host `{host}` {why}"));
-            }
-        }
-        None => name(host)?,
-    }
+    check_host(&grant.host)?;
     if grant.ports.contains(&0) {
         return Err("port 0 is no port".to_owned());
     }
@@ -34,6 +26,17 @@ pub(crate) fn check(grant: &HttpGrant) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// What is wrong with a host that is to be granted.
+pub(super) fn check_host(host: &str) -> Result<(), String> {
+    match literal(host) {
+        Some(address) => match address::never(address) {
+            Some(why) => Err(format!("host `{host}` {why}")),
+            None => Ok(()),
+        },
+        None => name(host),
+    }
 }
 
 /// A name, or `*.` and a name.
@@ -79,7 +82,7 @@ pub(super) fn granted(grants: &[HttpGrant], request: &Checked) -> Result<(), Sen
 }
 
 /// Whether a grant's host is this one. An address is only granted by itself.
-fn matches(granted: &str, host: &str) -> bool {
+pub(super) fn matches(granted: &str, host: &str) -> bool {
     if let Some(address) = literal(host) {
         return literal(granted) == Some(address);
     }

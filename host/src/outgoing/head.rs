@@ -89,6 +89,18 @@ fn place(uri: &Uri) -> Result<(String, u16), SendError> {
     Ok((bare.to_owned(), uri.port_u16().unwrap_or(port)))
 }
 
+/// A header's name, if a guest may give it.
+pub(super) fn name(given: &str) -> Result<HeaderName, SendError> {
+    let name = HeaderName::from_bytes(given.as_bytes())
+        .map_err(|_| SendError::Invalid("a header's name is none".to_owned()))?;
+    if HOSTS.contains(&name.as_str()) {
+        return Err(SendError::Invalid(format!(
+            "the header {name} is the host's"
+        )));
+    }
+    Ok(name)
+}
+
 fn headers(given: &[Header]) -> Result<HeaderMap, SendError> {
     let bytes: usize = given.iter().map(|h| h.name.len() + h.value.len()).sum();
     if given.len() > MAX_HEADERS || bytes > MAX_BYTES {
@@ -97,14 +109,8 @@ fn headers(given: &[Header]) -> Result<HeaderMap, SendError> {
         )));
     }
     let mut headers = HeaderMap::new();
-    for Header { name, value } in given {
-        let name = HeaderName::from_bytes(name.as_bytes())
-            .map_err(|_| SendError::Invalid("a header's name is none".to_owned()))?;
-        if HOSTS.contains(&name.as_str()) {
-            return Err(SendError::Invalid(format!(
-                "the header {name} is the host's"
-            )));
-        }
+    for Header { name: given, value } in given {
+        let name = name(given)?;
         let mut value = HeaderValue::from_str(value)
             .map_err(|_| SendError::Invalid(format!("the value of header {name} is none")))?;
         // Never shown by anything that prints a request.

@@ -15,14 +15,16 @@ mod client;
 mod connect;
 mod grant;
 mod head;
+mod secret;
 
 pub(crate) use address::{never, refused};
 pub(crate) use client::Client;
 pub(crate) use connect::{Connector, Names, Unsent, why};
 pub(crate) use grant::check;
+pub(crate) use secret::{ReadSecret, Secrets, check as check_secrets};
 
 use kybern_interface::HttpGrant;
-use kybern_plugin::{Outgoing, Request, Response, SendError};
+use kybern_plugin::{Outgoing, Request, Response, SecretHeader, SendError};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -30,24 +32,45 @@ use tokio_util::sync::CancellationToken;
 pub(crate) struct Granted {
     client: Client,
     grants: Vec<HttpGrant>,
+    secrets: Secrets,
     stop: CancellationToken,
 }
 
 impl Granted {
     /// With these grants; ends what is under way when `stop` says so.
-    pub(crate) fn new(client: Client, grants: Vec<HttpGrant>, stop: CancellationToken) -> Self {
+    pub(crate) fn new(
+        client: Client,
+        grants: Vec<HttpGrant>,
+        secrets: Secrets,
+        stop: CancellationToken,
+    ) -> Self {
         Self {
             client,
             grants,
+            secrets,
             stop,
         }
     }
 }
 
 impl Outgoing for Granted {
-    fn send(&self, request: Request, within: Duration, most: usize) -> Result<Response, SendError> {
-        let request = head::request(request)?;
+    fn send(
+        &self,
+        request: Request,
+        headers: Vec<SecretHeader>,
+        within: Duration,
+        most: usize,
+    ) -> Result<Response, SendError> {
+        let begun = crate::clock::monotonic();
+        let mut request = head::request(request)?;
         grant::granted(&self.grants, &request)?;
-        self.client.send(request, within, most, &self.stop)
+        // Last of all, so that nothing that is refused ever held one.
+        let asked = self.secrets.granted(&headers, &request)?;
+        let reading = self.secrets.read(&asked);
+        let values = self.client.wait(reading, within, &self.stop)??;
+        secret::put_in(&mut request, &headers, &values)?;
+        let within = within.saturating_sub(crate::clock::monotonic().saturating_sub(begun));
+        let answer = self.client.send(request, within, most, &self.stop)?;
+        Ok(secret::taken_out(answer, &values))
     }
 }

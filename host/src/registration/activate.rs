@@ -14,6 +14,7 @@ use kybern_interface::{Gvk, PluginSpec, Registration};
 use kybern_reconcile::{Active, Engine, Revision};
 use kybern_table::Snapshot;
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 impl Controller {
@@ -207,8 +208,14 @@ impl Controller {
         let name = active.name().to_owned();
         let beside = active.revisions.iter();
         let beside: Vec<_> = beside.map(|of| (&of.digest, &of.manifest.status)).collect();
+        let mut settings = DefaultHasher::new();
+        active.settings.hash(&mut settings);
+        for revision in &active.revisions {
+            revision.settings.hash(&mut settings);
+        }
+        let settings = settings.finish();
         let fingerprint = format!(
-            "{:?} {} {:?} {:?} {beside:?} {:?} {:?}",
+            "{:?} {} {:?} {:?} {beside:?} {:?} {:?} {settings:x}",
             identity(&active.registration),
             active.digest,
             active.primaries,

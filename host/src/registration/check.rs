@@ -2,9 +2,7 @@
 
 use super::origin;
 use super::problem::Problem;
-use kybern_interface::{
-    Capability, GrantVerb, Gvk, Manifest, PluginSpec, Registration, ResourceRole, Scope,
-};
+use kybern_interface::{GrantVerb, Gvk, Manifest, PluginSpec, Registration, ResourceRole, Scope};
 use std::sync::Arc;
 
 /// Groups that no grant may name.
@@ -39,18 +37,13 @@ pub(crate) fn spec(spec: &PluginSpec, host_namespace: &str) -> Result<(), Proble
     origin::check(spec, host_namespace)?;
     super::former::check(spec)?;
     super::account::check(spec)?;
+    super::given::check(spec)?;
     grants(spec)
 }
 
 /// What is part of the interface but not answered yet.
 fn supported(spec: &PluginSpec) -> Result<(), Problem> {
     let mut missing = Vec::new();
-    if !spec.settings_from.is_empty() {
-        missing.push("settingsFrom");
-    }
-    if !spec.grants.secrets.is_empty() {
-        missing.push("grants.secrets");
-    }
     if spec
         .resources
         .iter()
@@ -107,6 +100,8 @@ fn grants(spec: &PluginSpec) -> Result<(), Problem> {
         crate::outgoing::check(grant)
             .map_err(|what| Problem::new("InvalidGrant", format!("spec.grants.http: {what}")))?;
     }
+    crate::outgoing::check_secrets(&spec.grants)
+        .map_err(|what| Problem::new("InvalidGrant", format!("spec.grants.secrets: {what}")))?;
     for grant in &spec.grants.read {
         if grant.group == "*" || grant.kinds.iter().any(|k| k == "*") {
             return Err(Problem::new(
@@ -148,42 +143,9 @@ pub(crate) fn conflicts(
     Ok(())
 }
 
-/// Capabilities are granted or the plugin does not run: what is not granted is not linked, and
-/// effects would fail one by one.
-fn capabilities(spec: &PluginSpec, manifest: &Manifest) -> Result<(), Problem> {
-    for ask in &manifest.capabilities {
-        let because = match ask.reason.as_str() {
-            "" => String::new(),
-            reason => format!(" ({reason})"),
-        };
-        match ask.name {
-            Capability::Http if spec.grants.http.is_empty() => {
-                return Err(Problem::new(
-                    "CapabilityNotGranted",
-                    format!(
-                        "the plugin {} asks for the capability http{because}: name the hosts that it may reach in spec.grants.http",
-                        manifest.name
-                    ),
-                ));
-            }
-            Capability::Http => {}
-            Capability::Secrets => {
-                return Err(Problem::new(
-                    "NotSupportedYet",
-                    format!(
-                        "the plugin {} asks for the capability secrets{because}, which this version of the host does not have",
-                        manifest.name
-                    ),
-                ));
-            }
-        }
-    }
-    Ok(())
-}
-
 /// What the manifest and the registration do not agree on.
 pub(crate) fn manifest(spec: &PluginSpec, manifest: &Manifest) -> Result<(), Problem> {
-    capabilities(spec, manifest)?;
+    super::capabilities::check(spec, manifest)?;
     for resource in &spec.resources {
         let known = manifest.resources.iter().any(|ask| {
             ask.group == resource.group
@@ -394,11 +356,9 @@ mod tests {
         let all = parse(json!({
             "resources": [{ "group": "g", "version": "v1", "kind": "K", "role": "Decorator" }],
             "source": { "file": "x" },
-            "settingsFrom": [{}],
-            "grants": { "secrets": [{ "name": "s" }] },
         }));
         let told = spec(&all, "kybern").unwrap_err().message;
-        let refused = told.split(" are not supported").next().unwrap();
+        let refused = told.split(" is not supported").next().unwrap();
         let refused = refused.split(", ").map(|field| match field {
             "spec.resources[].role: Decorator" => "Decorator",
             other => other.trim_start_matches("spec."),

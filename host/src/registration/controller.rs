@@ -17,9 +17,12 @@ use super::rediscover::Rediscover;
 use super::releases::{Key, Progress, Releases};
 use super::removal::Means;
 use super::report::{self, Outcome, Reported};
+use super::reviews::Reviews;
 use super::revisions::{self, Revisions};
 use crate::kinds::{Kinds, plugin_table};
+use crate::rights::{Found, Refusals, Reviewer};
 use crate::source::Sources;
+use crate::values::Values;
 use crate::wiring::decide::Guests;
 use crate::wiring::time::Jitter;
 use crate::wiring::watches::Watches;
@@ -43,6 +46,8 @@ pub(crate) struct Controller {
     pub(crate) class: String,
     /// Where ConfigMap sources need no digest.
     pub(crate) namespace: String,
+    /// The one namespace that the host is kept to.
+    pub(crate) only: Option<String>,
     /// The cluster.
     pub(crate) cluster: Cluster,
     /// Behind the fence.
@@ -65,6 +70,12 @@ pub(crate) struct Controller {
     pub(crate) sense: Arc<SqlSense>,
     /// What is counted of passes.
     pub(crate) counters: Counters,
+    /// Where settings come from.
+    pub(crate) values: Values,
+    /// Asks for rights.
+    pub(crate) reviewer: Reviewer,
+    /// Writes that were refused.
+    pub(crate) refusals: Refusals,
 }
 
 /// This replica's part: a standby loads and watches, the leader also runs and writes.
@@ -81,6 +92,7 @@ struct Ongoing {
     heard: Heard,
     downloads: Downloads,
     revisions: Revisions,
+    reviews: Reviews,
 }
 
 impl Controller {
@@ -101,6 +113,7 @@ impl Controller {
             heard: Heard::of(role.get()),
             downloads: Downloads::default(),
             revisions: Revisions::default(),
+            reviews: Reviews::default(),
         };
         loop {
             let snapshot = self.reader.snapshot();
@@ -144,6 +157,12 @@ impl Controller {
                     k.again = Some(Duration::ZERO);
                 }
             }
+            let values = self.values.take_changed();
+            for k in known.values_mut() {
+                if !k.settings.is_disjoint(&values) {
+                    k.again = Some(Duration::ZERO);
+                }
+            }
             for name in ongoing.downloads.ended() {
                 due = true;
                 if let Some(k) = known.get_mut(&name) {
@@ -152,12 +171,17 @@ impl Controller {
             }
             let now = crate::clock::monotonic();
             due |= ongoing.revisions.due(now);
+            for refused in self.refusals.take() {
+                ongoing.reviews.refused(&refused, now);
+            }
+            due |= ongoing.reviews.due(now);
             due |= known.values().any(|k| k.again.is_some_and(|t| t <= now));
             let mut wait = discovery.wait();
             if due {
                 if role.changed(&mut roles) {
                     ongoing.heard = Heard::of(role.get());
                     ongoing.releases.retain(|_| false);
+                    ongoing.reviews = Reviews::default();
                     for k in known.values_mut() {
                         k.running = None;
                         // A standby prepares less than a leader: no CRDs, only promoted digests.
@@ -186,6 +210,9 @@ impl Controller {
             if let Some(again) = ongoing.revisions.wait(now) {
                 wait = wait.min(again.max(Duration::from_millis(500)));
             }
+            if let Some(again) = ongoing.reviews.wait(now) {
+                wait = wait.min(again.max(Duration::from_millis(500)));
+            }
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 changed = self.commits.changed() => if changed.is_err() { return },
@@ -196,6 +223,9 @@ impl Controller {
                 () = ongoing.releases.changed() => due = true,
                 () = ongoing.heard.changed() => due = true,
                 () = ongoing.downloads.changed() => due = true,
+                () = ongoing.reviews.changed() => due = true,
+                () = self.refusals.changed() => {}
+                () = self.values.changed() => {}
                 () = tokio::time::sleep(wait) => {}
             }
         }
@@ -214,6 +244,7 @@ impl Controller {
             heard,
             downloads,
             revisions,
+            reviews,
         } = ongoing;
         let mut next = Next::OnChange;
         let (registrations, broken) = self.registrations(snapshot);
@@ -244,6 +275,10 @@ impl Controller {
             of.is_some_and(|of| of.name() == name || of.spec.trial.is_some())
         });
         revisions.retain(|name| there(name).is_some());
+        for gone in reviews.retain(|name| there(name).is_some()) {
+            self.reviewer.told(&gone, None);
+        }
+        self.follow_values(&registrations);
         for registration in &registrations {
             let before = known.get(registration.name());
             if deleting(registration) {
@@ -285,7 +320,7 @@ impl Controller {
             if deleting(registration) {
                 if let Some(outcome) = self.remove(registration, releases, role) {
                     next = next.or(&outcome);
-                    if self.report(registration, &outcome).await == Reported::Failed {
+                    if self.report(registration, &outcome, None).await == Reported::Failed {
                         next = Next::Soon;
                     }
                 }
@@ -328,7 +363,8 @@ impl Controller {
                 *releasing = problem.map(|problem| Box::new((dropped.clone(), problem)));
             }
             next = next.or(&outcome);
-            let reported = self.report(registration, &outcome).await;
+            let found = self.review(registration, &outcome, reviews);
+            let reported = self.report(registration, &outcome, found).await;
             if reported == Reported::Failed {
                 next = Next::Soon;
             }
@@ -359,8 +395,13 @@ impl Controller {
     }
 
     /// Writes the status if it is not as this outcome has it.
-    async fn report(&self, registration: &Registration, outcome: &Outcome) -> Reported {
-        match report::write(&self.writes, registration, outcome).await {
+    async fn report(
+        &self,
+        registration: &Registration,
+        outcome: &Outcome,
+        found: Option<&Found>,
+    ) -> Reported {
+        match report::write(&self.writes, registration, outcome, found).await {
             Ok(()) => Reported::Done,
             Err(error) => {
                 tracing::warn!(plugin = registration.name(), %error, "status of the registration could not be written; tried again");

@@ -1,12 +1,15 @@
 //! What the controller remembers of one registration between syncs.
 
 use super::controller::Role;
+use super::given;
 use super::limits;
 use super::prepared::Prepared;
 use super::problem::Problem;
+use crate::values::ObjectAt;
 use crate::wiring::watches::Wanted;
 use kybern_interface::{PluginSpec, Registration, Source};
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// What is remembered of one registration between syncs.
@@ -23,7 +26,9 @@ pub(super) struct Known {
     pub(super) needs: Vec<Wanted>,
     /// The ConfigMap that the component comes from.
     pub(super) source: Option<(String, String)>,
-    /// What is wrong with the source now, while the last good version goes on.
+    /// The objects that settings come from.
+    pub(super) settings: BTreeSet<ObjectAt>,
+    /// What is wrong with the source or the settings now, while the last good version goes on.
     pub(super) degraded: Option<Problem>,
     /// Looks in a row that came to nothing.
     failures: u32,
@@ -88,6 +93,7 @@ impl Known {
             again: pause.map(|pause| crate::clock::monotonic().saturating_add(pause)),
             running,
             needs: needs.unwrap_or_default(),
+            settings: given::named(&registration.spec).into_keys().collect(),
             source: source.map(|s| (s.namespace.clone(), s.name.clone())),
             degraded,
             failures,

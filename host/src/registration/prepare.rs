@@ -7,7 +7,7 @@ use super::downloads::{Arrived, Download, Downloads};
 use super::known::Known;
 use super::prepared::Prepared;
 use super::problem::{Problem, of_load};
-use super::{limits, settings};
+use super::{given, limits, settings};
 use crate::source::{Fetch, Fetched, SourceError};
 use kybern_interface::{Registration, Source};
 use std::sync::Arc;
@@ -55,7 +55,8 @@ impl Controller {
             })?;
         let manifest = Arc::new(plugin.manifest().clone());
         check::manifest(spec, &manifest)?;
-        let settings = settings::resolve(&spec.settings, &manifest.settings_schema)?;
+        let given = given::followed(spec, &self.values).await?;
+        let settings = settings::resolve(&given, &manifest.settings_schema)?;
         let mut crds_at = None;
         if matches!(role, Role::Leader(_)) {
             let manager = registration.field_manager();
@@ -74,6 +75,7 @@ impl Controller {
             registration: Arc::clone(registration),
             plugin,
             manifest,
+            given,
             settings,
             limits,
             image: fetched.image,

@@ -2,6 +2,7 @@
 
 use super::check::{Use, left_kinds, used_kinds};
 use super::problem::Problem;
+use super::settings::Given;
 use crate::kinds::Served;
 use crate::wiring::watches::Wanted;
 use kybern_interface::{Gvk, Manifest, Registration, ResolvedImage};
@@ -21,6 +22,8 @@ pub(crate) struct Prepared {
     pub(crate) plugin: Plugin,
     /// Its manifest.
     pub(crate) manifest: Arc<Manifest>,
+    /// Settings as they are given.
+    pub(crate) given: Given,
     /// Settings with defaults.
     pub(crate) settings: Value,
     /// What a call may use.

@@ -159,6 +159,7 @@ impl Step {
                 reads: Vec::new(),
                 writes: children.into_iter().map(ask).collect(),
                 capabilities: Vec::new(),
+                secrets: Vec::new(),
                 effects: Vec::new(),
                 crds: Vec::new(),
                 settings_schema: Value::Null,

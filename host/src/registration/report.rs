@@ -1,10 +1,12 @@
 //! A registration's status, written only when it changed.
 
+use super::authorized::authorized;
 use super::condition::{Says, merge};
 use super::controller::plugin_resource;
 use super::dropped::{self, Dropped};
 use super::problem::Problem;
 use super::trial::Going;
+use crate::rights::Found;
 use bytes::Bytes;
 use kybern_interface::{
     ActiveVersion, Gvk, PluginStatus, PreviousVersion, Registration, ResolvedImage,
@@ -68,6 +70,14 @@ impl Outcome {
         }
     }
 
+    /// Whether a kind cannot be read now, and could be when the status was written.
+    pub(crate) fn turns_unreadable(&self, registration: &Registration) -> bool {
+        let is = |reason: &str| reason == "KindUnreadable";
+        let mut before = registration.status.conditions.iter();
+        matches!(self, Self::Broken(problem) if is(problem.reason))
+            && !before.any(|said| said.kind == "Ready" && is(&said.reason))
+    }
+
     /// What is in the way of it, or of what it lets go of.
     pub(crate) fn problem(&self) -> Option<&Problem> {
         match self {
@@ -89,9 +99,14 @@ pub(crate) enum Reported {
 }
 
 /// The status that an outcome makes of the one before.
-fn status(registration: &Registration, outcome: &Outcome, now: jiff::Timestamp) -> PluginStatus {
+fn status(
+    registration: &Registration,
+    outcome: &Outcome,
+    found: Option<&Found>,
+    now: jiff::Timestamp,
+) -> PluginStatus {
     let before = &registration.status;
-    let mut says = Vec::new();
+    let mut says: Vec<Says> = Vec::new();
     let mut active = before.active.clone();
     let mut resolved = before.resolved.clone();
     let mut previous = before.previous.clone();
@@ -128,7 +143,7 @@ fn status(registration: &Registration, outcome: &Outcome, now: jiff::Timestamp) 
             image,
             resources: in_charge,
             written: may_write,
-            ungranted,
+            ungranted: _,
             degraded,
             unsupported,
             trial: on_trial,
@@ -162,24 +177,6 @@ fn status(registration: &Registration, outcome: &Outcome, now: jiff::Timestamp) 
                 "Active"
             };
             says.push(Says::new("Ready", true, reason, message));
-            says.push(if ungranted.is_empty() {
-                Says::new(
-                    "Authorized",
-                    true,
-                    "Granted",
-                    "the grants cover what the manifest asks for",
-                )
-            } else {
-                Says::new(
-                    "Authorized",
-                    false,
-                    "GrantsMissing",
-                    format!(
-                        "the manifest asks for more than spec.grants gives: {}",
-                        ungranted.join("; ")
-                    ),
-                )
-            });
             if let Some(old) = active.take().filter(|old| old.digest != *digest) {
                 previous.retain(|p| p.digest != old.digest);
                 previous.insert(
@@ -220,6 +217,7 @@ fn status(registration: &Registration, outcome: &Outcome, now: jiff::Timestamp) 
             }
         }
     }
+    says.extend(authorized(registration, outcome, found));
     PluginStatus {
         conditions: merge(&says, &before.conditions, now, registration.generation()),
         active,
@@ -237,6 +235,7 @@ pub(crate) async fn write(
     writes: &Writes,
     registration: &Registration,
     outcome: &Outcome,
+    found: Option<&Found>,
 ) -> Result<(), RequestError> {
     // A restart lists its tables anew; that is no news about a registration that was Ready before.
     let settled = registration.status.observed_generation == Some(registration.generation())
@@ -256,7 +255,7 @@ pub(crate) async fn write(
     {
         return Ok(());
     }
-    let status = status(registration, outcome, crate::clock::wall());
+    let status = status(registration, outcome, found, crate::clock::wall());
     if status == registration.status {
         return Ok(());
     }
@@ -324,7 +323,7 @@ mod tests {
         if let Outcome::Active { failing, .. } = &mut outcome {
             *failing = Some("PluginTrapped: unreachable".into());
         }
-        let fails = status(&registration(json!({})), &outcome, now);
+        let fails = status(&registration(json!({})), &outcome, None, now);
         let said = fails
             .conditions
             .iter()
@@ -339,7 +338,7 @@ mod tests {
                 .any(|c| c.kind == "Ready" && c.status == "True")
         );
         let again = registration(serde_json::to_value(&fails).unwrap());
-        let over = status(&again, &active("sha256:a"), now);
+        let over = status(&again, &active("sha256:a"), None, now);
         assert!(over.conditions.iter().all(|c| c.kind != "Failing"));
     }
 
@@ -355,30 +354,34 @@ mod tests {
             };
             *releasing = Some(Box::new((left, Some(Problem::new("WriteRefused", "no")))));
         }
-        let held = status(&registration(json!({})), &outcome, now);
+        let held = status(&registration(json!({})), &outcome, None, now);
         assert_eq!(held.resources.last(), Some(&dropped::entry(&lost)));
-        let says = held.conditions.last().unwrap();
+        let says = held
+            .conditions
+            .iter()
+            .find(|c| c.kind == "Releasing")
+            .unwrap();
         assert_eq!(
             (&*says.kind, &*says.status, &*says.reason),
             ("Releasing", "True", "WriteRefused")
         );
         assert!(says.message.contains("Lost"), "{}", says.message);
         let again = registration(serde_json::to_value(&held).unwrap());
-        let free = status(&again, &active("sha256:a"), now);
+        let free = status(&again, &active("sha256:a"), None, now);
         assert_eq!(free.resources, [dropped::entry(&Gvk::new("g", "v1", "K"))]);
         assert!(free.conditions.iter().all(|c| c.kind != "Releasing"));
         // What is broken says nothing new about what it holds.
         let broken = Outcome::Broken(Problem::new("InvalidSpec", "no"));
-        assert_eq!(status(&again, &broken, now).resources, held.resources);
+        assert_eq!(status(&again, &broken, None, now).resources, held.resources);
     }
 
     #[test]
     fn an_unchanged_outcome_gives_the_same_status() {
         let now = "2026-01-01T00:00:00Z".parse().unwrap();
-        let first = status(&registration(json!({})), &active("sha256:a"), now);
+        let first = status(&registration(json!({})), &active("sha256:a"), None, now);
         let again = registration(serde_json::to_value(&first).unwrap());
         let later = "2026-02-01T00:00:00Z".parse().unwrap();
-        assert_eq!(status(&again, &active("sha256:a"), later), first);
+        assert_eq!(status(&again, &active("sha256:a"), None, later), first);
     }
 
     #[test]
@@ -392,21 +395,25 @@ mod tests {
         if let Outcome::Active { image, .. } = &mut outcome {
             *image = Some(of.clone());
         }
-        let good = status(&registration(json!({})), &outcome, now);
+        let good = status(&registration(json!({})), &outcome, None, now);
         assert_eq!(good.resolved, Some(of.clone()));
         let again = registration(serde_json::to_value(&good).unwrap());
         let broken = Outcome::Broken(Problem::new("KindTaken", "no"));
-        assert_eq!(status(&again, &broken, now).resolved, Some(of));
-        assert_eq!(status(&again, &active("sha256:b"), now).resolved, None);
+        assert_eq!(status(&again, &broken, None, now).resolved, Some(of));
+        assert_eq!(
+            status(&again, &active("sha256:b"), None, now).resolved,
+            None
+        );
     }
 
     #[test]
     fn a_new_digest_keeps_the_old_one_as_previous() {
         let now = "2026-01-01T00:00:00Z".parse().unwrap();
-        let first = status(&registration(json!({})), &active("sha256:a"), now);
+        let first = status(&registration(json!({})), &active("sha256:a"), None, now);
         let second = status(
             &registration(serde_json::to_value(&first).unwrap()),
             &active("sha256:b"),
+            None,
             now,
         );
         assert_eq!(second.active.unwrap().digest, "sha256:b");

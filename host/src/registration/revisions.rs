@@ -12,7 +12,7 @@ use super::downloads::Downloads;
 use super::known::identity;
 use super::prepared::Prepared;
 use super::problem::{Problem, of_load};
-use super::settings;
+use super::settings::{self, Given};
 use crate::source::{Fetch, Fetched};
 use kybern_interface::Registration;
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,6 +30,8 @@ pub(super) struct Revisions {
 struct Held {
     /// uid and generation of the registration.
     made_for: (String, i64),
+    /// The settings that it was made with.
+    given: Given,
     got: Result<Prepared, Problem>,
     /// When to look again.
     again: Option<Duration>,
@@ -127,7 +129,7 @@ impl Controller {
             let made_for = identity(registration);
             let time = crate::clock::monotonic();
             let held = before.remove(&digest);
-            let held = held.filter(|held| held.made_for == made_for);
+            let held = held.filter(|held| held.made_for == made_for && held.given == main.given);
             let failures = held.as_ref().map_or(0, |held| held.failures);
             let held = held.filter(|held| {
                 // Whoever fetches says when it is here: then it is looked at again.
@@ -149,6 +151,7 @@ impl Controller {
                     let pause = pause.and_then(|problem| problem.again.pause(failures));
                     Held {
                         made_for,
+                        given: main.given.clone(),
                         got,
                         again: pause.map(|pause| time.saturating_add(pause)),
                         failures,
@@ -184,11 +187,12 @@ impl Controller {
         let manifest = Arc::new(plugin.manifest().clone());
         let spec = &registration.spec;
         check::manifest(spec, &manifest)?;
-        let settings = settings::resolve(&spec.settings, &manifest.settings_schema)?;
+        let settings = settings::resolve(&main.given, &manifest.settings_schema)?;
         Ok(Prepared {
             registration: Arc::clone(registration),
             plugin,
             manifest,
+            given: main.given.clone(),
             settings,
             image,
             limits: main.limits.clone(),

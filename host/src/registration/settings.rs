@@ -1,14 +1,46 @@
 //! Settings: defaults filled in, checked against the manifest's schema.
 
 use super::problem::Problem;
+use jsonschema::ValidationError;
+use jsonschema::error::ValidationErrorKind;
 use serde_json::{Map, Value};
+use std::fmt;
+
+/// What a registration gives.
+#[derive(Clone, PartialEq)]
+pub(crate) struct Given {
+    /// By name.
+    pub(crate) values: Map<String, Value>,
+    /// Whether some of them are nobody's business: then no message tells a name or a value of them.
+    pub(crate) hidden: bool,
+}
+
+impl Given {
+    /// What everybody may see.
+    pub(crate) fn open(values: Map<String, Value>) -> Self {
+        Self {
+            values,
+            hidden: false,
+        }
+    }
+}
+
+impl fmt::Debug for Given {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Given, {} settings", self.values.len())
+    }
+}
 
 /// The settings as the plugin sees them.
-pub(crate) fn resolve(given: &Map<String, Value>, schema: &Value) -> Result<Value, Problem> {
-    let mut settings = Value::Object(given.clone());
+pub(crate) fn resolve(given: &Given, schema: &Value) -> Result<Value, Problem> {
+    let mut settings = Value::Object(given.values.clone());
     if schema.is_null() {
-        return match given.keys().next() {
+        return match given.values.keys().next() {
             None => Ok(settings),
+            Some(_) if given.hidden => Err(Problem::new(
+                "InvalidSettings",
+                "the plugin takes no settings; remove spec.settings and spec.settingsFrom",
+            )),
             Some(key) => Err(Problem::new(
                 "InvalidSettings",
                 format!("spec.settings.{key}: the plugin takes no settings; remove it"),
@@ -25,15 +57,31 @@ pub(crate) fn resolve(given: &Map<String, Value>, schema: &Value) -> Result<Valu
     let faults: Vec<String> = validator
         .iter_errors(&settings)
         .take(10)
-        .map(|error| {
-            let path = error.instance_path().to_string().replace('/', ".");
-            format!("spec.settings{path}: {error}")
+        .map(|error| match given.hidden {
+            true => discreet(&error),
+            false => {
+                let path = error.instance_path().to_string().replace('/', ".");
+                format!("spec.settings{path}: {error}")
+            }
         })
         .collect();
     if faults.is_empty() {
-        Ok(settings)
-    } else {
-        Err(Problem::new("InvalidSettings", faults.join("; ")))
+        return Ok(settings);
+    }
+    let place = match given.hidden {
+        true => "spec.settings with what spec.settingsFrom names: ",
+        false => "",
+    };
+    let faults = faults.join("; ");
+    Err(Problem::new("InvalidSettings", format!("{place}{faults}")))
+}
+
+/// What is wrong, in words of the schema alone.
+fn discreet(error: &ValidationError<'_>) -> String {
+    let rule = error.schema_path();
+    match error.kind() {
+        ValidationErrorKind::Required { property } => format!("{property} is missing ({rule})"),
+        _ => format!("the schema's {rule} does not hold"),
     }
 }
 
@@ -62,8 +110,50 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn map(value: Value) -> Map<String, Value> {
-        value.as_object().cloned().unwrap()
+    fn map(value: Value) -> Given {
+        Given::open(value.as_object().cloned().unwrap())
+    }
+
+    #[test]
+    fn what_comes_from_objects_is_told_in_words_of_the_schema_alone() {
+        let schema = json!({
+            "type": "object",
+            "properties": {
+                "days": { "type": "integer" },
+                "mode": { "enum": ["a", "b"] },
+                "name": { "type": "string", "maxLength": 3, "pattern": "^x", "format": "email" },
+                "all": { "type": "array", "items": { "const": 7 }, "uniqueItems": true },
+                "tls": { "anyOf": [{ "type": "integer" }, { "required": ["cert"], "type": "object" }] },
+            },
+            "patternProperties": { "^zz": { "type": "boolean" } },
+            "propertyNames": { "maxLength": 12 },
+            "additionalProperties": false,
+            "required": ["days", "mode", "port"],
+        });
+        let hidden = |value: Value| Given {
+            hidden: true,
+            ..map(value)
+        };
+        let bad = json!({
+            "days": "hunter2", "mode": "hunter2", "name": "hunter2", "all": ["hunter2", "hunter2"],
+            "tls": "hunter2", "zzhunter2": "hunter2", "hunter2hunter2": 1,
+        });
+        let fault = resolve(&hidden(bad.clone()), &schema).unwrap_err();
+        assert_eq!(fault.reason, "InvalidSettings");
+        assert!(!fault.message.contains("hunter2"), "{}", fault.message);
+        for named in ["/properties/days/type", "\"port\" is missing (/required)"] {
+            let message = &fault.message;
+            assert!(message.contains(named), "{named} in {message}");
+        }
+        let strange = json!({ "days": 1, "mode": "a", "port": 1, "hunter2hunter2": 1 });
+        let fault = resolve(&hidden(strange), &schema).unwrap_err();
+        assert_eq!(
+            fault.message,
+            "spec.settings with what spec.settingsFrom names: the schema's /additionalProperties does not hold; the schema's /propertyNames/maxLength does not hold"
+        );
+        let fault = resolve(&hidden(bad.clone()), &Value::Null).unwrap_err();
+        assert!(!fault.message.contains("hunter2"), "{}", fault.message);
+        assert!(!format!("{:?}", hidden(bad)).contains("hunter2"));
     }
 
     #[test]
@@ -90,7 +180,7 @@ mod tests {
 
     #[test]
     fn a_plugin_without_settings_refuses_them() {
-        assert!(resolve(&Map::new(), &Value::Null).is_ok());
+        assert!(resolve(&map(json!({})), &Value::Null).is_ok());
         let fault = resolve(&map(json!({ "a": 1 })), &Value::Null).unwrap_err();
         assert_eq!(fault.reason, "InvalidSettings");
     }

@@ -1,7 +1,8 @@
 //! Which kinds are watched: those that registrations need, and those that the host itself needs.
 
 use super::controller::Controller;
-use super::known::Known;
+use super::given;
+use super::known::{Known, deleting};
 use super::next::Schemas;
 use super::revisions::Revisions;
 use crate::kinds::{crd_table, plugin_table};
@@ -11,6 +12,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 impl Controller {
+    /// Follows the objects that settings come from.
+    pub(super) fn follow_values(&self, registrations: &[Arc<Registration>]) {
+        let mut wanted: BTreeMap<_, BTreeSet<String>> = BTreeMap::new();
+        for registration in registrations.iter().filter(|of| !deleting(of)) {
+            for (at, keys) in given::named(&registration.spec) {
+                wanted.entry(at).or_default().extend(keys);
+            }
+        }
+        self.values.follow(wanted);
+    }
+
     /// Watches what the registrations need, and what the host itself needs.
     pub(super) async fn watch_wanted(
         &self,

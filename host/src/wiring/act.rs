@@ -1,7 +1,7 @@
 //! The engine's `Act` over the wasm runtime: act hooks on blocking threads, ended when nobody waits.
 
 use super::decide::{Guests, crashed, document};
-use crate::outgoing::Granted;
+use crate::outgoing::{Granted, Secrets};
 use async_trait::async_trait;
 use kybern_interface::Effect;
 use kybern_plugin::{CallLimits, Outgoing, Outside, Stop};
@@ -26,11 +26,16 @@ impl Drop for Ending {
 
 impl Guests {
     /// What a call has beside a pure one: what is granted, and nothing where nothing is.
-    fn outside(&self, active: &Active, ending: &Ending) -> Outside {
-        let grants = active.registration.spec.grants.http.clone();
-        let client = self.client().filter(|_| !grants.is_empty());
+    fn outside(&self, active: &Active, effect: &Effect, ending: &Ending) -> Outside {
+        let grants = &active.registration.spec.grants;
+        let client = self.client().filter(|_| !grants.http.is_empty());
         let outgoing = client.map(|client| -> Arc<dyn Outgoing> {
-            Arc::new(Granted::new(client, grants, ending.requests.clone()))
+            let asked = active.manifest.secrets.iter().map(|ask| &*ask.name);
+            let namespace = effect.metadata.get("namespace").and_then(Value::as_str);
+            let namespace = namespace.map(str::to_owned);
+            let secrets = Secrets::new(grants, asked, namespace, self.secrets());
+            let (http, stop) = (grants.http.clone(), ending.requests.clone());
+            Arc::new(Granted::new(client, http, secrets, stop))
         });
         Outside {
             outgoing,
@@ -52,7 +57,7 @@ impl Act for Guests {
             stop: Stop::default(),
             requests: CancellationToken::new(),
         };
-        let outside = self.outside(active, &ending);
+        let outside = self.outside(active, &effect, &ending);
         let call = self.call(active, move |loaded| {
             // It may wait for as long as the effect may take, and compute as long as any hook.
             let limits = CallLimits {

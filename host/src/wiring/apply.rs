@@ -2,6 +2,7 @@
 
 use super::ingest::Ingest;
 use crate::registration::account;
+use crate::rights::{Refusals, Refused};
 use async_trait::async_trait;
 use bytes::Bytes;
 use kybern_interface::{EventType, Propagation};
@@ -25,16 +26,39 @@ pub(crate) struct ClusterApply {
     ingest: Ingest,
     /// The host's namespace, where service accounts are that name none.
     home: String,
+    refusals: Refusals,
 }
 
 impl ClusterApply {
-    /// Every write passes the fence of `writes`.
-    pub(crate) fn new(writes: Writes, events: Recorder, ingest: Ingest, home: &str) -> Self {
+    /// Every write passes the fence of `writes`; what is refused (403) is noted.
+    pub(crate) fn new(
+        writes: Writes,
+        events: Recorder,
+        ingest: Ingest,
+        home: &str,
+        refusals: Refusals,
+    ) -> Self {
         Self {
             writes,
             events,
             ingest,
             home: home.to_owned(),
+            refusals,
+        }
+    }
+
+    /// Notes that a right may be missing.
+    fn heed(&self, plugin: &str, target: &ObjectRef, error: &WriteError) {
+        let WriteError::Refused(refusal) = error else {
+            return;
+        };
+        let ending = |cause: &Cause| cause.reason == "NamespaceTerminating";
+        if refusal.code == 403 && !refusal.causes.iter().any(ending) {
+            self.refusals.note(Refused {
+                plugin: plugin.to_owned(),
+                group: target.gvk.group.to_string(),
+                plural: target.plural.clone(),
+            });
         }
     }
 
@@ -101,84 +125,8 @@ impl ClusterApply {
     }
 }
 
-/// What is posted to evict the Pod with this uid.
-fn eviction(target: &ObjectRef, uid: &str, grace_seconds: Option<u32>) -> Value {
-    let mut options = json!({ "preconditions": { "uid": uid } });
-    if let (Some(options), Some(seconds)) = (options.as_object_mut(), grace_seconds) {
-        options.insert("gracePeriodSeconds".to_owned(), json!(seconds));
-    }
-    json!({
-        "apiVersion": "policy/v1",
-        "kind": "Eviction",
-        "metadata": { "name": target.name, "namespace": target.namespace },
-        "deleteOptions": options,
-    })
-}
-
-fn shutting_down() -> WriteError {
-    WriteError::Lost("the host is shutting down".into())
-}
-
-/// The kind as URLs name it.
-fn resource(target: &ObjectRef) -> Resource {
-    Resource::new(
-        &target.gvk.group,
-        &target.gvk.version,
-        &target.gvk.kind,
-        &target.plural,
-        !target.namespace.is_empty(),
-    )
-}
-
-fn body(value: &Value) -> Result<Bytes, WriteError> {
-    serde_json::to_vec(value)
-        .map(Bytes::from)
-        .map_err(|error| WriteError::Lost(format!("the object cannot be written as JSON: {error}")))
-}
-
-fn namespace(target: &ObjectRef) -> Option<&str> {
-    (!target.namespace.is_empty()).then_some(target.namespace.as_str())
-}
-
-/// The engine's word for why a request failed.
-fn failure(error: RequestError) -> WriteError {
-    match error {
-        RequestError::Api(refused) => WriteError::Refused(Refusal {
-            code: refused.code,
-            reason: refused.reason,
-            message: refused.message,
-            name: refused.name,
-            causes: refused
-                .causes
-                .into_iter()
-                .map(|cause| Cause {
-                    reason: cause.reason,
-                    message: cause.message,
-                    field: cause.field,
-                })
-                .collect(),
-            retry_after: refused.retry_after,
-        }),
-        RequestError::NotLeading(_) => WriteError::Fenced,
-        other => WriteError::Lost(chain(&other)),
-    }
-}
-
-/// An error with its sources.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(inner) = source {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        source = inner.source();
-    }
-    text
-}
-
-#[async_trait]
-impl Apply for ClusterApply {
-    async fn write(&self, write: Write) -> Result<Written, WriteError> {
+impl ClusterApply {
+    async fn send(&self, write: Write) -> Result<Written, WriteError> {
         let resource = resource(&write.target);
         let at = Target::new(&resource, namespace(&write.target), &write.target.name);
         let writes = self.writes_of(write.service_account.as_deref());
@@ -274,6 +222,93 @@ impl Apply for ClusterApply {
         Ok(Written {
             object: Some(object),
         })
+    }
+}
+
+/// What is posted to evict the Pod with this uid.
+fn eviction(target: &ObjectRef, uid: &str, grace_seconds: Option<u32>) -> Value {
+    let mut options = json!({ "preconditions": { "uid": uid } });
+    if let (Some(options), Some(seconds)) = (options.as_object_mut(), grace_seconds) {
+        options.insert("gracePeriodSeconds".to_owned(), json!(seconds));
+    }
+    json!({
+        "apiVersion": "policy/v1",
+        "kind": "Eviction",
+        "metadata": { "name": target.name, "namespace": target.namespace },
+        "deleteOptions": options,
+    })
+}
+
+fn shutting_down() -> WriteError {
+    WriteError::Lost("the host is shutting down".into())
+}
+
+/// The kind as URLs name it.
+fn resource(target: &ObjectRef) -> Resource {
+    Resource::new(
+        &target.gvk.group,
+        &target.gvk.version,
+        &target.gvk.kind,
+        &target.plural,
+        !target.namespace.is_empty(),
+    )
+}
+
+fn body(value: &Value) -> Result<Bytes, WriteError> {
+    serde_json::to_vec(value)
+        .map(Bytes::from)
+        .map_err(|error| WriteError::Lost(format!("the object cannot be written as JSON: {error}")))
+}
+
+fn namespace(target: &ObjectRef) -> Option<&str> {
+    (!target.namespace.is_empty()).then_some(target.namespace.as_str())
+}
+
+/// The engine's word for why a request failed.
+fn failure(error: RequestError) -> WriteError {
+    match error {
+        RequestError::Api(refused) => WriteError::Refused(Refusal {
+            code: refused.code,
+            reason: refused.reason,
+            message: refused.message,
+            name: refused.name,
+            causes: refused
+                .causes
+                .into_iter()
+                .map(|cause| Cause {
+                    reason: cause.reason,
+                    message: cause.message,
+                    field: cause.field,
+                })
+                .collect(),
+            retry_after: refused.retry_after,
+        }),
+        RequestError::NotLeading(_) => WriteError::Fenced,
+        other => WriteError::Lost(chain(&other)),
+    }
+}
+
+/// An error with its sources.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        source = inner.source();
+    }
+    text
+}
+
+#[async_trait]
+impl Apply for ClusterApply {
+    async fn write(&self, write: Write) -> Result<Written, WriteError> {
+        let (plugin, target) = (write.plugin.clone(), write.target.clone());
+        let written = self.send(write).await;
+        if let Err(error) = &written {
+            self.heed(&plugin, &target, error);
+        }
+        written
     }
 
     async fn read(&self, target: &ObjectRef) -> Result<Option<Value>, WriteError> {

@@ -1,6 +1,6 @@
 //! The engine's `Decide` over the wasm runtime: pure hooks on blocking guest threads.
 
-use crate::outgoing::Client;
+use crate::outgoing::{Client, ReadSecret};
 use async_trait::async_trait;
 use kybern_interface::{HookError, Plan, Sensing, Situation, Trigger};
 use kybern_plugin::{Call, CallError, CallLimits, NamedAnswer, Plugin, Usage};
@@ -30,6 +30,8 @@ pub(crate) struct CallTotals {
     pub(crate) peak_memory: usize,
     /// Messages that were dropped.
     pub(crate) log_dropped: u64,
+    /// Rows of answers that they read.
+    pub(crate) rows: u64,
 }
 
 /// The loaded plugins, by (registration, digest): old and new live side by side during a switch.
@@ -41,6 +43,8 @@ pub(crate) struct Guests {
     strict: bool,
     /// Sends the requests of act hooks; none sends none.
     client: Option<Client>,
+    /// Reads the secrets that they refer to.
+    secrets: Option<Arc<dyn ReadSecret>>,
 }
 
 impl Guests {
@@ -58,6 +62,18 @@ impl Guests {
             client: Some(client),
             ..self
         }
+    }
+
+    /// The same, whose requests may refer to secrets that this reads.
+    pub(crate) fn with_secrets(self, reader: impl ReadSecret + 'static) -> Self {
+        Self {
+            secrets: Some(Arc::new(reader)),
+            ..self
+        }
+    }
+
+    pub(super) fn secrets(&self) -> Option<Arc<dyn ReadSecret>> {
+        self.secrets.clone()
     }
 
     pub(super) fn client(&self) -> Option<Client> {
@@ -137,6 +153,7 @@ impl Guests {
         total.cpu_nanos += usage.time.as_nanos();
         total.peak_memory = total.peak_memory.max(usage.peak_memory);
         total.log_dropped += u64::from(usage.log_dropped);
+        total.rows += usage.rows;
     }
 
     /// Runs one call on a blocking thread.

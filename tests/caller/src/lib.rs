@@ -29,6 +29,9 @@ pub struct Spec {
     /// Whether the effect never returns by itself.
     #[serde(default)]
     spin: bool,
+    /// Whether it sends the secret along.
+    #[serde(default)]
+    authorized: bool,
     /// Whether the pure hook tries to call.
     #[serde(default)]
     early: bool,
@@ -42,12 +45,24 @@ pub struct Status {
     said: String,
 }
 
+/// What the registration sets.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Settings {
+    /// Said as it is.
+    greeting: String,
+    /// Only its length is said.
+    token: String,
+}
+
 #[derive(Deserialize)]
 struct Input {
     url: String,
     method: String,
     secret: String,
     spin: bool,
+    #[serde(default)]
+    authorized: bool,
 }
 
 /// The plugin.
@@ -60,7 +75,9 @@ type Cr = kybern_sdk::Cr<Spec, Status>;
     crd(kind = "caller.example.com/v1/Call"),
     effect(name = "call", description = "calls the server"),
     effect(name = "undo", description = "tells the server that it is over"),
-    capability(name = "http", reason = "the server that resources name")
+    capability(name = "http", reason = "the server that resources name"),
+    secret(name = "api-token", reason = "the server asks for it"),
+    settings = "settings.yaml"
 )]
 impl Plugin for Caller {
     type Spec = Spec;
@@ -69,6 +86,13 @@ impl Plugin for Caller {
     fn decide(cr: &Cr, situation: &Situation<'_>) -> Result<Plan, HookError> {
         let spec = &cr.spec;
         let mut said: Vec<String> = situation.outcomes().iter().map(told).collect();
+        if spec.authorized {
+            said.extend(situation.outcomes().iter().map(answered));
+        }
+        let Settings { greeting, token } = situation.settings().unwrap_or_default();
+        if !greeting.is_empty() && greeting != "none" {
+            said.push(format!("{greeting} with {} letters", token.len()));
+        }
         if spec.early {
             said.push(format!("early: {:?}", http::get(&spec.url).send()));
         }
@@ -91,11 +115,17 @@ impl Plugin for Caller {
                 black_box(());
             }
         }
-        let answer = http::request(input.method, input.url)
+        let request = http::request(input.method, input.url)
             .header("Idempotency-Key", &effect.key)
-            .body(input.secret)
-            .send()?
-            .success()?;
+            .body(input.secret);
+        let answer = match input.authorized {
+            false => request.send()?,
+            true => {
+                let request = request.secret("Authorization", "Bearer ", "api-token");
+                request.send()?
+            }
+        };
+        let answer = answer.success()?;
         Ok(json!({ "status": answer.status, "text": answer.text() }))
     }
 }
@@ -108,12 +138,20 @@ fn told(outcome: &Outcome) -> String {
     }
 }
 
+fn answered(outcome: &Outcome) -> String {
+    match &outcome.result {
+        OutcomeResult::Ok(value) => format!("answered {}", value["text"]),
+        OutcomeResult::Error(_) => String::new(),
+    }
+}
+
 fn effect(name: &str, key: &str, spec: &Spec, url: &str) -> RunEffect {
     let effect = RunEffect::new(name, key).with_input(json!({
         "url": url,
         "method": spec.method.as_deref().unwrap_or("GET"),
         "secret": spec.secret,
         "spin": spec.spin,
+        "authorized": spec.authorized,
     }));
     match spec.timeout_ms {
         Some(ms) => effect.with_timeout(Duration::from_millis(ms)),

@@ -32,6 +32,18 @@ fn an_effect_is_a_request_with_its_key() {
 }
 
 #[test]
+fn a_secret_is_named_and_not_known() {
+    let input = json!({ "url": "http://a.com", "method": "GET", "secret": "", "spin": false, "authorized": true });
+    let acting = Acting::new("call", "k1", input).unwrap();
+    let outcome = acting.answering(|request| {
+        let header = ("Authorization".to_owned(), "Bearer <api-token>".to_owned());
+        assert!(request.headers.contains(&header), "{request:?}");
+        Ok(answer(200))
+    });
+    assert_eq!(outcome.act::<Caller>().unwrap()["status"], 200);
+}
+
+#[test]
 fn what_the_server_says_decides_whether_it_is_called_again() {
     let error = |status| {
         let acting = acting("http://a.com/x").answering(move |_| Ok(answer(status)));

@@ -59,11 +59,13 @@ pub struct Request {
 }
 
 impl Request {
-    /// Whether it asks for a change; renewing a Lease is not counted as one.
+    /// Whether it asks for a change; renewing a Lease is not counted as one, nor is asking what one
+    /// may do (POST, and nothing is kept).
     #[must_use]
     pub fn writes(&self) -> bool {
         let lease = self.group == "coordination.k8s.io" && self.resource == "leases";
-        WRITING.contains(&self.verb.as_str()) && !lease
+        let review = self.group == "authorization.k8s.io";
+        WRITING.contains(&self.verb.as_str()) && !lease && !review
     }
 }
 

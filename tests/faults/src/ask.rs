@@ -66,12 +66,15 @@ pub struct Ask {
 }
 
 impl Ask {
-    /// Whether it asks for a change that is kept. Leases and Events are no changes of a plan.
+    /// Whether it asks for a change that is kept. Leases and Events are no changes of a plan, and
+    /// reviews of rights change nothing.
     #[must_use]
     pub fn writes(&self) -> bool {
         let aside = matches!(
             (self.group.as_str(), self.resource.as_str()),
-            ("coordination.k8s.io", "leases") | ("events.k8s.io" | "", "events")
+            ("coordination.k8s.io", "leases")
+                | ("events.k8s.io" | "", "events")
+                | ("authorization.k8s.io", _)
         );
         self.verb.writes() && !self.dry_run && !aside
     }

@@ -9,6 +9,8 @@ mod events;
 #[cfg(test)]
 mod refusals;
 #[cfg(test)]
+mod reviewing;
+#[cfg(test)]
 mod storing;
 #[cfg(test)]
 mod support;

@@ -5,7 +5,7 @@ use crate::text::{DECIDES, MANIFEST, decider, with_manifest};
 use kybern_interface::{HookError, WIT};
 use kybern_plugin::{
     CallError, CallLimits, Header, Outgoing, Outside, Plugin, Request, Response, Runtime,
-    RuntimeConfig, SendError, Stop,
+    RuntimeConfig, SecretHeader, SendError, Stop,
 };
 use serde_json::{Value, json};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -37,11 +37,20 @@ fn effect(change: impl FnOnce(&mut Value)) -> String {
 struct World {
     answer: Result<Response, SendError>,
     asked: Mutex<Vec<(Request, Duration, usize)>>,
+    secrets: Mutex<Vec<SecretHeader>>,
 }
 
 impl Outgoing for World {
-    fn send(&self, request: Request, within: Duration, most: usize) -> Result<Response, SendError> {
-        self.asked.lock().unwrap().push((request, within, most));
+    fn send(
+        &self,
+        request: Request,
+        secrets: Vec<SecretHeader>,
+        within: Duration,
+        most: usize,
+    ) -> Result<Response, SendError> {
+        let asked = (request, within, most);
+        self.asked.lock().unwrap().push(asked);
+        self.secrets.lock().unwrap().extend(secrets);
         self.answer.clone()
     }
 }
@@ -50,6 +59,7 @@ fn world(answer: Result<Response, SendError>) -> Arc<World> {
     Arc::new(World {
         answer,
         asked: Mutex::default(),
+        secrets: Mutex::default(),
     })
 }
 
@@ -104,6 +114,26 @@ fn a_request_goes_out_and_its_answer_comes_back() {
         !format!("{request:?}").contains("a.com"),
         "nothing prints it"
     );
+}
+
+#[test]
+fn a_secret_is_a_name_beside_the_request() {
+    let world = world(answer(200, b"hello"));
+    let effect = effect(|input| input["authorized"] = json!(true));
+    act(&effect, through(&world)).unwrap();
+    let header = SecretHeader {
+        name: "Authorization".into(),
+        prefix: "Bearer ".into(),
+        secret: "api-token".into(),
+    };
+    assert_eq!(*world.secrets.lock().unwrap(), [header]);
+    let asked = world.asked.lock().unwrap();
+    let (request, ..) = &asked[0];
+    let mut headers = request.headers.iter();
+    assert!(headers.all(|header| !header.value.contains("api-token")));
+    // Without a way out it is denied like any other request.
+    let denied = act(&effect, Outside::default()).unwrap_err();
+    assert!(reason(&denied).contains("spec.grants.http"), "{denied:?}");
 }
 
 #[test]
@@ -200,7 +230,13 @@ struct Slow {
 }
 
 impl Outgoing for Slow {
-    fn send(&self, _: Request, _: Duration, _: usize) -> Result<Response, SendError> {
+    fn send(
+        &self,
+        _: Request,
+        _: Vec<SecretHeader>,
+        _: Duration,
+        _: usize,
+    ) -> Result<Response, SendError> {
         self.asked.send(()).unwrap();
         self.go.lock().unwrap().recv().unwrap();
         answer(200, b"")

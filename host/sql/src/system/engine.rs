@@ -248,5 +248,28 @@ impl Fact for PluginFact {
         ("refused_plans", Of::Count(|f| Some(f.refused_plans))),
         ("drifted", Of::Count(|f| Some(f.drifted))),
         ("writes", Of::Count(|f| Some(f.writes))),
+        ("trial_mode", Of::Text(|f| some(f.trial.as_ref()?.mode))),
+        (
+            "trial_digest",
+            Of::Text(|f| some(&f.trial.as_ref()?.digest)),
+        ),
+        (
+            "trial_verdict",
+            Of::Text(|f| optional(&f.trial.as_ref()?.verdict)),
+        ),
+        ("trial_tried", Of::Count(|f| f.trial.as_ref()?.tried)),
+        ("trial_failed", Of::Count(|f| f.trial.as_ref()?.failed)),
+        ("trial_differed", Of::Count(|f| f.trial.as_ref()?.differed)),
+        ("calls", Of::Count(|f| Some(f.meter.as_ref()?.calls))),
+        ("traps", Of::Count(|f| Some(f.meter.as_ref()?.traps))),
+        ("cpu_ms", Of::Millis(|f| Some(f.meter.as_ref()?.cpu_ms))),
+        (
+            "peak_memory_bytes",
+            Of::Count(|f| Some(f.meter.as_ref()?.peak_memory_bytes)),
+        ),
+        (
+            "rows_read",
+            Of::Count(|f| Some(f.meter.as_ref()?.rows_read)),
+        ),
     ];
 }

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::fixture::{Cluster, kind, text};
 use crate::{
     AccessSet, CrFact, DesiredFact, DriftFact, EffectFact, Engine, EngineFacts, HostFacts,
-    MemoryFact, ObjectFact, PassFact, PluginFact, QueueFact, RowScope, SqlError, TableAccess, Told,
-    TriggerFact, WatchFact,
+    MemoryFact, MeterFact, ObjectFact, PassFact, PluginFact, QueueFact, RowScope, SqlError,
+    TableAccess, Told, TrialFact, TriggerFact, WatchFact,
 };
 
 const TABLES: [&str; 6] = ["passes", "queue", "desired", "drift", "effects", "plugins"];
@@ -173,6 +173,21 @@ impl EngineFacts for Made {
             refused_plans: 0,
             drifted: 1,
             writes: 5,
+            trial: Some(TrialFact {
+                mode: "Canary",
+                digest: "sha256:1".to_owned(),
+                verdict: Some("PlansDiffer".to_owned()),
+                tried: Some(3),
+                failed: Some(0),
+                differed: Some(1),
+            }),
+            meter: Some(MeterFact {
+                calls: 12,
+                traps: 1,
+                cpu_ms: 3.5,
+                peak_memory_bytes: 65_536,
+                rows_read: 40,
+            }),
         }])
     }
 }

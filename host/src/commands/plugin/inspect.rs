@@ -155,13 +155,18 @@ fn asks(manifest: &Manifest) -> Asks<'_> {
         let optional = if ask.optional { " (optional)" } else { "" };
         kind(&ask.group, &ask.version, &ask.kind) + optional
     });
+    let capabilities = manifest.capabilities.iter().map(capability);
+    let secrets = manifest.secrets.iter().map(|ask| match &*ask.reason {
+        "" => format!("secret {}", ask.name),
+        reason => format!("secret {} ({reason})", ask.name),
+    });
     Asks {
         resources: resources
             .map(|ask| kind(&ask.group, &ask.version, &ask.kind))
             .collect(),
         reads: reads.collect(),
         writes: manifest.writes.iter().map(write).collect(),
-        capabilities: manifest.capabilities.iter().map(capability).collect(),
+        capabilities: capabilities.chain(secrets).collect(),
         effects: manifest.effects.iter().map(|ask| &*ask.name).collect(),
         queries: manifest.queries.iter().map(|ask| &*ask.name).collect(),
         delegates: manifest.delegates.iter().map(delegation).collect(),

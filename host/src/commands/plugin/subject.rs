@@ -6,7 +6,7 @@ use super::registration;
 use super::rows::{self, Columns};
 use super::situation::Situation;
 use super::tables::Tables;
-use crate::registration::settings;
+use crate::registration::settings::{self, Given};
 use anyhow::anyhow;
 use kybern_interface::{Gvk, HookError, Plan, Sensing, Trigger};
 use kybern_plugin::{
@@ -116,9 +116,11 @@ impl Subject {
     pub(super) fn input(&self, situation: &Situation) -> anyhow::Result<Result<Input, Ended>> {
         let manifest = self.plugin.manifest();
         let (resource, object) = self.object(&situation.object)?;
-        let settings = settings::resolve(&situation.settings, &manifest.settings_schema).map_err(
-            |problem| anyhow!("{}", problem.message.replace("spec.settings", "settings")),
-        )?;
+        let settings = settings::resolve(
+            &Given::open(situation.settings.clone()),
+            &manifest.settings_schema,
+        )
+        .map_err(|problem| anyhow!("{}", problem.message.replace("spec.settings", "settings")))?;
         let mut names: Vec<String> = manifest
             .queries
             .iter()

@@ -187,7 +187,7 @@ async fn plugin(writes: &Writes, registration: &Registration) -> anyhow::Result<
         "HostUninstalled",
         "no host runs this plugin: nothing is decided, and nothing waits for it; install the host again, or delete this object",
     ));
-    match report::write(writes, registration, &stopped).await {
+    match report::write(writes, registration, &stopped, None).await {
         Err(RequestError::Api(refused)) if refused.is_not_found() => Ok(()),
         other => other.with_context(|| format!("status of Plugin {}", registration.name())),
     }

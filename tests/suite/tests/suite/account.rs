@@ -84,6 +84,16 @@ fn children_are_written_in_the_name_of_a_service_account_and_as_far_as_it_may() 
     let plugin = started(&mut scene, &registration)?;
 
     // The account may nothing yet, and the host lends it nothing.
+    let lacks = scene.plugin_condition(&plugin, "Authorized", "False")?;
+    let message = lacks["message"].as_str().unwrap_or_default();
+    let whose = format!("service account {}/deployer may not: ", scene.namespace);
+    assert!(message.starts_with(&whose), "{message}");
+    for rule in [
+        "create, delete, patch deployments.apps in",
+        "update appservices.app",
+    ] {
+        assert!(message.contains(rule), "{rule} in {message}");
+    }
     let mark = scene.plane.audit().mark()?;
     let manifest = scene.app("web", 1);
     scene.client().create(&manifest)?;
@@ -123,6 +133,13 @@ fn children_are_written_in_the_name_of_a_service_account_and_as_far_as_it_may() 
     for request in of("appservices") {
         assert_eq!(request.impersonated, None, "{request:?}");
     }
+
+    // What was granted is noticed, and what was asked for is little.
+    scene.plugin_condition(&plugin, "Authorized", "True")?;
+    let reviews = scene.plane.audit().since(mark)?;
+    let reviews = reviews.iter().filter(|r| r.group == "authorization.k8s.io");
+    let reviews = reviews.filter(|r| r.user == scene.user.name()).count();
+    assert!(reviews < 60, "{reviews} requests for rights");
 
     // It also lets go in that name.
     scene.client().delete(&plugin)?;

@@ -21,7 +21,7 @@ fn asked(name: &str) -> Result<(Scene, String)> {
     Ok((scene, format!("--host={socket}")))
 }
 
-fn socket(scene: &Scene) -> String {
+pub(crate) fn socket(scene: &Scene) -> String {
     let path = scene
         .plane
         .folder()
@@ -46,7 +46,11 @@ fn rows(host: &str, statement: &str) -> Result<Vec<Value>> {
 }
 
 /// Waits for rows that are as expected.
-fn wait(host: &str, statement: &str, is: impl Fn(&[Value]) -> bool) -> Result<Vec<Value>> {
+pub(crate) fn wait(
+    host: &str,
+    statement: &str,
+    is: impl Fn(&[Value]) -> bool,
+) -> Result<Vec<Value>> {
     until(statement, SOON, || {
         let rows = rows(host, statement)?;
         Ok(if is(&rows) {
@@ -123,6 +127,14 @@ fn a_running_host_tells_what_fails_what_waits_and_what_is_wanted() -> Result<()>
     assert_eq!(
         (&plugins[0]["ready"], &plugins[0]["running"]),
         (&json!("True"), &json!(true))
+    );
+    // Of its hooks' calls, and of no trial.
+    let meter = ["calls", "peak_memory_bytes", "rows_read"].map(|name| plugins[0][name].as_i64());
+    assert!(meter.iter().all(|found| *found > Some(0)), "{plugins:?}");
+    assert!(plugins[0]["cpu_ms"].as_f64() > Some(0.0), "{plugins:?}");
+    assert_eq!(
+        (&plugins[0]["traps"], &plugins[0]["trial_mode"]),
+        (&json!(0), &Value::Null)
     );
     // The tables of the cluster are there beside.
     let joined = "SELECT p.name, d.spec.replicas AS replicas FROM kybern.passes p \

@@ -17,14 +17,15 @@ const HIDDEN: &str = "not-to-be-shown";
 
 /// One request as the server saw it.
 #[derive(Debug, Clone)]
-struct Seen {
+pub(crate) struct Seen {
     path: String,
     key: String,
     body: String,
+    pub(crate) authorization: String,
 }
 
 /// A server on the loopback interface. By path: `/ok...` is answered, `/flaky` is in trouble twice,
-/// `/moved` leads elsewhere, `/slow` is never answered.
+/// `/moved` leads elsewhere, `/slow` is never answered, `/echo` says what authorized it.
 pub(crate) struct Server {
     port: u16,
     seen: Arc<Mutex<Vec<Seen>>>,
@@ -55,11 +56,11 @@ impl Server {
         Ok(server)
     }
 
-    fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}{path}", self.port)
     }
 
-    fn seen(&self, path: &str) -> Vec<Seen> {
+    pub(crate) fn seen(&self, path: &str) -> Vec<Seen> {
         let seen = self.seen.lock().expect("no panic");
         seen.iter().filter(|s| s.path == path).cloned().collect()
     }
@@ -99,6 +100,7 @@ fn serve(
         return;
     };
     let path = request.path.clone();
+    let authorization = request.authorization.clone();
     let times = {
         let mut seen = seen.lock().expect("no panic");
         seen.push(request);
@@ -113,7 +115,14 @@ fn serve(
         "/moved" => ("302 Found", format!("location: {elsewhere}\r\n")),
         _ => ("200 OK", String::new()),
     };
-    let body = HIDDEN;
+    let more = match path.as_str() {
+        "/echo" => format!("x-seen: {authorization}\r\n"),
+        _ => more,
+    };
+    let body = match path.as_str() {
+        "/echo" => &authorization,
+        _ => HIDDEN,
+    };
     let answer = format!(
         "HTTP/1.1 {status}\r\n{more}content-length: {}\r\n\r\n{body}",
         body.len()
@@ -141,6 +150,7 @@ fn read(stream: TcpStream) -> Result<(Seen, TcpStream)> {
     let seen = Seen {
         path,
         key: headers.remove("idempotency-key").unwrap_or_default(),
+        authorization: headers.remove("authorization").unwrap_or_default(),
         body: String::from_utf8(body)?,
     };
     Ok((seen, reader.into_inner()))
@@ -159,13 +169,17 @@ impl Scene {
                 "source": { "file": guest("kybern-caller")? },
                 "grants": {
                     "http": [{ "host": "127.0.0.1", "ports": [server.port], "methods": ["GET", "POST"] }],
+                    "secrets": [{
+                        "name": "api-token", "secretRef": { "name": "creds", "key": "token" },
+                        "hosts": ["127.0.0.1"], "allowPlainHttp": true,
+                    }],
                     "state": true,
                 },
             },
         }))
     }
 
-    fn call(&self, name: &str, spec: &Value) -> Result<Object> {
+    pub(crate) fn call(&self, name: &str, spec: &Value) -> Result<Object> {
         let manifest = json!({
             "apiVersion": CALL, "kind": "Call",
             "metadata": { "name": name, "namespace": self.namespace }, "spec": spec,
@@ -181,7 +195,7 @@ impl Scene {
         Ok(())
     }
 
-    fn said(&self, call: &Object, text: &str) -> Result<Value> {
+    pub(crate) fn said(&self, call: &Object, text: &str) -> Result<Value> {
         self.wait(call, |c| {
             let said = c["status"]["said"].as_str();
             said.is_some_and(|said| said.contains(text))

@@ -174,7 +174,19 @@ fn a_write_that_the_host_may_not_do_is_a_condition_without_a_busy_loop() -> Resu
     )?;
     scene.start_host()?;
     scene.client().create(&registration)?;
-    scene.plugin_condition(&Object::of(&registration)?, "Ready", "True")?;
+    let plugin = Object::of(&registration)?;
+    scene.plugin_condition(&plugin, "Ready", "True")?;
+    // It is told before any pass needs it.
+    let lacks = scene.plugin_condition(&plugin, "Authorized", "False")?;
+    assert_eq!(lacks["reason"], "RightsMissing");
+    let message = lacks["message"].as_str().unwrap_or_default();
+    let namespace = &scene.namespace;
+    let rules =
+        format!("the host may not: create, delete, patch services in namespace {namespace}");
+    assert_eq!(
+        message,
+        format!("{rules}. `kybern rbac` prints the rules to grant")
+    );
     scene.client().create(&scene.app("web", 1))?;
     let (app, deployment, service) = scene.app_objects("web");
     // The other child does not wait for it.

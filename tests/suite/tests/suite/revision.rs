@@ -1,6 +1,7 @@
 //! Revisions of a plugin: those that resources name by annotation, those that are gone back to, and
 //! those on trial.
 
+use crate::asking;
 use crate::scene::{SOON, Scene, condition, kybern, pass_time};
 use anyhow::{Context, Result};
 use kybern_testcluster::{Object, guest};
@@ -99,7 +100,7 @@ impl Two {
             },
         });
         scene.grant(std::slice::from_ref(&registration))?;
-        scene.start_host()?;
+        scene.start_host_with(&[&format!("--socket={}", asking::socket(&scene))])?;
         let plugin = scene.register(&registration)?;
         Ok(Self {
             scene,
@@ -264,6 +265,13 @@ fn a_shadow_says_what_would_differ_and_touches_nothing() -> Result<()> {
     );
     assert!(message.contains(&where_), "{message}");
     assert!(!message.contains(NEW), "no values: {message}");
+    let host = format!("--host={}", asking::socket(&two.scene));
+    let asked = "SELECT trial_mode, trial_digest, trial_verdict, trial_tried, trial_failed, trial_differed FROM kybern.plugins";
+    let told = json!([{
+        "trial_mode": "Shadow", "trial_digest": two.new, "trial_verdict": "PlansDiffer",
+        "trial_tried": 1, "trial_failed": 0, "trial_differed": 1,
+    }]);
+    asking::wait(&host, asked, |rows| json!(rows) == told)?;
     two.scene.converged()?;
     let mut writes = two.scene.plane.audit().writes_of(&two.scene.user, mark)?;
     writes.retain(|request| request.resource != "plugins");

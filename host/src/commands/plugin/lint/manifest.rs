@@ -70,12 +70,13 @@ fn capabilities(manifest: &Manifest, outline: &Outline) -> Vec<Finding> {
             .iter()
             .any(|import| import.offer == Offer::Http);
         match ask.name {
-            Capability::Secrets => found.push(Finding::error(
-                "not-supported",
+            Capability::Secrets if manifest.secrets.is_empty() => found.push(Finding::warning(
+                "unused-capability",
                 &place,
-                "this version of the host does not have the capability secrets: no registration runs it",
-                "remove it; read the Secret in a query, or wait for a later version",
+                "the manifest names no secret, but nobody may run it without granting some",
+                "name them: secret(name = \"api-token\", reason = \"...\")",
             )),
+            Capability::Secrets => {}
             Capability::Http if manifest.effects.is_empty() => found.push(Finding::warning(
                 "capability-without-effect",
                 &place,

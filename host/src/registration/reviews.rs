@@ -1,0 +1,368 @@
+//! When it is asked whether registrations have the rights that they need.
+//!
+//! *Why.* Nobody tells when rights change. They are asked for when the registration changes, when the
+//! API server refused something, less and less often while something is missing, and now and then.
+
+use super::problem::Again;
+use crate::kinds::Served;
+use crate::rights::{Asked, Depth, Found, Refused, Reviewer};
+use kybern_kube::RequestError;
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
+
+/// What came of a look; none while it runs.
+type Outcome = Arc<Mutex<Option<Result<Found, RequestError>>>>;
+
+/// A look under way.
+struct Look {
+    outcome: Outcome,
+    depth: Depth,
+    task: AbortOnDropHandle<()>,
+}
+
+/// What a registration's needs were read from.
+#[derive(Clone)]
+pub(super) struct Made {
+    /// uid and generation.
+    pub(super) of: (String, i64),
+    /// Where plurals come from.
+    pub(super) served: Arc<Served>,
+}
+
+impl Made {
+    fn is(&self, other: &Self) -> bool {
+        self.of == other.of && Arc::ptr_eq(&self.served, &other.served)
+    }
+}
+
+/// One registration.
+struct Entry {
+    made: Made,
+    asked: Arc<Asked>,
+    found: Option<Found>,
+    look: Option<Look>,
+    /// When the last look ended, and when the next begins, on the monotonic clock.
+    ended: Option<Duration>,
+    again: Option<Duration>,
+    depth: Depth,
+    /// Looks in a row that did not find all in order.
+    tries: u32,
+}
+
+impl Entry {
+    fn new(made: Made, asked: Asked, now: Duration) -> Self {
+        Self {
+            made,
+            asked: Arc::new(asked),
+            found: None,
+            look: None,
+            ended: None,
+            again: Some(now),
+            depth: Depth::Rules,
+            tries: 0,
+        }
+    }
+
+    /// Takes in what ended, and says when to look again.
+    fn settle(&mut self, refresh: Duration, now: Duration) {
+        let Some(look) = self.look.take_if(|look| look.has_ended()) else {
+            return;
+        };
+        let came = look.outcome.lock().take();
+        // A look after a refusal is no all-clear: what refuses may not be a right.
+        let in_order = matches!(&came, Some(Ok(found)) if found.is_granted());
+        self.tries = match in_order && look.depth == Depth::Rules {
+            true => 0,
+            false => self.tries.saturating_add(1),
+        };
+        match came {
+            Some(Ok(found)) => self.found = Some(found),
+            Some(Err(error)) => tracing::debug!(%error, "rights could not be asked for"),
+            None => {}
+        }
+        self.ended = Some(now);
+        // What was doubted meanwhile is looked at once more.
+        let rests = in_order && self.depth == Depth::Rules;
+        self.again = Some(now.saturating_add(match rests {
+            true => refresh,
+            false => pause(self.tries),
+        }));
+    }
+
+    /// Something was refused: looks closely, but not more often than without it.
+    fn doubt(&mut self, now: Duration) {
+        self.depth = Depth::Each;
+        let after = self.ended.map(|at| at.saturating_add(pause(self.tries)));
+        let at = after.unwrap_or(now).max(now);
+        self.again = Some(self.again.map_or(at, |again| again.min(at)));
+    }
+}
+
+impl Look {
+    /// Whether nothing more comes of it: a task that panicked leaves nothing.
+    fn has_ended(&self) -> bool {
+        self.outcome.lock().is_some() || self.task.is_finished()
+    }
+}
+
+fn pause(tries: u32) -> Duration {
+    Again::Growing.pause(tries).unwrap_or(Duration::MAX)
+}
+
+/// All registrations.
+#[derive(Default)]
+pub(super) struct Reviews {
+    all: BTreeMap<String, Entry>,
+    news: Arc<Notify>,
+}
+
+impl Reviews {
+    /// What is known of a registration that needs this; begins a look if one is due.
+    pub(super) fn follow(
+        &mut self,
+        name: &str,
+        made: Made,
+        asked: impl FnOnce() -> Asked,
+        reviewer: &Reviewer,
+        now: Duration,
+    ) -> Option<&Found> {
+        let entry = self.entry(name, made, asked, now);
+        entry.settle(reviewer.config().refresh, now);
+        if entry.look.is_none() && entry.again.is_some_and(|again| again <= now) {
+            let (asked, depth, reviewer) =
+                (Arc::clone(&entry.asked), entry.depth, reviewer.clone());
+            let looking = async move { reviewer.look(&asked, depth).await };
+            self.begin(name, depth, looking);
+        }
+        self.all.get(name)?.found.as_ref()
+    }
+
+    /// The entry of a registration; a new one if it needs something else than before.
+    fn entry(
+        &mut self,
+        name: &str,
+        made: Made,
+        asked: impl FnOnce() -> Asked,
+        now: Duration,
+    ) -> &mut Entry {
+        let before = self.all.remove(name);
+        let entry = match before {
+            Some(entry) if entry.made.is(&made) => entry,
+            before => {
+                let asked = asked();
+                match before.filter(|entry| *entry.asked == asked) {
+                    Some(entry) => Entry { made, ..entry },
+                    None => Entry::new(made, asked, now),
+                }
+            }
+        };
+        self.all.entry(name.to_owned()).or_insert(entry)
+    }
+
+    fn begin(
+        &mut self,
+        name: &str,
+        depth: Depth,
+        looking: impl Future<Output = Result<Found, RequestError>> + Send + 'static,
+    ) {
+        let Some(entry) = self.all.get_mut(name) else {
+            return;
+        };
+        let outcome = Outcome::default();
+        let (ended, news) = (Arc::clone(&outcome), Arc::clone(&self.news));
+        let task = TaskTracker::new().spawn(async move {
+            let came = looking.await;
+            *ended.lock() = Some(came);
+            news.notify_one();
+        });
+        entry.again = None;
+        entry.depth = Depth::Rules;
+        entry.look = Some(Look {
+            outcome,
+            depth,
+            task: AbortOnDropHandle::new(task),
+        });
+    }
+
+    /// A write was refused.
+    pub(super) fn refused(&mut self, refused: &Refused, now: Duration) {
+        let Some(entry) = self.all.get_mut(&refused.plugin) else {
+            return;
+        };
+        let (host, account) = (&entry.asked.host, entry.asked.account.as_ref());
+        let mut needs = host
+            .iter()
+            .chain(account.iter().flat_map(|(_, needs)| needs));
+        let named = |resource: &str| resource.split('/').next() == Some(&*refused.plural);
+        if needs.any(|right| right.group == refused.group && named(&right.resource)) {
+            entry.doubt(now);
+        }
+    }
+
+    /// A kind that it needs cannot be read any more.
+    pub(super) fn unreadable(&mut self, name: &str, now: Duration) {
+        if let Some(entry) = self.all.get_mut(name) {
+            entry.doubt(now);
+        }
+    }
+
+    /// When the next look is due.
+    pub(super) fn wait(&self, now: Duration) -> Option<Duration> {
+        let waiting = self.all.values().filter(|entry| entry.look.is_none());
+        let next = waiting.filter_map(|entry| entry.again).min();
+        next.map(|next| next.saturating_sub(now))
+    }
+
+    /// Whether a look is due or has ended.
+    pub(super) fn due(&self, now: Duration) -> bool {
+        let ended = |entry: &Entry| entry.look.as_ref().is_some_and(Look::has_ended);
+        self.all.values().any(ended) || self.wait(now).is_some_and(|wait| wait.is_zero())
+    }
+
+    /// Keeps these registrations, and names the others.
+    pub(super) fn retain(&mut self, kept: impl Fn(&str) -> bool) -> Vec<String> {
+        let gone = self.all.keys().filter(|name| !kept(name));
+        let gone: Vec<String> = gone.cloned().collect();
+        self.all.retain(|name, _| kept(name));
+        gone
+    }
+
+    /// Until a look has ended.
+    pub(super) async fn changed(&self) {
+        self.news.notified().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rights::{Lacks, Needs};
+    use kybern_kube::Right;
+
+    fn needs(resource: &str) -> Asked {
+        let right = Right {
+            group: "apps".into(),
+            resource: resource.into(),
+            name: None,
+            namespace: None,
+            verb: "patch",
+        };
+        Asked {
+            host: Needs::from([right]),
+            account: None,
+        }
+    }
+
+    fn found(missing: bool) -> Found {
+        let missing = needs("x").host.into_iter().filter(|_| missing).collect();
+        Found {
+            host: Lacks {
+                missing,
+                ..Lacks::default()
+            },
+            account: None,
+        }
+    }
+
+    const REFRESH: Duration = Duration::from_secs(600);
+
+    /// Ends the look that is due, and says what the next waits for.
+    async fn looks(reviews: &mut Reviews, now: u64, missing: bool) -> (Depth, u64) {
+        let now = Duration::from_secs(now);
+        assert_eq!(reviews.wait(now), Some(Duration::ZERO), "a look is due");
+        let depth = reviews.all["a"].depth;
+        reviews.begin("a", depth, async move { Ok(found(missing)) });
+        assert_eq!(reviews.wait(now), None, "one at a time");
+        reviews.changed().await;
+        assert!(reviews.due(now));
+        reviews.all.get_mut("a").unwrap().settle(REFRESH, now);
+        (depth, reviews.wait(now).unwrap().as_secs())
+    }
+
+    fn one(served: &Arc<Served>) -> Reviews {
+        let mut reviews = Reviews::default();
+        follow(&mut reviews, served, "deployments/scale");
+        reviews
+    }
+
+    fn follow(reviews: &mut Reviews, served: &Arc<Served>, resource: &str) {
+        let made = Made {
+            of: ("u".into(), 1),
+            served: Arc::clone(served),
+        };
+        reviews.entry("a", made, || needs(resource), Duration::ZERO);
+    }
+
+    #[tokio::test]
+    async fn what_is_missing_is_asked_for_less_and_less_often_and_what_is_there_rarely() {
+        let mut reviews = one(&Arc::default());
+        let (rules, far) = (Depth::Rules, REFRESH.as_secs());
+        assert_eq!(looks(&mut reviews, 0, true).await, (rules, 5));
+        assert_eq!(looks(&mut reviews, 5, true).await, (rules, 10));
+        assert_eq!(looks(&mut reviews, 15, true).await, (rules, 20));
+        assert_eq!(looks(&mut reviews, 35, false).await, (rules, far));
+        assert_eq!(looks(&mut reviews, 635, true).await, (rules, 5));
+    }
+
+    #[tokio::test]
+    async fn a_refusal_is_a_reason_to_look_closely_and_a_thousand_are_no_more() {
+        let mut reviews = one(&Arc::default());
+        looks(&mut reviews, 0, false).await;
+        let refused = |plural: &str| Refused {
+            plugin: "a".into(),
+            group: "apps".into(),
+            plural: plural.into(),
+        };
+        let at = Duration::from_secs(100);
+        reviews.refused(&refused("daemonsets"), at);
+        assert!(!reviews.due(at), "another kind's");
+        reviews.refused(&refused("deployments"), at);
+        assert_eq!(
+            looks(&mut reviews, 100, false).await,
+            (Depth::Each, REFRESH.as_secs())
+        );
+        // Whatever goes on refusing is no right of ours.
+        let mut now = 101;
+        for pause in [5, 10, 20, 40, 80, 160, 300, 300] {
+            for _ in 0..1_000 {
+                reviews.refused(&refused("deployments"), Duration::from_secs(now));
+            }
+            let wait = reviews.wait(Duration::from_secs(now)).unwrap().as_secs();
+            assert_eq!(wait, pause - 1);
+            let ended = now + wait;
+            looks(&mut reviews, ended, false).await;
+            now = ended + 1;
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_refused_while_it_is_looked_is_looked_at_again() {
+        let mut reviews = one(&Arc::default());
+        let now = Duration::from_secs(1);
+        reviews.begin("a", Depth::Rules, async { Ok(found(false)) });
+        reviews.unreadable("a", now);
+        reviews.changed().await;
+        reviews.all.get_mut("a").unwrap().settle(REFRESH, now);
+        assert_eq!(reviews.wait(now), Some(Duration::from_secs(5)));
+        assert_eq!(looks(&mut reviews, 6, false).await.0, Depth::Each);
+    }
+
+    #[tokio::test]
+    async fn other_needs_are_looked_at_at_once_and_the_same_are_not() {
+        let served = Arc::default();
+        let mut reviews = one(&served);
+        looks(&mut reviews, 0, false).await;
+        follow(&mut reviews, &Arc::default(), "deployments/scale");
+        assert!(
+            !reviews.due(Duration::ZERO),
+            "discovered anew, and nothing else"
+        );
+        follow(&mut reviews, &Arc::default(), "deployments");
+        assert!(reviews.due(Duration::ZERO) && reviews.all["a"].found.is_none());
+        assert_eq!(reviews.retain(|name| name != "a"), ["a"]);
+    }
+}

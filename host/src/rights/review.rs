@@ -1,0 +1,230 @@
+//! Asks the API server what the host, or a service account, may do.
+
+use super::lacks::{Found, Lacks};
+use super::needs::Needs;
+use kybern_kube::{Cluster, Impersonate, RequestError, Right, Rules};
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+use tokio::sync::Semaphore;
+
+/// Bounds of reviews.
+#[derive(Debug, Clone)]
+pub(crate) struct RightsConfig {
+    /// Looks at once; others wait.
+    pub(crate) looks: usize,
+    /// Rights that one look asks for one by one.
+    pub(crate) rights: usize,
+    /// For how long one list of rules does for all.
+    pub(crate) rules_age: Duration,
+    /// Until a registration that has all rights is looked at again.
+    pub(crate) refresh: Duration,
+}
+
+impl Default for RightsConfig {
+    fn default() -> Self {
+        Self {
+            looks: 4,
+            rights: 64,
+            rules_age: Duration::from_secs(5),
+            refresh: Duration::from_secs(600),
+        }
+    }
+}
+
+/// A service account.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Account {
+    /// Namespace.
+    pub(crate) namespace: String,
+    /// Name.
+    pub(crate) name: String,
+}
+
+impl Account {
+    fn user(&self) -> Impersonate {
+        Impersonate::service_account(&self.namespace, &self.name)
+    }
+}
+
+/// What is to be reviewed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Asked {
+    /// What the host needs.
+    pub(crate) host: Needs,
+    /// What the service account needs.
+    pub(crate) account: Option<(Account, Needs)>,
+}
+
+/// How closely it is looked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Depth {
+    /// What the rules give is believed.
+    Rules,
+    /// Something was refused: each right is asked for, as far as the bound allows.
+    Each,
+}
+
+/// What is counted.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    pub(super) running: AtomicUsize,
+    pub(super) rules: AtomicU64,
+    pub(super) rights: AtomicU64,
+    /// Rights that are missing, by registration.
+    pub(super) missing: Mutex<BTreeMap<String, usize>>,
+}
+
+/// Lists of rules, with the time of each; none = it could not be had.
+type Lists = BTreeMap<Option<Account>, (Duration, Option<Arc<Rules>>)>;
+
+/// Most lists that are kept.
+const LISTS: usize = 256;
+
+/// Asks. Clones share bounds and what was answered just now.
+#[derive(Clone)]
+pub(crate) struct Reviewer {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    cluster: Cluster,
+    config: RightsConfig,
+    turns: Semaphore,
+    /// Locked while one is asked for, so that looks at the same time share it.
+    lists: tokio::sync::Mutex<Lists>,
+    counts: Counts,
+}
+
+/// Counts one more while it lives.
+struct Running<'a>(&'a AtomicUsize);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Reviewer {
+    /// On this cluster.
+    pub(crate) fn new(cluster: Cluster, config: RightsConfig) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                cluster,
+                turns: Semaphore::new(config.looks),
+                config,
+                lists: tokio::sync::Mutex::default(),
+                counts: Counts::default(),
+            }),
+        }
+    }
+
+    /// The bounds.
+    pub(crate) fn config(&self) -> &RightsConfig {
+        &self.inner.config
+    }
+
+    pub(super) fn counts(&self) -> &Counts {
+        &self.inner.counts
+    }
+
+    /// What a registration lacks, for the metric; none once it is gone.
+    pub(crate) fn told(&self, plugin: &str, missing: Option<usize>) {
+        let mut all = self.inner.counts.missing.lock();
+        match missing {
+            Some(missing) => all.insert(plugin.to_owned(), missing),
+            None => all.remove(plugin),
+        };
+    }
+
+    /// Looks once. An error is one of the connection or of the API server: nothing is known then.
+    pub(crate) async fn look(&self, asked: &Asked, depth: Depth) -> Result<Found, RequestError> {
+        let inner = &self.inner;
+        let Ok(_turn) = inner.turns.acquire().await else {
+            return Ok(Found::default());
+        };
+        inner.counts.running.fetch_add(1, Ordering::Relaxed);
+        let _running = Running(&inner.counts.running);
+        let host = inner.lacks(None, &asked.host, depth).await?;
+        let account = match &asked.account {
+            None => None,
+            Some((account, needs)) => {
+                let lacks = inner.lacks(Some(account), needs, depth).await?;
+                let name = format!("service account {}/{}", account.namespace, account.name);
+                Some((name, lacks))
+            }
+        };
+        Ok(Found { host, account })
+    }
+}
+
+impl Inner {
+    async fn lacks(
+        &self,
+        by: Option<&Account>,
+        needs: &Needs,
+        depth: Depth,
+    ) -> Result<Lacks, RequestError> {
+        let rules = self.rules(by).await;
+        let given = |right: &&Right| rules.as_ref().is_some_and(|rules| rules.allow(right));
+        let (given, not): (Vec<&Right>, Vec<&Right>) = needs.iter().partition(given);
+        let doubted = match depth {
+            Depth::Rules => Vec::new(),
+            Depth::Each => given,
+        };
+        let mut lacks = Lacks::default();
+        let user = by.map(Account::user);
+        // What no rule gives first: it is most likely to be what is missing.
+        let (mut left, to_ask) = (self.config.rights, not.into_iter().map(|r| (r, true)));
+        for (right, is_open) in to_ask.chain(doubted.into_iter().map(|r| (r, false))) {
+            let Some(fewer) = left.checked_sub(1) else {
+                lacks.unasked += usize::from(is_open);
+                continue;
+            };
+            left = fewer;
+            self.counts.rights.fetch_add(1, Ordering::Relaxed);
+            match self.cluster.may(right, user.as_ref()).await {
+                Ok(true) => {}
+                Ok(false) => lacks.missing.push(right.clone()),
+                Err(RequestError::Api(refused)) if matches!(refused.code, 401 | 403 | 404) => {
+                    lacks.unknown = Some(refused.message);
+                    return Ok(lacks);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        lacks.missing.sort();
+        Ok(lacks)
+    }
+
+    /// The rules of an account, at most as old as [`RightsConfig::rules_age`].
+    async fn rules(&self, by: Option<&Account>) -> Option<Arc<Rules>> {
+        let mut lists = self.lists.lock().await;
+        let now = crate::clock::monotonic();
+        lists.retain(|_, (at, _)| now.saturating_sub(*at) < self.config.rules_age);
+        if let Some((_, rules)) = lists.get(&by.cloned()) {
+            return rules.clone();
+        }
+        self.counts.rules.fetch_add(1, Ordering::Relaxed);
+        let user = by.map(Account::user);
+        let rules = match self.cluster.rules(user.as_ref()).await {
+            Ok(rules) => Some(Arc::new(rules)),
+            Err(error) => {
+                // Each right is asked for then.
+                tracing::debug!(%error, "no list of rules");
+                None
+            }
+        };
+        if lists.len() < LISTS {
+            let now = crate::clock::monotonic();
+            lists.insert(by.cloned(), (now, rules.clone()));
+        }
+        rules
+    }
+}
+
+#[cfg(test)]
+#[path = "review_tests.rs"]
+mod tests;

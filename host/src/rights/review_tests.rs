@@ -1,0 +1,145 @@
+use super::*;
+use crate::fake_api::FakeApi;
+use serde_json::{Value, json};
+
+/// What was asked: `rules`, or verb and resource, with the user in whose name.
+type Log = Arc<Mutex<Vec<String>>>;
+
+/// A cluster with these rules, which gives these rights beside.
+async fn cluster(rules: Value, beside: &'static [&'static str]) -> (FakeApi, Log) {
+    let log = Log::default();
+    let told = Arc::clone(&log);
+    let api = FakeApi::start(move |asked| {
+        let user = asked
+            .lines()
+            .find_map(|line| line.strip_prefix("impersonate-user: "));
+        let user = user.map(|user| format!(" as {user}")).unwrap_or_default();
+        let body: Value = serde_json::from_str(asked.lines().last().unwrap()).unwrap();
+        let of = &body["spec"]["resourceAttributes"];
+        let (what, status) = match of.is_null() {
+            true => ("rules".to_owned(), rules.clone()),
+            false => {
+                let text = |field: &str| of[field].as_str().unwrap();
+                let what = format!("{} {}", text("verb"), text("resource"));
+                let allowed = beside.contains(&&*what);
+                (what, json!({ "allowed": allowed }))
+            }
+        };
+        told.lock().push(format!("{what}{user}"));
+        async move { Some(json!({ "status": status }).to_string()) }
+    })
+    .await;
+    (api, log)
+}
+
+fn pods_may_be_read() -> Value {
+    let rule = json!({ "verbs": ["get", "list"], "apiGroups": [""], "resources": ["pods"] });
+    json!({ "resourceRules": [rule], "incomplete": false })
+}
+
+fn needs(rights: &[(&'static str, &str)]) -> Needs {
+    let of = |(verb, resource): &(&'static str, &str)| Right {
+        group: String::new(),
+        resource: (*resource).to_owned(),
+        name: None,
+        namespace: None,
+        verb,
+    };
+    rights.iter().map(of).collect()
+}
+
+fn host(rights: &[(&'static str, &str)]) -> Asked {
+    Asked {
+        host: needs(rights),
+        account: None,
+    }
+}
+
+#[tokio::test]
+async fn a_thousand_registrations_whose_rights_are_there_cost_one_request() {
+    let (api, log) = cluster(pods_may_be_read(), &[]).await;
+    let reviewer = Reviewer::new(api.cluster.clone(), RightsConfig::default());
+    let asked = host(&[("get", "pods"), ("list", "pods")]);
+    let looks = (0..1_000).map(|_| reviewer.look(&asked, Depth::Rules));
+    for found in futures::future::join_all(looks).await {
+        assert!(found.unwrap().is_granted());
+    }
+    assert_eq!(*log.lock(), ["rules"]);
+    let counts = reviewer.counts();
+    assert_eq!(counts.running.load(Ordering::Relaxed), 0);
+    assert_eq!(counts.rules.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn what_no_rule_gives_is_asked_for_and_named_if_it_is_missing() {
+    let (api, log) = cluster(pods_may_be_read(), &["get secrets"]).await;
+    let reviewer = Reviewer::new(api.cluster.clone(), RightsConfig::default());
+    let asked = host(&[("get", "pods"), ("get", "secrets"), ("patch", "secrets")]);
+    let found = reviewer.look(&asked, Depth::Rules).await.unwrap();
+    let missing = needs(&[("patch", "secrets")])
+        .into_iter()
+        .collect::<Vec<_>>();
+    assert_eq!(found.host.missing, missing);
+    assert_eq!(*log.lock(), ["rules", "get secrets", "patch secrets"]);
+}
+
+#[tokio::test]
+async fn after_a_refusal_no_rule_is_believed() {
+    // An authorizer before RBAC refuses what RBAC's rules give.
+    let (api, _log) = cluster(pods_may_be_read(), &["list pods"]).await;
+    let reviewer = Reviewer::new(api.cluster.clone(), RightsConfig::default());
+    let asked = host(&[("get", "pods"), ("list", "pods")]);
+    assert!(
+        reviewer
+            .look(&asked, Depth::Rules)
+            .await
+            .unwrap()
+            .is_granted()
+    );
+    let found = reviewer.look(&asked, Depth::Each).await.unwrap();
+    let missing = needs(&[("get", "pods")]).into_iter().collect::<Vec<_>>();
+    assert_eq!(found.host.missing, missing);
+}
+
+#[tokio::test]
+async fn a_look_asks_no_more_than_its_bound_and_says_so() {
+    let (api, log) = cluster(json!({ "resourceRules": [], "incomplete": true }), &[]).await;
+    let config = RightsConfig {
+        rights: 2,
+        ..RightsConfig::default()
+    };
+    let reviewer = Reviewer::new(api.cluster.clone(), config);
+    let asked = host(&[("get", "a"), ("get", "b"), ("get", "c")]);
+    let found = reviewer.look(&asked, Depth::Rules).await.unwrap();
+    assert_eq!((found.missing(), found.host.unasked), (2, 1));
+    assert!(!found.is_granted() && log.lock().len() == 3);
+}
+
+#[tokio::test]
+async fn a_service_account_is_asked_for_in_its_own_name() {
+    let (api, log) = cluster(pods_may_be_read(), &[]).await;
+    let reviewer = Reviewer::new(api.cluster.clone(), RightsConfig::default());
+    let account = Account {
+        namespace: "team".into(),
+        name: "deployer".into(),
+    };
+    let asked = Asked {
+        host: needs(&[("get", "pods")]),
+        account: Some((account, needs(&[("create", "pods")]))),
+    };
+    let found = reviewer.look(&asked, Depth::Rules).await.unwrap();
+    assert!(
+        found.told().unwrap().starts_with(
+            "service account team/deployer may not: create pods in all of the cluster."
+        )
+    );
+    let user = "as system:serviceaccount:team:deployer";
+    assert_eq!(
+        *log.lock(),
+        [
+            "rules".to_owned(),
+            format!("rules {user}"),
+            format!("create pods {user}")
+        ]
+    );
+}
