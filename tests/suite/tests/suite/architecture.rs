@@ -275,6 +275,7 @@ fn every_crate_of_the_host_and_its_guests_has_a_rule() {
         "kybern-bench-relay",
         "kybern-caller",
         "kybern-chart-tests",
+        "kybern-curious",
         "kybern-evil",
         "kybern-faults",
         "kybern-keeper",
