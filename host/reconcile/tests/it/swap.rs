@@ -1,7 +1,7 @@
 //! One version of a plugin takes another's place while its resources change.
 
 use crate::world::{World, active, apply, cr, map, plan};
-use kybern_reconcile::Active;
+use kybern_reconcile::{Active, Crash, DecideError};
 use parking_lot::Mutex;
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
@@ -115,4 +115,33 @@ async fn a_pass_under_way_ends_with_its_version_and_the_next_is_the_new_ones() {
     assert_eq!(*decided.lock(), both);
     let child = world.api.get("ConfigMap", "ns", "a0-x").unwrap();
     assert_eq!(child["data"]["by"], "1");
+}
+
+/// The component of before is gone as soon as the next one is registered.
+#[tokio::test(start_paused = true)]
+async fn a_pass_that_finds_its_version_gone_says_nothing_and_the_next_is_due_at_once() {
+    let decided = Decided::default();
+    let world = world(&decided);
+    world.api.put("user", cr("a0", json!({ "change": 0 })));
+    world.settle().await;
+    decided.lock().clear();
+    world.api.writes();
+    world.decide_as("sha256:0", |_| {
+        Err(DecideError::Crashed {
+            kind: Crash::Busy,
+            message: "reg is being switched; the pass is tried again".into(),
+        })
+    });
+    change(&world, 0, 1);
+    tokio::time::sleep(PASS / 2).await;
+    assert!(!world.engine.is_idle());
+    world.engine.register(version(1));
+    tokio::time::sleep(PASS * 3).await;
+    assert_eq!(*decided.lock(), [("a0".to_owned(), 1, 1)]);
+    world.settle().await;
+    assert_eq!(world.ready("a0").0, "True");
+    assert_eq!(world.api.events().len(), 0);
+    let writes = world.api.writes();
+    let statuses = writes.iter().filter(|write| write.starts_with("status"));
+    assert_eq!(statuses.count(), 1, "{writes:?}");
 }
