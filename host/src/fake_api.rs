@@ -105,8 +105,12 @@ async fn converse(mut stream: TcpStream, answer: Answer) {
         let Some(body) = body else {
             return std::future::pending().await;
         };
+        // A refusal says its code itself.
+        let refusal: Option<Value> = serde_json::from_str(&body).ok();
+        let refusal = refusal.filter(|body| body["kind"] == "Status");
+        let code = refusal.map_or(200, |status| status["code"].as_u64().unwrap_or(200));
         let text = format!(
-            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            "HTTP/1.1 {code} X\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
             body.len()
         );
         if stream.write_all(text.as_bytes()).await.is_err() {

@@ -116,6 +116,37 @@ async fn a_look_asks_no_more_than_its_bound_and_says_so() {
 }
 
 #[tokio::test]
+async fn who_may_not_ask_lacks_nothing_that_is_known() {
+    let refusal = json!({ "kind": "Status", "code": 403, "reason": "Forbidden", "message": "no" });
+    let api = FakeApi::start(move |_| {
+        let refusal = refusal.to_string();
+        async move { Some(refusal) }
+    })
+    .await;
+    let reviewer = Reviewer::new(api.cluster.clone(), RightsConfig::default());
+    let found = reviewer.look(&host(&[("get", "pods")]), Depth::Rules).await;
+    let found = found.unwrap();
+    assert_eq!((found.told(), found.is_granted()), (None, false));
+    assert_eq!(
+        found.unknown().unwrap(),
+        "what the host may do cannot be asked: no"
+    );
+}
+
+#[tokio::test]
+async fn what_an_unwell_server_says_is_no_answer() {
+    let refusal = json!({ "kind": "Status", "code": 503, "message": "later" });
+    let api = FakeApi::start(move |_| {
+        let refusal = refusal.to_string();
+        async move { Some(refusal) }
+    })
+    .await;
+    let reviewer = Reviewer::new(api.cluster.clone(), RightsConfig::default());
+    let found = reviewer.look(&host(&[("get", "pods")]), Depth::Rules).await;
+    assert!(found.is_err(), "what was known stays: {found:?}");
+}
+
+#[tokio::test]
 async fn a_service_account_is_asked_for_in_its_own_name() {
     let (api, log) = cluster(pods_may_be_read(), &[]).await;
     let reviewer = Reviewer::new(api.cluster.clone(), RightsConfig::default());

@@ -66,7 +66,8 @@ impl Values {
         wanted.retain(|at, _| !all.contains_key(at));
         for (at, keys) in wanted {
             if all.len() >= self.inner.config.objects {
-                tracing::warn!(object = %at, "not followed: there are too many objects that registrations name");
+                // The registration's condition says so.
+                tracing::debug!(object = %at, "not followed: registrations name too many objects");
                 continue;
             }
             let followed = Followed {

@@ -60,7 +60,7 @@ fn to_fill_in(manifest: &Manifest) -> Vec<String> {
         "Scopes are Own: the custom resource's namespace.".to_owned(),
     ];
     if !manifest.settings_schema.is_null() {
-        lines.push("It takes settings: spec.settings, as manifest.settingsSchema says.".to_owned());
+        lines.push("It takes settings: spec.settings and spec.settingsFrom, as manifest.settingsSchema says.".to_owned());
     }
     if let Some(reason) = registration::asks_for_http(manifest) {
         let because = match reason {
@@ -73,6 +73,19 @@ fn to_fill_in(manifest: &Manifest) -> Vec<String> {
         lines.push(
             "  http: [{ host: api.example.com, ports: [443], methods: [GET, POST] }]".to_owned(),
         );
+    }
+    for ask in &manifest.secrets {
+        let because = match &*ask.reason {
+            "" => String::new(),
+            reason => format!(" ({reason})"),
+        };
+        let name = &ask.name;
+        lines.push(format!(
+            "It refers to the secret {name}{because} and does not run without: say in spec.grants where it is and who gets it, like"
+        ));
+        lines.push(format!(
+            "  secrets: [{{ name: {name}, secretRef: {{ name: credentials, key: {name} }}, hosts: [api.example.com] }}]"
+        ));
     }
     lines
 }
@@ -231,6 +244,7 @@ mod tests {
             "reads": [{ "version": "v1", "kind": "Node", "optional": true }],
             "writes": [{ "version": "v1", "kind": "Pod", "verbs": ["patch", "delete"], "subresources": ["status"] }],
             "capabilities": [{ "name": "http", "reason": "mail" }],
+            "secrets": [{ "name": "smtp-password", "reason": "the mail server" }],
             "effects": [{ "name": "send" }],
             "delegates": [{ "apiGroups": ["", "apps"], "resources": ["pods"], "verbs": ["get", "list"] }],
             "settingsSchema": { "type": "object" },
