@@ -10,7 +10,7 @@ use kybern_interface::Plan;
 use kybern_plugin::{Call, CallLimits, NamedAnswer, Plugin, Runtime, RuntimeConfig};
 use kybern_reconcile::parse_plan;
 use kybern_sdk::testing::{Input, Situation};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -192,10 +192,9 @@ fn application() -> Result<Asked> {
         },
         "spec": { "size": 3, "image": "registry.example.com/shop/frontend:1.27.3", "ports": ports },
     });
-    let mut deployment = json!({ "reported": [] });
-    for (column, value) in COUNTS {
-        deployment[column] = json!(value);
-    }
+    let counts = COUNTS.map(|(column, value)| (column.to_owned(), json!(value)));
+    let mut deployment = Map::from_iter(counts);
+    deployment.insert("reported".to_owned(), json!([]));
     let situation = Situation::new(object.clone()).rows("deployment", [deployment]);
     let input = situation.input::<AppService>()?;
     let plan: Value = serde_json::from_str(&input.decide()?)?;
