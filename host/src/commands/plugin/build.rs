@@ -6,7 +6,7 @@ use crate::args::BuildArgs;
 use crate::terminal::say;
 use anyhow::Context;
 use kybern_component::{Build, ComponentError, Package};
-use kybern_plugin::Outline;
+use kybern_plugin::{LoadError, Outline};
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -80,7 +80,11 @@ fn component(folder: &Path, package: &Package) -> Result<Vec<u8>, ComponentError
 /// Why no host would take it.
 fn no_plugin(component: &[u8]) -> Option<String> {
     match Outline::read(component) {
-        Ok(outline) => super::inspect::problem(&outline).map(|why| super::chain(why)),
+        Ok(outline) => {
+            let problem = super::inspect::problem(&outline).map(|why| super::chain(why));
+            let undecided = !outline.has_hook("decide");
+            problem.or_else(|| undecided.then(|| LoadError::NoDecide.to_string()))
+        }
         Err(why) => Some(super::chain(&why)),
     }
 }

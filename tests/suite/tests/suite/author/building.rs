@@ -58,6 +58,32 @@ fn what_is_no_plugin_is_not_built() -> Result<()> {
 }
 
 #[test]
+fn what_another_language_built_gets_its_manifest_or_is_refused() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let write = |name: &str, bytes: &[u8]| fs::write(folder.path().join(name), bytes);
+    write("text.wasm", b"text")?;
+    write("empty.wasm", b"\0asm\x0d\0\x01\0")?;
+    write("web.yaml", b"name: web\nversion: 1.0.0\n")?;
+    write("bad.yaml", b"name: ../web\nversion: 1.0.0\n")?;
+    for (from, manifest, code, part) in [
+        ("gone.wasm", "web.yaml", 2, "gone.wasm: cannot be read"),
+        ("text.wasm", "gone.yaml", 2, "gone.yaml: cannot be read"),
+        ("text.wasm", "web.yaml", 1, "cannot be made a component"),
+        ("empty.wasm", "bad.yaml", 1, "use a DNS label"),
+        ("empty.wasm", "web.yaml", 1, "exports no `decide` hook"),
+    ] {
+        let mut command = Command::new(kybern()?);
+        command.args(["plugin", "build", "--from", from, "--manifest", manifest]);
+        let output = command.current_dir(folder.path()).output()?;
+        let told = String::from_utf8(output.stderr)?;
+        assert_eq!(output.status.code(), Some(code), "{told}");
+        assert!(told.contains(part), "{told} has no {part}");
+        assert!(!folder.path().join("web.wasm").exists());
+    }
+    Ok(())
+}
+
+#[test]
 fn a_new_crate_needs_the_sdk_and_is_told_where_it_is() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let mut command = Command::new(kybern()?);
