@@ -181,7 +181,7 @@ impl Controller {
                 if role.changed(&mut roles) {
                     ongoing.heard = Heard::of(role.get());
                     ongoing.releases.retain(|_| false);
-                    ongoing.reviews = Reviews::default();
+                    self.forget_reviews(&mut ongoing.reviews, |_| false);
                     for k in known.values_mut() {
                         k.running = None;
                         // A standby prepares less than a leader: no CRDs, only promoted digests.
@@ -275,9 +275,7 @@ impl Controller {
             of.is_some_and(|of| of.name() == name || of.spec.trial.is_some())
         });
         revisions.retain(|name| there(name).is_some());
-        for gone in reviews.retain(|name| there(name).is_some()) {
-            self.reviewer.told(&gone, None);
-        }
+        self.forget_reviews(reviews, |name| there(name).is_some());
         self.follow_values(&registrations);
         for registration in &registrations {
             let before = known.get(registration.name());

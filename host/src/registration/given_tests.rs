@@ -99,6 +99,30 @@ fn each_entry_names_one_key_of_one_object() {
 }
 
 #[test]
+fn manifest_files_hold_objects_too() {
+    let of = |kind: &str, field: &str, text: &str| {
+        json!({ "apiVersion": "v1", "kind": kind,
+            "metadata": { "namespace": "n", "name": "a" }, field: { "k": text } })
+    };
+    let of_map = json!({ "configMapRef": { "namespace": "n", "name": "a", "key": "k" } });
+    let spec = spec(json!({}), json!([secret("a"), of_map]));
+    let objects = [
+        of("ConfigMap", "data", "b: 2"),
+        of("Secret", "stringData", "a: 1"),
+    ];
+    let given = among(&spec, objects.iter()).unwrap();
+    assert_eq!(Value::Object(given.values), json!({ "a": 1, "b": 2 }));
+    let encoded = [
+        of("Secret", "data", "YTogMw=="),
+        of("ConfigMap", "data", ""),
+    ];
+    let given = among(&spec, encoded.iter()).unwrap();
+    assert_eq!(Value::Object(given.values), json!({ "a": 3 }));
+    let missing = among(&spec, objects[..1].iter()).unwrap_err();
+    assert_eq!(missing.reason, "SettingsUnavailable");
+}
+
+#[test]
 fn the_same_object_is_followed_once() {
     let mut other = secret("a");
     other["secretRef"]["key"] = json!("l");

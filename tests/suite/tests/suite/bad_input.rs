@@ -84,9 +84,25 @@ fn each_fault_of_a_registration_is_a_condition_that_says_what_to_do() -> Result<
     );
 
     let condition = refused(&scene, |r| {
-        r["spec"]["grants"]["secrets"] = json!([{ "name": "s" }]);
+        r["spec"]["resources"][0]["role"] = json!("Decorator");
     })?;
-    has(&condition, "NotSupportedYet", &["spec.grants.secrets"]);
+    has(&condition, "NotSupportedYet", &["role: Decorator"]);
+
+    let condition = refused(&scene, |r| {
+        let at = json!({ "name": "s", "key": "k" });
+        r["spec"]["grants"]["secrets"] = json!([{ "name": "s", "secretRef": at, "hosts": [] }]);
+    })?;
+    has(
+        &condition,
+        "InvalidGrant",
+        &["spec.grants.secrets", "names no hosts"],
+    );
+
+    let condition = refused(&scene, |r| {
+        let at = json!({ "namespace": "n", "name": "no name", "key": "k" });
+        r["spec"]["settingsFrom"] = json!([{ "secretRef": at }]);
+    })?;
+    has(&condition, "InvalidSettings", &["spec.settingsFrom[0]"]);
 
     let condition = refused(&scene, |r| {
         r["spec"]["grants"]["write"] = json!([{ "group": "rbac.authorization.k8s.io", "kinds": ["ClusterRole"], "verbs": ["apply"] }]);
