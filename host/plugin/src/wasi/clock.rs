@@ -102,6 +102,7 @@ impl From<Duration> for DateTime {
 pub(super) fn add_to_linker(linker: &mut Linker<CallState>) -> Result<()> {
     let mut wall = linker.instance("wasi:clocks/wall-clock@0.2.0")?;
     wall.func_wrap("now", |store: StoreContextMut<'_, CallState>, (): ()| {
+        store.data().check()?;
         Ok((DateTime::from(store.data().wasi.clock.wall()),))
     })?;
     wall.func_wrap("resolution", |_: StoreContextMut<'_, CallState>, (): ()| {
@@ -109,6 +110,7 @@ pub(super) fn add_to_linker(linker: &mut Linker<CallState>) -> Result<()> {
     })?;
     let mut monotonic = linker.instance("wasi:clocks/monotonic-clock@0.2.0")?;
     monotonic.func_wrap("now", |store: StoreContextMut<'_, CallState>, (): ()| {
+        store.data().check()?;
         Ok((store.data().wasi.clock.monotonic(),))
     })?;
     monotonic.func_wrap("resolution", |_: StoreContextMut<'_, CallState>, (): ()| {

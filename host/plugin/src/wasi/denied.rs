@@ -171,6 +171,7 @@ fn answers(
     answer: fn() -> Val,
 ) -> Result<()> {
     instance.func_new(function, move |mut store, _, arguments, results| {
+        store.data().check()?;
         for argument in arguments {
             // What was lent is given back.
             if let Val::Resource(lent) = argument {

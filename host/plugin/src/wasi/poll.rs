@@ -21,6 +21,7 @@ pub(super) struct StreamFailure;
 /// # Errors
 /// It has too many.
 pub(super) fn push(state: &mut CallState, pollable: Pollable) -> Result<Resource<Pollable>> {
+    state.check()?;
     let pollables = &mut state.wasi.pollables;
     pollables.push(pollable).map_err(|error| match error {
         ResourceTableError::Full => Error::msg(format!(
@@ -61,6 +62,7 @@ fn ready(
     store: StoreContextMut<'_, CallState>,
     (pollable,): (Resource<Pollable>,),
 ) -> Result<(bool,)> {
+    store.data().check()?;
     Ok((is_ready(store.data(), &pollable)?,))
 }
 
@@ -69,6 +71,7 @@ fn block(
     (pollable,): (Resource<Pollable>,),
 ) -> Result<()> {
     let state = store.data_mut();
+    state.check()?;
     match state.wasi.pollables.get(&pollable)? {
         Pollable::Ready => Ok(()),
         Pollable::At(instant) => {
@@ -84,6 +87,7 @@ fn all(
     (pollables,): (Vec<Resource<Pollable>>,),
 ) -> Result<(Vec<u32>,)> {
     let state = store.data_mut();
+    state.check()?;
     let mut first = None::<u64>;
     for pollable in &pollables {
         match *state.wasi.pollables.get(pollable)? {

@@ -79,6 +79,7 @@ pub(super) fn add_to_linker(linker: &mut Linker<CallState>) -> Result<()> {
 
 fn bytes(mut store: StoreContextMut<'_, CallState>, (length,): (u64,)) -> Result<(Vec<u8>,)> {
     let state = store.data_mut();
+    state.check()?;
     let most = state.host_call_bytes;
     let length = usize::try_from(length).unwrap_or(usize::MAX);
     if length > most {
@@ -92,11 +93,15 @@ fn bytes(mut store: StoreContextMut<'_, CallState>, (length,): (u64,)) -> Result
 }
 
 fn number(mut store: StoreContextMut<'_, CallState>, (): ()) -> Result<(u64,)> {
-    Ok((store.data_mut().wasi.random.number()?,))
+    let state = store.data_mut();
+    state.check()?;
+    Ok((state.wasi.random.number()?,))
 }
 
 fn pair(mut store: StoreContextMut<'_, CallState>, (): ()) -> Result<((u64, u64),)> {
-    let random = &mut store.data_mut().wasi.random;
+    let state = store.data_mut();
+    state.check()?;
+    let random = &mut state.wasi.random;
     Ok(((random.number()?, random.number()?),))
 }
 

@@ -182,6 +182,7 @@ fn print(
     mut store: Store<'_>,
     (output, bytes): (Resource<Output>, WasmList<u8>),
 ) -> Result<(Outcome<()>,)> {
+    store.data().check()?;
     if bytes.len() > PERMIT {
         return Err(Error::msg(format!(
             "it prints {} bytes at once, more than the {PERMIT} that it may",
