@@ -1,8 +1,8 @@
 //! The allocator of a guest.
 //!
 //! A call lives for microseconds in a memory of its own, and most of what it does is reading and
-//! writing JSON: thousands of small pieces. So the first 8 MiB are handed out one piece after the
-//! other and are not taken back, which takes a few instructions a piece; a call that needs more goes
+//! writing JSON: thousands of small pieces. So the first MiB is handed out one piece after the
+//! other and is not taken back, which takes a few instructions a piece; a call that needs more goes
 //! on with the allocator of Rust's standard library, which takes back what is freed. With that one
 //! alone a call of AppService took a third longer.
 #![expect(
@@ -16,9 +16,9 @@ use std::alloc::{GlobalAlloc, Layout, System};
 
 const PAGE: usize = 64 * 1024;
 /// Pages by which the zone grows.
-const STEP: usize = 16;
+const STEP: usize = 4;
 /// Bytes of the zone at most.
-const MOST: usize = 8 * 1024 * 1024;
+const MOST: usize = 1024 * 1024;
 
 #[global_allocator]
 static ALLOCATOR: Zone = Zone::new();

@@ -237,7 +237,8 @@ impl SecretRequest {
 
 impl Response {
     /// The answer if its status is 2xx; else an error by its kind: a retry for 408, 429 and 5xx,
-    /// which a Retry-After in seconds delays, and invalid for the others.
+    /// which a Retry-After in seconds delays, also for 401, 403 and 407, which another secret or
+    /// another right cures, and invalid for the others.
     pub fn success(self) -> Result<Self, HookError> {
         let status = self.status;
         if (200..300).contains(&status) {
@@ -245,7 +246,7 @@ impl Response {
         }
         let text = format!("the server answered {status}");
         Err(match status {
-            408 | 429 | 500.. => {
+            401 | 403 | 407 | 408 | 429 | 500.. => {
                 let seconds = self
                     .header("retry-after")
                     .and_then(|s| s.parse::<u64>().ok());

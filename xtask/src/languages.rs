@@ -80,13 +80,14 @@ pub(crate) fn run(workspace: &Workspace, args: &LanguagesArgs) -> Result<Vec<Str
 
 fn is_there(program: &str) -> bool {
     let mut command = Command::new(program);
-    let argument = if program == "go" {
-        "version"
-    } else {
-        "--version"
+    let arguments: &[&str] = match program {
+        "go" => &["version"],
+        // Some distributions have Python without what makes an environment.
+        "python3" => &["-c", "import ensurepip, venv"],
+        _ => &["--version"],
     };
     command
-        .arg(argument)
+        .args(arguments)
         .stdout(Stdio::null())
         .stderr(Stdio::null());
     command.status().is_ok_and(|status| status.success())

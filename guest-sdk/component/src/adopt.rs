@@ -4,9 +4,11 @@ use crate::ComponentError;
 use crate::adapter::{self, GO_SECTION};
 use crate::encode::{in_front, is_component, wrong};
 use kybern_interface::WIT;
+use kybern_interface::names::MANIFEST_SECTION;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use wasi_preview1_component_adapter_provider::WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME;
+use wasm_encoder::Component;
 use wasmparser::{Parser, Payload};
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
@@ -17,7 +19,7 @@ const WORLD_SECTION: &str = "component-type";
 
 /// A component with this manifest in front.
 ///
-/// A component stays as it is. A core module that imports and exports `kybern:operator` by the
+/// A component stays as it is, but for a manifest that was put in front of it. A core module that imports and exports `kybern:operator` by the
 /// canonical ABI's names becomes one, with what it takes of WASI 0.1 turned into WASI 0.2.
 ///
 /// # Errors
@@ -25,10 +27,27 @@ const WORLD_SECTION: &str = "component-type";
 pub fn adopt(wasm: &[u8], manifest: &Value) -> Result<Vec<u8>, ComponentError> {
     let manifest = manifest.to_string();
     if is_component(wasm) {
-        return in_front(wasm, manifest.as_bytes());
+        return in_front(&without_manifest(wasm)?, manifest.as_bytes());
     }
     let component = encode(wasm).map_err(|error| wrong(format!("{error:#}")))?;
     in_front(&component, manifest.as_bytes())
+}
+
+/// The component without the manifest that stands in front of everything else.
+fn without_manifest(component: &[u8]) -> Result<Vec<u8>, ComponentError> {
+    let mut payloads = Parser::new(0).parse_all(component).skip(1);
+    let Some(Payload::CustomSection(first)) = payloads.next().transpose().map_err(wrong)? else {
+        return Ok(component.to_vec());
+    };
+    if first.name() != MANIFEST_SECTION {
+        return Ok(component.to_vec());
+    }
+    let header = component.get(..Component::HEADER.len());
+    let rest = component.get(first.range().end..);
+    match (header, rest) {
+        (Some(header), Some(rest)) => Ok([header, rest].concat()),
+        _ => Err(wrong("it is cut")),
+    }
 }
 
 fn encode(module: &[u8]) -> anyhow::Result<Vec<u8>> {
@@ -169,9 +188,14 @@ mod tests {
                 .contains(&"wasi:random/random@0.2.0".to_owned())
         );
         assert!(go.len() < component.len());
-        // A component only gets another manifest in front.
+        // A component gets another manifest in front, and is the same again with the old one.
         let again = adopt(&component, &json!({ "name": "other" })).unwrap();
         assert_eq!(names(&again), names(&component));
+        let text = String::from_utf8_lossy(&again);
+        assert!(text.contains(r#"{"name":"other"}"#));
+        assert!(!text.contains(r#"{"name":"small"}"#));
+        let back = adopt(&again, &json!({ "name": "small" })).unwrap();
+        assert!(back == component);
     }
 
     #[test]

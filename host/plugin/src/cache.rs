@@ -50,6 +50,11 @@ impl StoredCode {
         };
         Path::new(folder).join(self.file.as_raw_fd().to_string())
     }
+
+    /// What is in the file, its seal included.
+    pub(crate) fn bytes(&self) -> std::io::Result<Vec<u8>> {
+        std::fs::read(self.path())
+    }
 }
 
 /// Compiled code on disk.
@@ -57,7 +62,9 @@ impl StoredCode {
 pub(crate) struct Cache {
     directory: OwnedFd,
     max_bytes: u64,
-    /// Makes the names of unfinished files unique within this process.
+    /// What the names of this process's unfinished files begin with: process ids come again.
+    own: String,
+    /// Makes those names unique within this process.
     partials: AtomicU64,
 }
 
@@ -93,6 +100,8 @@ impl Cache {
         let cache = Self {
             directory,
             max_bytes,
+            own: own()
+                .map_err(|error| wrong(format!("no random number for names in it: {error}")))?,
             partials: AtomicU64::new(0),
         };
         cache.sweep();
@@ -144,7 +153,8 @@ impl Cache {
         if stat.st_mode & 0o022 != 0 {
             return Err(Miss::Wrong("others can write to it"));
         }
-        if stat.st_nlink != 1 {
+        // None: somebody has replaced or removed it since, and it is still what was opened.
+        if stat.st_nlink > 1 {
             return Err(Miss::Wrong("it has another name beside this one"));
         }
         let size = u64::try_from(stat.st_size).unwrap_or(u64::MAX);
@@ -170,11 +180,8 @@ impl Cache {
         if size.saturating_add(64) > self.max_bytes {
             return Ok(());
         }
-        let partial = format!(
-            "{}-{}{PARTIAL}",
-            rustix::process::getpid().as_raw_nonzero(),
-            self.partials.fetch_add(1, Ordering::Relaxed)
-        );
+        let number = self.partials.fetch_add(1, Ordering::Relaxed);
+        let partial = format!("{}{number}{PARTIAL}", self.own);
         let flags =
             OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mode = Mode::RUSR | Mode::WUSR;
@@ -206,13 +213,12 @@ impl Cache {
         };
         files.sort_by_key(|file| std::cmp::Reverse(file.used));
         let mut total = 0_u64;
-        let own = format!("{}-", rustix::process::getpid().as_raw_nonzero());
         for file in files {
             let partial = file.name.ends_with(PARTIAL);
             if !partial {
                 total = total.saturating_add(file.size);
             }
-            if total > self.max_bytes || (partial && !file.name.starts_with(&own)) {
+            if total > self.max_bytes || (partial && !file.name.starts_with(&self.own)) {
                 self.remove(&file.name);
             }
         }
@@ -249,6 +255,13 @@ enum Miss {
     Absent,
     /// What is there cannot be vouched for.
     Wrong(&'static str),
+}
+
+/// What no other process's names begin with.
+fn own() -> Result<String, getrandom::Error> {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes)?;
+    Ok(format!("{:x}-", u64::from_le_bytes(bytes)))
 }
 
 struct Entry {

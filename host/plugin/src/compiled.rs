@@ -23,9 +23,15 @@ use wasmtime::Engine;
 use wasmtime::component::Component;
 
 /// The component with this code. An error means that it is not for this engine: compile again.
+/// Where files may not be run (a `noexec` mount) it is copied into memory.
 pub(crate) fn load(engine: &Engine, code: &StoredCode) -> wasmtime::Result<Component> {
     // SAFETY: by the contract of `StoredCode` the file begins with what
     // `Component::serialize` gave this host, unchanged; wasmtime itself checks
     // that version and settings of the engine are the same.
-    unsafe { Component::deserialize_file(engine, code.path()) }
+    let mapped = unsafe { Component::deserialize_file(engine, code.path()) };
+    mapped.or_else(|_| {
+        let bytes = code.bytes()?;
+        // SAFETY: the same, from the same open file.
+        unsafe { Component::deserialize(engine, bytes) }
+    })
 }

@@ -129,7 +129,8 @@ pub(crate) fn deny_in_linker(linker: &mut Linker<CallState>) -> Result<()> {
     )?;
     http.func_wrap(
         "send-with-secrets",
-        |_: StoreContextMut<'_, CallState>, _: WithSecrets| -> Result<(Sent,)> {
+        |store: StoreContextMut<'_, CallState>, _: WithSecrets| -> Result<(Sent,)> {
+            store.data().check()?;
             Ok((Err(SendError::Denied(DENIED.to_owned())),))
         },
     )

@@ -17,8 +17,12 @@ use kybern_table::{KindKey, Row, Snapshot, TableState};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, LazyLock};
 use tokio::sync::watch;
+
+/// The key with which this process tells hidden settings apart.
+static HIDDEN: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
 /// A revision beside the one that decides.
 #[derive(Debug, Clone)]
@@ -75,11 +79,17 @@ impl Registered {
         }
         let said = json!([spec, active.settings]);
         let tried = trial.as_ref().map(|trial| &trial.rules.digest);
+        // The stamp is written into records, which tenants may read: of settings that are hidden it
+        // must not be a hash that can be guessed at. It is another one after a restart.
+        let stamped = match active.registration.spec.settings_from.is_empty() {
+            true => active.settings.clone(),
+            false => json!(HIDDEN.hash_one(active.settings.to_string())),
+        };
         Self {
             // With a trial everybody is asked anew: it has something to compare. What a kind's schema
             // keeps of a status is no matter of the plugin's.
             fingerprint: fingerprint(&json!([said, tried, active.manifest.status])),
-            stamp: hash_of(&json!([said, active.digest]), &[]),
+            stamp: hash_of(&json!([[spec, stamped], active.digest]), &[]),
             revisions,
             trial,
             active,

@@ -213,6 +213,10 @@ fn usable(value: &Hidden) -> Result<Hidden, String> {
     let bytes = value.bytes();
     let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
     let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
+    // Servers take them away: what they send back would be another text.
+    if bytes.trim_ascii() != bytes {
+        return Err("begins or ends with a blank; remove it".to_owned());
+    }
     if !BYTES.contains(&bytes.len()) {
         let (least, most) = (BYTES.start(), BYTES.end());
         return Err(format!("needs {least} to {most} bytes"));

@@ -292,7 +292,10 @@ impl Controller {
                 .prepare(registration, &registrations, role, before, downloads)
                 .await;
             let before = known.remove(registration.name());
-            let entry = Known::after(before, registration, prepared, role);
+            let mut entry = Known::after(before, registration, prepared, role);
+            if let Ok(prepared) = &mut entry.prepared {
+                self.give_anew(registration, prepared).await;
+            }
             known.insert(registration.name().to_owned(), entry);
         }
         for registration in &registrations {

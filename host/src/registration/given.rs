@@ -71,6 +71,10 @@ pub(crate) fn check(spec: &PluginSpec) -> Result<(), Problem> {
 /// The keys of the objects that it names.
 pub(crate) fn named(spec: &PluginSpec) -> BTreeMap<ObjectAt, BTreeSet<String>> {
     let mut all: BTreeMap<ObjectAt, BTreeSet<String>> = BTreeMap::new();
+    // Whoever is refused takes nobody's place.
+    if check(spec).is_err() {
+        return all;
+    }
     let places = spec.settings_from.iter().enumerate();
     for (at, key) in places.filter_map(|(number, of)| place(of, number).ok()) {
         all.entry(at).or_default().insert(key.key.clone());

@@ -83,6 +83,15 @@ impl Controller {
         })
     }
 
+    /// What goes on while its source cannot be had follows its settings all the same; those that
+    /// cannot be had, or do not fit, leave the last good ones.
+    pub(super) async fn give_anew(&self, registration: &Registration, prepared: &mut Prepared) {
+        if let Ok(given) = given::followed(&registration.spec, &self.values).await {
+            // What is wrong with them is told by the look that ends with it.
+            let _ = prepared.give(&given);
+        }
+    }
+
     /// What was fetched. If the source has another component than the pinned one, that one from
     /// disk: the way back to what ran before. Not where a signature is to be looked at.
     pub(super) async fn or_kept(

@@ -2,7 +2,7 @@
 
 use super::check::{Use, left_kinds, used_kinds};
 use super::problem::Problem;
-use super::settings::Given;
+use super::settings::{self, Given};
 use crate::kinds::Served;
 use crate::wiring::watches::Wanted;
 use kybern_interface::{Gvk, Manifest, Registration, ResolvedImage};
@@ -51,6 +51,15 @@ impl Prepared {
         } else {
             problem
         }
+    }
+
+    /// Gives it these settings instead. If they do not fit, it has what it had.
+    pub(crate) fn give(&mut self, given: &Given) -> Result<(), Problem> {
+        if self.given != *given {
+            self.settings = settings::resolve(given, &self.manifest.settings_schema)?;
+            self.given = given.clone();
+        }
+        Ok(())
     }
 
     /// The tables of every kind that it reads, writes or is in charge of.

@@ -39,6 +39,18 @@ struct Held {
     failures: u32,
 }
 
+impl Held {
+    /// With these settings; none if it has to be made anew for them.
+    fn with(mut self, given: &Given) -> Option<Self> {
+        if self.given == *given {
+            return Some(self);
+        }
+        self.given = given.clone();
+        let gives = self.got.as_mut().ok()?.give(given);
+        gives.is_ok().then_some(self)
+    }
+}
+
 /// The name under which the component on trial is fetched.
 fn trial_of(registration: &str) -> String {
     // No registration is called like that.
@@ -129,7 +141,8 @@ impl Controller {
             let made_for = identity(registration);
             let time = crate::clock::monotonic();
             let held = before.remove(&digest);
-            let held = held.filter(|held| held.made_for == made_for && held.given == main.given);
+            let held = held.filter(|held| held.made_for == made_for);
+            let held = held.and_then(|held| held.with(&main.given));
             let failures = held.as_ref().map_or(0, |held| held.failures);
             let held = held.filter(|held| {
                 // Whoever fetches says when it is here: then it is looked at again.

@@ -66,6 +66,7 @@ impl CallState {
     /// # Errors
     /// The call has not so much time left, or is stopped.
     pub(super) fn sleep_until(&mut self, instant: u64) -> Result<()> {
+        self.check()?;
         let now = self.wasi.clock.monotonic();
         let more = Duration::from_nanos(instant.saturating_sub(now));
         match &mut self.wasi.clock {

@@ -48,6 +48,7 @@ pub(super) fn add_to_linker(linker: &mut Linker<CallState>) -> Result<()> {
         "pollable",
         ResourceType::host::<Pollable>(),
         |mut store, rep| {
+            store.data().check()?;
             let pollable = Resource::<Pollable>::new_own(rep);
             store.data_mut().wasi.pollables.delete(pollable)?;
             Ok(())

@@ -232,3 +232,72 @@ fn host_functions_are_interrupted_without_a_loop() {
     assert_eq!(call.result, Err(CallError::OutOfTime { limit: SHORT }));
     assert!(call.usage.time < SHORT * 10, "{:?}", call.usage);
 }
+
+/// The same over a function of WASI: it prints 64 KiB each time.
+fn printing(times: usize) -> String {
+    let write =
+        "(call $write (local.get $out) (i32.const 0) (i32.const 65536) (i32.const 131072))\n"
+            .repeat(times);
+    format!(
+        r#"(component
+        (import "kybern:operator/types@0.1.0" (instance $types
+            (type $f (record (field "message" string) (field "retry-after-ms" (option u64))))
+            (export "failure" (type $failure (eq $f)))
+            (type $e (variant (case "invalid" string) (case "wait" $failure)
+                (case "retry" $failure) (case "internal" string)))
+            (export "hook-error" (type (eq $e)))))
+        (alias export $types "hook-error" (type $error))
+        (import "wasi:io/error@0.2.0" (instance $io (export "error" (type (sub resource)))))
+        (alias export $io "error" (type $failed))
+        (import "wasi:io/streams@0.2.0" (instance $streams
+            (export "output-stream" (type $out (sub resource)))
+            (alias outer 1 $failed (type $failed))
+            (type $s (variant (case "last-operation-failed" (own $failed)) (case "closed")))
+            (export "stream-error" (type $stream-error (eq $s)))
+            (export "[method]output-stream.write" (func (param "self" (borrow $out))
+                (param "contents" (list u8)) (result (result (error $stream-error)))))))
+        (alias export $streams "output-stream" (type $output))
+        (import "wasi:cli/stdout@0.2.0" (instance $stdout
+            (alias outer 1 $output (type $o))
+            (export "output-stream" (type $output (eq $o)))
+            (export "get-stdout" (func (result (own $output))))))
+        (core module $store (memory (export "memory") 300)
+            (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 8192)))
+        (core instance $store (instantiate $store))
+        (alias core export $store "memory" (core memory $memory))
+        (alias core export $store "realloc" (core func $realloc))
+        (core func $write (canon lower (func $streams "[method]output-stream.write") (memory $memory)))
+        (core func $stdout (canon lower (func $stdout "get-stdout")))
+        (core module $work
+            (import "host" "stdout" (func $stdout (result i32)))
+            (import "host" "write" (func $write (param i32 i32 i32 i32)))
+            (import "host" "memory" (memory 1))
+            (func (export "decide") (param i32 i32) (result i32) (local $out i32)
+                (local.set $out (call $stdout))
+                (memory.fill (i32.const 0) (i32.const 97) (i32.const 65536))
+                {write}
+                (i32.store (i32.const 131096) (i32.const 131200)) (i32.store (i32.const 131100) (i32.const 2))
+                (i32.store16 (i32.const 131200) (i32.const 0x7d7b)) (i32.const 131088)))
+        (core instance $work (instantiate $work (with "host" (instance
+            (export "stdout" (func $stdout)) (export "write" (func $write))
+            (export "memory" (memory $memory))))))
+        (func $decide (param "situation" string) (result (result string (error $error)))
+            (canon lift (core func $work "decide") (memory $memory) (realloc $realloc)))
+        (instance $decide (export "decide" (func $decide)))
+        (export "kybern:operator/decide@0.1.0" (instance $decide)))"#
+    )
+}
+
+#[test]
+fn functions_of_wasi_are_interrupted_without_a_loop() {
+    let decide = |times: usize| {
+        let component = wat::parse_str(printing(times)).unwrap();
+        let plugin = with_manifest(component, MANIFEST);
+        let plugin = runtime().load(&plugin).unwrap();
+        plugin.decide("{}", Vec::new(), &limits())
+    };
+    assert_eq!(decide(1).result.unwrap(), "{}");
+    let call = decide(50_000);
+    assert_eq!(call.result, Err(CallError::OutOfTime { limit: SHORT }));
+    assert!(call.usage.time < SHORT * 10, "{:?}", call.usage);
+}

@@ -272,6 +272,8 @@ fn every_crate_of_the_host_and_its_guests_has_a_rule() {
         "kybern-arrow-guest",
         "kybern-bench",
         "kybern-bench-appservice",
+        "kybern-bench-floor",
+        "kybern-bench-reader",
         "kybern-bench-relay",
         "kybern-caller",
         "kybern-chart-tests",

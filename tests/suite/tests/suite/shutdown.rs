@@ -17,7 +17,7 @@ fn a_pass_under_way_at_shutdown_makes_its_children_and_its_status() -> Result<()
     scene.client().create(&json!({
         "apiVersion": "evil.example.com/v1", "kind": "Evil",
         "metadata": { "name": "slow", "namespace": scene.namespace },
-        "spec": { "mode": "slow", "rounds": 200_000_000 },
+        "spec": { "mode": "slow", "rounds": 100_000_000 },
     }))?;
     until("the pass to begin", SOON, || {
         let metrics = scene.host().metrics()?;
