@@ -85,6 +85,10 @@ impl Entry {
             None => {}
         }
         self.ended = Some(now);
+        if look.depth == Depth::Each && !in_order {
+            // A list of rules gives what was refused, and would say so again.
+            self.depth = Depth::Each;
+        }
         // What was doubted meanwhile is looked at once more.
         let rests = in_order && self.depth == Depth::Rules;
         self.again = Some(now.saturating_add(match rests {
@@ -272,10 +276,18 @@ mod tests {
 
     /// Ends the look that is due, and says what the next waits for.
     async fn looks(reviews: &mut Reviews, now: u64, missing: bool) -> (Depth, u64) {
+        ends(reviews, now, Ok(found(missing))).await
+    }
+
+    async fn ends(
+        reviews: &mut Reviews,
+        now: u64,
+        came: Result<Found, RequestError>,
+    ) -> (Depth, u64) {
         let now = Duration::from_secs(now);
         assert_eq!(reviews.wait(now), Some(Duration::ZERO), "a look is due");
         let depth = reviews.all["a"].depth;
-        reviews.begin("a", depth, async move { Ok(found(missing)) });
+        reviews.begin("a", depth, async move { came });
         assert_eq!(reviews.wait(now), None, "one at a time");
         reviews.changed().await;
         assert!(reviews.due(now));
@@ -337,6 +349,25 @@ mod tests {
             looks(&mut reviews, ended, false).await;
             now = ended + 1;
         }
+    }
+
+    #[tokio::test]
+    async fn what_rules_give_and_an_authorizer_refuses_stays_missing() {
+        let mut reviews = one(&Arc::default());
+        looks(&mut reviews, 0, false).await;
+        reviews.unreadable("a", Duration::from_secs(100));
+        let each = Depth::Each;
+        assert_eq!(looks(&mut reviews, 100, true).await, (each, 5));
+        assert_eq!(looks(&mut reviews, 105, true).await, (each, 10));
+        // Nor does a look without an answer end the doubt.
+        let unwell = Err(RequestError::Timeout {
+            what: "x".into(),
+            limit: Duration::ZERO,
+        });
+        assert_eq!(ends(&mut reviews, 115, unwell).await, (each, 20));
+        let far = REFRESH.as_secs();
+        assert_eq!(looks(&mut reviews, 135, false).await, (each, far));
+        assert_eq!(looks(&mut reviews, 735, false).await, (Depth::Rules, far));
     }
 
     #[tokio::test]
