@@ -5,7 +5,7 @@
 
 use super::problem::Again;
 use crate::kinds::Served;
-use crate::rights::{Asked, Depth, Found, Refused, Reviewer};
+use crate::rights::{Answered, Asked, Depth, Found, Refused, Reviewer};
 use kybern_kube::RequestError;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -43,6 +43,8 @@ impl Made {
 struct Entry {
     made: Made,
     asked: Arc<Asked>,
+    /// What looks were answered so far; one at a time has it.
+    answered: Arc<tokio::sync::Mutex<Answered>>,
     found: Option<Found>,
     look: Option<Look>,
     /// When the last look ended, and when the next begins, on the monotonic clock.
@@ -58,6 +60,7 @@ impl Entry {
         Self {
             made,
             asked: Arc::new(asked),
+            answered: Arc::default(),
             found: None,
             look: None,
             ended: None,
@@ -137,9 +140,12 @@ impl Reviews {
         let entry = self.entry(name, made, asked, now);
         entry.settle(reviewer.config().refresh, now);
         if entry.look.is_none() && entry.again.is_some_and(|again| again <= now) {
-            let (asked, depth, reviewer) =
-                (Arc::clone(&entry.asked), entry.depth, reviewer.clone());
-            let looking = async move { reviewer.look(&asked, depth).await };
+            let (depth, reviewer) = (entry.depth, reviewer.clone());
+            let (asked, answered) = (Arc::clone(&entry.asked), Arc::clone(&entry.answered));
+            let looking = async move {
+                let mut answered = answered.lock().await;
+                reviewer.look(&asked, depth, &mut answered).await
+            };
             self.begin(name, depth, looking);
         }
         self.all.get(name)?.found.as_ref()
