@@ -1,8 +1,9 @@
 //! What a user may do, as the API server says it (`authorization.k8s.io/v1`).
 //!
 //! *Contract.* Nothing is changed by asking, so that no fence is asked. [`Cluster::may`] is exact.
-//! [`Cluster::rules`] is one request for many rights: what its rules allow is allowed, unless an
-//! authorizer that cannot list rules forbids it; what they do not allow may still be allowed.
+//! [`Cluster::rules`] is one request for many rights, those that hold everywhere or those in one
+//! namespace: what its rules allow is allowed there, unless an authorizer that cannot list rules
+//! forbids it; what they do not allow may still be allowed.
 
 use std::time::Duration;
 
@@ -63,7 +64,7 @@ impl Right {
     }
 }
 
-/// Rules that hold in every namespace, and for kinds without.
+/// Rules that hold in every namespace, and for kinds without; or in one namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Rules {
@@ -83,7 +84,8 @@ struct Rule {
 }
 
 impl Rules {
-    /// Whether one of them allows it.
+    /// Whether one of them allows it. Rules do not say where they hold: those of a namespace are
+    /// for rights in it.
     #[must_use]
     pub fn allow(&self, right: &Right) -> bool {
         let rules = self.resource_rules.iter().flatten();
@@ -136,13 +138,17 @@ impl Cluster {
         Ok(verdict.allowed)
     }
 
-    /// What the host, or the user in whose name it asks, may do in every namespace
-    /// (`SelfSubjectRulesReview`).
+    /// What the host, or the user in whose name it asks, may do in a namespace, or in every one
+    /// when absent (`SelfSubjectRulesReview`).
     ///
     /// # Errors
     /// [`RequestError`].
-    pub async fn rules(&self, by: Option<&Impersonate>) -> Result<Rules, RequestError> {
-        let spec = json!({ "namespace": NOWHERE });
+    pub async fn rules(
+        &self,
+        namespace: Option<&str>,
+        by: Option<&Impersonate>,
+    ) -> Result<Rules, RequestError> {
+        let spec = json!({ "namespace": namespace.unwrap_or(NOWHERE) });
         self.review("SelfSubjectRulesReview", spec, by).await
     }
 

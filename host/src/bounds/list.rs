@@ -405,6 +405,7 @@ fn of_rights(config: &RightsConfig) -> Vec<Bound> {
     let RightsConfig {
         looks,
         rights,
+        namespaces,
         rules_age,
         refresh,
     } = config;
@@ -413,6 +414,7 @@ fn of_rights(config: &RightsConfig) -> Vec<Bound> {
     vec![
         is("looks", size(*looks), "kybern_rights_looks_running"),
         is("rights", size(*rights), sent),
+        is("namespaces", size(*namespaces), sent),
         is("rules_age_seconds", seconds(*rules_age), sent),
         is("refresh_seconds", seconds(*refresh), sent),
     ]

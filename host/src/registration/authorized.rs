@@ -9,6 +9,8 @@ use crate::rights::Found;
 use kybern_interface::Registration;
 
 const KIND: &str = "Authorized";
+/// The reason of what the API server says, which is not known at once after a start.
+const LACKS: &str = "RightsMissing";
 
 /// The condition; none while nothing is known.
 pub(super) fn authorized(
@@ -29,13 +31,21 @@ pub(super) fn authorized(
     match (grants, lacks, found) {
         (Some(grants), Some(lacks), _) => {
             let message = format!("{lacks}. And {grants}");
-            Some(Says::new(KIND, false, "RightsMissing", message))
+            Some(Says::new(KIND, false, LACKS, message))
         }
-        (None, Some(lacks), _) => Some(Says::new(KIND, false, "RightsMissing", lacks)),
-        (Some(grants), None, _) => Some(Says::new(KIND, false, "GrantsMissing", grants)),
+        (None, Some(lacks), _) => Some(Says::new(KIND, false, LACKS, lacks)),
+        (Some(grants), None, Some(_)) => Some(ungranted_only(grants)),
+        (Some(grants), None, None) => {
+            let lacked = before(registration).filter(|said| said.reason == LACKS);
+            Some(lacked.unwrap_or_else(|| ungranted_only(grants)))
+        }
         (None, None, Some(found)) => Some(found.unknown().map_or_else(granted, unknown)),
         (None, None, None) => before(registration),
     }
+}
+
+fn ungranted_only(grants: String) -> Says {
+    Says::new(KIND, false, "GrantsMissing", grants)
 }
 
 fn granted() -> Says {
@@ -169,5 +179,18 @@ mod tests {
         assert_eq!((kept.status, &*kept.message), ("False", "m"));
         assert_eq!(now(said(2, "RightsMissing")), None, "of another generation");
         assert_eq!(now(said(3, "GrantsMissing")), None, "they are granted now");
+        let ungranted = |said: Value, found: Option<&Found>| {
+            let says = authorized(&registration(said), &active(&["read Pod"]), found).unwrap();
+            (says.reason, says.message)
+        };
+        let lacked = ("RightsMissing".to_owned(), "m".to_owned());
+        assert_eq!(ungranted(said(3, "RightsMissing"), None), lacked);
+        for (said, found) in [
+            (said(2, "RightsMissing"), None),
+            (said(3, "ReviewRefused"), None),
+            (said(3, "RightsMissing"), Some(&Found::default())),
+        ] {
+            assert_eq!(ungranted(said, found).0, "GrantsMissing");
+        }
     }
 }

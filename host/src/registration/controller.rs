@@ -181,7 +181,7 @@ impl Controller {
                 if role.changed(&mut roles) {
                     ongoing.heard = Heard::of(role.get());
                     ongoing.releases.retain(|_| false);
-                    self.forget_reviews(&mut ongoing.reviews, |_| false);
+                    ongoing.reviews.retain(|_| false, &self.reviewer);
                     for k in known.values_mut() {
                         k.running = None;
                         // A standby prepares less than a leader: no CRDs, only promoted digests.
@@ -275,7 +275,7 @@ impl Controller {
             of.is_some_and(|of| of.name() == name || of.spec.trial.is_some())
         });
         revisions.retain(|name| there(name).is_some());
-        self.forget_reviews(reviews, |name| there(name).is_some());
+        reviews.retain(|name| there(name).is_some(), &self.reviewer);
         self.follow_values(&registrations);
         for registration in &registrations {
             let before = known.get(registration.name());

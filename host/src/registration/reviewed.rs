@@ -36,13 +36,6 @@ impl Controller {
         found
     }
 
-    /// Forgets what is known of the rights of all but these.
-    pub(super) fn forget_reviews(&self, reviews: &mut Reviews, but: impl Fn(&str) -> bool) {
-        for gone in reviews.retain(but) {
-            self.reviewer.told(&gone, None);
-        }
-    }
-
     /// What rights it needs.
     fn asked(&self, registration: &Registration, served: &Served) -> Asked {
         let at = Place {

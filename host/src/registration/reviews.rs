@@ -5,7 +5,7 @@
 
 use super::problem::Again;
 use crate::kinds::Served;
-use crate::rights::{Asked, Depth, Found, Refused, Reviewer};
+use crate::rights::{Answered, Asked, Depth, Found, Refused, Reviewer};
 use kybern_kube::RequestError;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -43,6 +43,8 @@ impl Made {
 struct Entry {
     made: Made,
     asked: Arc<Asked>,
+    /// What looks were answered so far; one at a time has it.
+    answered: Arc<tokio::sync::Mutex<Answered>>,
     found: Option<Found>,
     look: Option<Look>,
     /// When the last look ended, and when the next begins, on the monotonic clock.
@@ -58,6 +60,7 @@ impl Entry {
         Self {
             made,
             asked: Arc::new(asked),
+            answered: Arc::default(),
             found: None,
             look: None,
             ended: None,
@@ -85,6 +88,10 @@ impl Entry {
             None => {}
         }
         self.ended = Some(now);
+        if look.depth == Depth::Each && !in_order {
+            // A list of rules gives what was refused, and would say so again.
+            self.depth = Depth::Each;
+        }
         // What was doubted meanwhile is looked at once more.
         let rests = in_order && self.depth == Depth::Rules;
         self.again = Some(now.saturating_add(match rests {
@@ -133,9 +140,12 @@ impl Reviews {
         let entry = self.entry(name, made, asked, now);
         entry.settle(reviewer.config().refresh, now);
         if entry.look.is_none() && entry.again.is_some_and(|again| again <= now) {
-            let (asked, depth, reviewer) =
-                (Arc::clone(&entry.asked), entry.depth, reviewer.clone());
-            let looking = async move { reviewer.look(&asked, depth).await };
+            let (depth, reviewer) = (entry.depth, reviewer.clone());
+            let (asked, answered) = (Arc::clone(&entry.asked), Arc::clone(&entry.answered));
+            let looking = async move {
+                let mut answered = answered.lock().await;
+                reviewer.look(&asked, depth, &mut answered).await
+            };
             self.begin(name, depth, looking);
         }
         self.all.get(name)?.found.as_ref()
@@ -223,12 +233,15 @@ impl Reviews {
         self.all.values().any(ended) || self.wait(now).is_some_and(|wait| wait.is_zero())
     }
 
-    /// Keeps these registrations, and names the others.
-    pub(super) fn retain(&mut self, kept: impl Fn(&str) -> bool) -> Vec<String> {
-        let gone = self.all.keys().filter(|name| !kept(name));
-        let gone: Vec<String> = gone.cloned().collect();
-        self.all.retain(|name, _| kept(name));
-        gone
+    /// Keeps these registrations; nothing is missing of the others any more.
+    pub(super) fn retain(&mut self, kept: impl Fn(&str) -> bool, reviewer: &Reviewer) {
+        self.all.retain(|name, _| {
+            let is_kept = kept(name);
+            if !is_kept {
+                reviewer.told(name, None);
+            }
+            is_kept
+        });
     }
 
     /// Until a look has ended.
@@ -238,131 +251,5 @@ impl Reviews {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::rights::{Lacks, Needs};
-    use kybern_kube::Right;
-
-    fn needs(resource: &str) -> Asked {
-        let right = Right {
-            group: "apps".into(),
-            resource: resource.into(),
-            name: None,
-            namespace: None,
-            verb: "patch",
-        };
-        Asked {
-            host: Needs::from([right]),
-            account: None,
-        }
-    }
-
-    fn found(missing: bool) -> Found {
-        let missing = needs("x").host.into_iter().filter(|_| missing).collect();
-        Found {
-            host: Lacks {
-                missing,
-                ..Lacks::default()
-            },
-            account: None,
-        }
-    }
-
-    const REFRESH: Duration = Duration::from_secs(600);
-
-    /// Ends the look that is due, and says what the next waits for.
-    async fn looks(reviews: &mut Reviews, now: u64, missing: bool) -> (Depth, u64) {
-        let now = Duration::from_secs(now);
-        assert_eq!(reviews.wait(now), Some(Duration::ZERO), "a look is due");
-        let depth = reviews.all["a"].depth;
-        reviews.begin("a", depth, async move { Ok(found(missing)) });
-        assert_eq!(reviews.wait(now), None, "one at a time");
-        reviews.changed().await;
-        assert!(reviews.due(now));
-        reviews.all.get_mut("a").unwrap().settle(REFRESH, now);
-        (depth, reviews.wait(now).unwrap().as_secs())
-    }
-
-    fn one(served: &Arc<Served>) -> Reviews {
-        let mut reviews = Reviews::default();
-        follow(&mut reviews, served, "deployments/scale");
-        reviews
-    }
-
-    fn follow(reviews: &mut Reviews, served: &Arc<Served>, resource: &str) {
-        let made = Made {
-            of: ("u".into(), 1),
-            served: Arc::clone(served),
-        };
-        reviews.entry("a", made, || needs(resource), Duration::ZERO);
-    }
-
-    #[tokio::test]
-    async fn what_is_missing_is_asked_for_less_and_less_often_and_what_is_there_rarely() {
-        let mut reviews = one(&Arc::default());
-        let (rules, far) = (Depth::Rules, REFRESH.as_secs());
-        assert_eq!(looks(&mut reviews, 0, true).await, (rules, 5));
-        assert_eq!(looks(&mut reviews, 5, true).await, (rules, 10));
-        assert_eq!(looks(&mut reviews, 15, true).await, (rules, 20));
-        assert_eq!(looks(&mut reviews, 35, false).await, (rules, far));
-        assert_eq!(looks(&mut reviews, 635, true).await, (rules, 5));
-    }
-
-    #[tokio::test]
-    async fn a_refusal_is_a_reason_to_look_closely_and_a_thousand_are_no_more() {
-        let mut reviews = one(&Arc::default());
-        looks(&mut reviews, 0, false).await;
-        let refused = |plural: &str| Refused {
-            plugin: "a".into(),
-            group: "apps".into(),
-            plural: plural.into(),
-        };
-        let at = Duration::from_secs(100);
-        reviews.refused(&refused("daemonsets"), at);
-        assert!(!reviews.due(at), "another kind's");
-        reviews.refused(&refused("deployments"), at);
-        assert_eq!(
-            looks(&mut reviews, 100, false).await,
-            (Depth::Each, REFRESH.as_secs())
-        );
-        // Whatever goes on refusing is no right of ours.
-        let mut now = 101;
-        for pause in [5, 10, 20, 40, 80, 160, 300, 300] {
-            for _ in 0..1_000 {
-                reviews.refused(&refused("deployments"), Duration::from_secs(now));
-            }
-            let wait = reviews.wait(Duration::from_secs(now)).unwrap().as_secs();
-            assert_eq!(wait, pause - 1);
-            let ended = now + wait;
-            looks(&mut reviews, ended, false).await;
-            now = ended + 1;
-        }
-    }
-
-    #[tokio::test]
-    async fn what_is_refused_while_it_is_looked_is_looked_at_again() {
-        let mut reviews = one(&Arc::default());
-        let now = Duration::from_secs(1);
-        reviews.begin("a", Depth::Rules, async { Ok(found(false)) });
-        reviews.unreadable("a", now);
-        reviews.changed().await;
-        reviews.all.get_mut("a").unwrap().settle(REFRESH, now);
-        assert_eq!(reviews.wait(now), Some(Duration::from_secs(5)));
-        assert_eq!(looks(&mut reviews, 6, false).await.0, Depth::Each);
-    }
-
-    #[tokio::test]
-    async fn other_needs_are_looked_at_at_once_and_the_same_are_not() {
-        let served = Arc::default();
-        let mut reviews = one(&served);
-        looks(&mut reviews, 0, false).await;
-        follow(&mut reviews, &Arc::default(), "deployments/scale");
-        assert!(
-            !reviews.due(Duration::ZERO),
-            "discovered anew, and nothing else"
-        );
-        follow(&mut reviews, &Arc::default(), "deployments");
-        assert!(reviews.due(Duration::ZERO) && reviews.all["a"].found.is_none());
-        assert_eq!(reviews.retain(|name| name != "a"), ["a"]);
-    }
-}
+#[path = "reviews_tests.rs"]
+mod tests;

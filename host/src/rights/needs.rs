@@ -193,13 +193,16 @@ impl<'a> List<'a> {
     /// in a ConfigMap is watched for a new one.
     fn source(&mut self, source: &Source) {
         if let Some(of) = &source.config_map {
-            let maps = Kind {
+            let maps = |namespace: &str| Kind {
                 group: String::new(),
                 plural: "configmaps".to_owned(),
                 namespaced: true,
-                namespaces: vec![Some(of.namespace.clone())],
+                namespaces: vec![Some(namespace.to_owned())],
             };
-            self.all(&maps, &["get", "list", "watch"]);
+            self.all(&maps(&of.namespace), &["get"]);
+            // A host that is kept to a namespace watches nothing elsewhere.
+            let watched = self.at.only.unwrap_or(&of.namespace);
+            self.all(&maps(watched), &["list", "watch"]);
         }
         let Some(oci) = &source.oci else {
             return;
@@ -284,12 +287,17 @@ mod tests {
     use serde_json::json;
 
     fn of(scope: serde_json::Value, only: Option<&str>) -> Vec<String> {
+        let grants = json!({
+            "read": [{ "kinds": ["Pod"], "scope": scope }],
+            "write": [{ "kinds": ["Service"], "verbs": ["delete"], "scope": scope }],
+        });
+        of_spec(json!({ "source": { "file": "x" }, "grants": grants }), only)
+    }
+
+    fn of_spec(spec: serde_json::Value, only: Option<&str>) -> Vec<String> {
         let registration: Registration = serde_json::from_value(json!({
             "apiVersion": "kybern.dev/v1alpha1", "kind": "Plugin", "metadata": { "name": "a" },
-            "spec": { "source": { "file": "x" }, "grants": {
-                "read": [{ "kinds": ["Pod"], "scope": scope }],
-                "write": [{ "kinds": ["Service"], "verbs": ["delete"], "scope": scope }],
-            } },
+            "spec": spec,
         }))
         .unwrap();
         let served = Served::default();
@@ -321,6 +329,21 @@ mod tests {
         assert!(!two.contains(&"delete services *".to_owned()));
         // The children of a kind that is written are watched wherever they are.
         assert!(one.contains(&"list services *".to_owned()));
+    }
+
+    #[test]
+    fn a_component_is_read_where_it_is_and_watched_where_the_host_watches() {
+        let at = json!({ "namespace": "home", "name": "x", "key": "a.wasm" });
+        let of = |only| of_spec(json!({ "source": { "configMap": at } }), only);
+        let rights = |places: [&str; 3]| {
+            let verbs = ["get", "list", "watch"].into_iter().zip(places);
+            let told = verbs.map(|(verb, place)| format!("{verb} configmaps {place}"));
+            told.collect::<Vec<_>>()
+        };
+        assert_eq!(of(None), rights(["home"; 3]));
+        assert_eq!(of(Some("home")), rights(["home"; 3]));
+        // The chart gives no more than get beside the host.
+        assert_eq!(of(Some("team")), rights(["home", "team", "team"]));
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! Asks the API server what the host, or a service account, may do.
 
+use super::answers::{Answered, Answers};
+use super::given::{Given, List, ListOf, Lists};
 use super::lacks::{Found, Lacks};
 use super::needs::Needs;
-use kybern_kube::{Cluster, Impersonate, RequestError, Right, Rules};
+use kybern_kube::{Cluster, Impersonate, RequestError, Right};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,8 +17,10 @@ use tokio::sync::Semaphore;
 pub(crate) struct RightsConfig {
     /// Looks at once; others wait.
     pub(crate) looks: usize,
-    /// Rights that one look asks for one by one.
+    /// Rights of an account that one look asks for one by one.
     pub(crate) rights: usize,
+    /// Namespaces whose rules one look lists for an account.
+    pub(crate) namespaces: usize,
     /// For how long one list of rules does for all.
     pub(crate) rules_age: Duration,
     /// Until a registration that has all rights is looked at again.
@@ -28,6 +32,7 @@ impl Default for RightsConfig {
         Self {
             looks: 4,
             rights: 64,
+            namespaces: 16,
             rules_age: Duration::from_secs(5),
             refresh: Duration::from_secs(600),
         }
@@ -76,12 +81,6 @@ pub(super) struct Counts {
     /// Rights that are missing, by registration.
     pub(super) missing: Mutex<BTreeMap<String, usize>>,
 }
-
-/// Lists of rules, with the time of each; none = it could not be had.
-type Lists = BTreeMap<Option<Account>, (Duration, Option<Arc<Rules>>)>;
-
-/// Most lists that are kept.
-const LISTS: usize = 256;
 
 /// Asks. Clones share bounds and what was answered just now.
 #[derive(Clone)]
@@ -140,18 +139,26 @@ impl Reviewer {
     }
 
     /// Looks once. An error is one of the connection or of the API server: nothing is known then.
-    pub(crate) async fn look(&self, asked: &Asked, depth: Depth) -> Result<Found, RequestError> {
+    /// What former looks were answered to the same needs counts until it is asked again.
+    pub(crate) async fn look(
+        &self,
+        asked: &Asked,
+        depth: Depth,
+        answered: &mut Answered,
+    ) -> Result<Found, RequestError> {
         let inner = &self.inner;
         let Ok(_turn) = inner.turns.acquire().await else {
             return Ok(Found::default());
         };
         inner.counts.running.fetch_add(1, Ordering::Relaxed);
         let _running = Running(&inner.counts.running);
-        let host = inner.lacks(None, &asked.host, depth).await?;
+        let answers = &mut answered.host;
+        let host = inner.lacks(None, &asked.host, depth, answers).await?;
         let account = match &asked.account {
             None => None,
             Some((account, needs)) => {
-                let lacks = inner.lacks(Some(account), needs, depth).await?;
+                let answers = &mut answered.account;
+                let lacks = inner.lacks(Some(account), needs, depth, answers).await?;
                 let name = format!("service account {}/{}", account.namespace, account.name);
                 Some((name, lacks))
             }
@@ -166,50 +173,62 @@ impl Inner {
         by: Option<&Account>,
         needs: &Needs,
         depth: Depth,
+        answers: &mut Answers,
     ) -> Result<Lacks, RequestError> {
-        let rules = self.rules(by).await;
-        let given = |right: &&Right| rules.as_ref().is_some_and(|rules| rules.allow(right));
-        let (given, not): (Vec<&Right>, Vec<&Right>) = needs.iter().partition(given);
+        let rules = self.given(by, needs).await;
+        let (given, open): (Vec<&Right>, Vec<&Right>) =
+            needs.iter().partition(|right| rules.allow(right));
         let doubted = match depth {
             Depth::Rules => Vec::new(),
             Depth::Each => given,
         };
-        let mut lacks = Lacks::default();
         let user = by.map(Account::user);
-        // What no rule gives first: it is most likely to be what is missing.
-        let (mut left, to_ask) = (self.config.rights, not.into_iter().map(|r| (r, true)));
-        for (right, is_open) in to_ask.chain(doubted.into_iter().map(|r| (r, false))) {
-            let Some(fewer) = left.checked_sub(1) else {
-                lacks.unasked += usize::from(is_open);
-                continue;
-            };
-            left = fewer;
+        for right in answers.begin(&open, &doubted, self.config.rights) {
             self.counts.rights.fetch_add(1, Ordering::Relaxed);
             match self.cluster.may(right, user.as_ref()).await {
-                Ok(true) => {}
-                Ok(false) => lacks.missing.push(right.clone()),
+                Ok(allowed) => answers.note(right, allowed),
                 Err(RequestError::Api(refused)) if matches!(refused.code, 401 | 403 | 404) => {
-                    lacks.unknown = Some(refused.message);
-                    return Ok(lacks);
+                    answers.forget();
+                    return Ok(Lacks {
+                        unknown: Some(refused.message),
+                        ..Lacks::default()
+                    });
                 }
                 Err(error) => return Err(error),
             }
         }
-        lacks.missing.sort();
-        Ok(lacks)
+        Ok(Lacks {
+            missing: answers.missing(),
+            unasked: answers.unasked(&open),
+            unknown: None,
+        })
+    }
+
+    /// What rules give of this: those that hold everywhere, and, where they do not do, those of the
+    /// namespaces that rights name, as far as the bound allows.
+    async fn given(&self, by: Option<&Account>, needs: &Needs) -> Given {
+        let mut given = Given::everywhere(self.list(by, None).await);
+        let namespaces = given.unlisted(needs);
+        for namespace in namespaces.into_iter().take(self.config.namespaces) {
+            let list = self.list(by, Some(namespace)).await;
+            given.within(namespace.to_owned(), list);
+        }
+        given
     }
 
     /// The rules of an account, at most as old as [`RightsConfig::rules_age`].
-    async fn rules(&self, by: Option<&Account>) -> Option<Arc<Rules>> {
+    async fn list(&self, by: Option<&Account>, namespace: Option<&str>) -> List {
+        let of = ListOf {
+            account: by.cloned(),
+            namespace: namespace.map(str::to_owned),
+        };
         let mut lists = self.lists.lock().await;
-        let now = crate::clock::monotonic();
-        lists.retain(|_, (at, _)| now.saturating_sub(*at) < self.config.rules_age);
-        if let Some((_, rules)) = lists.get(&by.cloned()) {
-            return rules.clone();
+        if let Some(list) = lists.get(&of, self.config.rules_age) {
+            return list;
         }
         self.counts.rules.fetch_add(1, Ordering::Relaxed);
         let user = by.map(Account::user);
-        let rules = match self.cluster.rules(user.as_ref()).await {
+        let list = match self.cluster.rules(namespace, user.as_ref()).await {
             Ok(rules) => Some(Arc::new(rules)),
             Err(error) => {
                 // Each right is asked for then.
@@ -217,11 +236,8 @@ impl Inner {
                 None
             }
         };
-        if lists.len() < LISTS {
-            let now = crate::clock::monotonic();
-            lists.insert(by.cloned(), (now, rules.clone()));
-        }
-        rules
+        lists.keep(of, list.clone());
+        list
     }
 }
 

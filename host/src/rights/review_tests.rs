@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 /// What was asked: `rules`, or verb and resource, with the user in whose name.
 type Log = Arc<Mutex<Vec<String>>>;
 
-/// A cluster with these rules, which gives these rights beside.
+/// A cluster with these rules, and those of a namespace under its name, which gives these rights beside.
 async fn cluster(rules: Value, beside: &'static [&'static str]) -> (FakeApi, Log) {
     let log = Log::default();
     let told = Arc::clone(&log);
@@ -17,7 +17,13 @@ async fn cluster(rules: Value, beside: &'static [&'static str]) -> (FakeApi, Log
         let body: Value = serde_json::from_str(asked.lines().last().unwrap()).unwrap();
         let of = &body["spec"]["resourceAttributes"];
         let (what, status) = match of.is_null() {
-            true => ("rules".to_owned(), rules.clone()),
+            true => match body["spec"]["namespace"].as_str().unwrap() {
+                "-" => ("rules".to_owned(), rules.clone()),
+                of => (
+                    format!("rules {of}"),
+                    rules.get(of).unwrap_or(&rules).clone(),
+                ),
+            },
             false => {
                 let text = |field: &str| of[field].as_str().unwrap();
                 let what = format!("{} {}", text("verb"), text("resource"));
@@ -55,12 +61,17 @@ fn host(rights: &[(&'static str, &str)]) -> Asked {
     }
 }
 
+/// A first look.
+async fn look(reviewer: &Reviewer, asked: &Asked, depth: Depth) -> Result<Found, RequestError> {
+    reviewer.look(asked, depth, &mut Answered::default()).await
+}
+
 #[tokio::test]
 async fn a_thousand_registrations_whose_rights_are_there_cost_one_request() {
     let (api, log) = cluster(pods_may_be_read(), &[]).await;
     let reviewer = Reviewer::new(api.cluster.clone(), RightsConfig::default());
     let asked = host(&[("get", "pods"), ("list", "pods")]);
-    let looks = (0..1_000).map(|_| reviewer.look(&asked, Depth::Rules));
+    let looks = (0..1_000).map(|_| look(&reviewer, &asked, Depth::Rules));
     for found in futures::future::join_all(looks).await {
         assert!(found.unwrap().is_granted());
     }
@@ -75,7 +86,7 @@ async fn what_no_rule_gives_is_asked_for_and_named_if_it_is_missing() {
     let (api, log) = cluster(pods_may_be_read(), &["get secrets"]).await;
     let reviewer = Reviewer::new(api.cluster.clone(), RightsConfig::default());
     let asked = host(&[("get", "pods"), ("get", "secrets"), ("patch", "secrets")]);
-    let found = reviewer.look(&asked, Depth::Rules).await.unwrap();
+    let found = look(&reviewer, &asked, Depth::Rules).await.unwrap();
     let missing = needs(&[("patch", "secrets")])
         .into_iter()
         .collect::<Vec<_>>();
@@ -90,15 +101,92 @@ async fn after_a_refusal_no_rule_is_believed() {
     let reviewer = Reviewer::new(api.cluster.clone(), RightsConfig::default());
     let asked = host(&[("get", "pods"), ("list", "pods")]);
     assert!(
-        reviewer
-            .look(&asked, Depth::Rules)
+        look(&reviewer, &asked, Depth::Rules)
             .await
             .unwrap()
             .is_granted()
     );
-    let found = reviewer.look(&asked, Depth::Each).await.unwrap();
+    let found = look(&reviewer, &asked, Depth::Each).await.unwrap();
     let missing = needs(&[("get", "pods")]).into_iter().collect::<Vec<_>>();
     assert_eq!(found.host.missing, missing);
+}
+
+/// Rights on pods in namespaces.
+fn within(rights: &[(&'static str, &str)]) -> Asked {
+    let of = |(verb, namespace): &(&'static str, &str)| {
+        let mut right = needs(&[(*verb, "pods")]).pop_first().unwrap();
+        right.namespace = Some((*namespace).to_owned());
+        right
+    };
+    Asked {
+        host: rights.iter().map(of).collect(),
+        account: None,
+    }
+}
+
+#[tokio::test]
+async fn a_host_kept_to_a_namespace_costs_one_request_more() {
+    let rules = json!({ "resourceRules": [], "team": pods_may_be_read() });
+    let (api, log) = cluster(rules, &[]).await;
+    let reviewer = Reviewer::new(api.cluster.clone(), RightsConfig::default());
+    let asked = within(&[("get", "team"), ("list", "team")]);
+    let looks = (0..1_000).map(|_| look(&reviewer, &asked, Depth::Rules));
+    for found in futures::future::join_all(looks).await {
+        assert!(found.unwrap().is_granted());
+    }
+    assert_eq!(*log.lock(), ["rules", "rules team"]);
+}
+
+#[tokio::test]
+async fn rules_of_a_namespace_give_nothing_elsewhere() {
+    let rules = json!({ "resourceRules": [], "a": pods_may_be_read(), "b": {} });
+    let (api, log) = cluster(rules, &[]).await;
+    let config = RightsConfig {
+        namespaces: 2,
+        ..RightsConfig::default()
+    };
+    let reviewer = Reviewer::new(api.cluster.clone(), config);
+    let mut asked = within(&[("get", "a"), ("get", "b"), ("get", "c")]);
+    asked.host.extend(needs(&[("list", "pods")]));
+    let found = look(&reviewer, &asked, Depth::Rules).await.unwrap();
+    let missing = found.host.missing.iter();
+    let places: Vec<_> = missing.map(|right| right.namespace.as_deref()).collect();
+    assert_eq!(places, [None, Some("b"), Some("c")]);
+    // Beyond the bound each right is asked for.
+    let lists = ["rules", "rules a", "rules b"];
+    let rights = ["list pods", "get pods", "get pods"];
+    assert_eq!(*log.lock(), [lists, rights].concat());
+}
+
+#[tokio::test]
+async fn looks_go_on_from_where_the_last_ended() {
+    let rules = json!({ "resourceRules": [], "incomplete": true });
+    let (api, log) = cluster(rules, &["get a", "get c", "get d", "get e"]).await;
+    let config = RightsConfig {
+        rights: 2,
+        ..RightsConfig::default()
+    };
+    let reviewer = Reviewer::new(api.cluster.clone(), config);
+    let asked = host(&[
+        ("get", "a"),
+        ("get", "b"),
+        ("get", "c"),
+        ("get", "d"),
+        ("get", "e"),
+    ]);
+    let mut answered = Answered::default();
+    let mut left = Vec::new();
+    for _ in 0..3 {
+        let looked = reviewer.look(&asked, Depth::Rules, &mut answered).await;
+        let found = looked.unwrap();
+        assert_eq!(found.missing(), 1, "it stays missing");
+        left.push(found.host.unasked);
+    }
+    assert_eq!(left, [3, 1, 0]);
+    let asked = [
+        "rules", "get a", "get b", "get c", "get d", "get e", "get a",
+    ];
+    assert_eq!(*log.lock(), asked);
 }
 
 #[tokio::test]
@@ -110,7 +198,7 @@ async fn a_look_asks_no_more_than_its_bound_and_says_so() {
     };
     let reviewer = Reviewer::new(api.cluster.clone(), config);
     let asked = host(&[("get", "a"), ("get", "b"), ("get", "c")]);
-    let found = reviewer.look(&asked, Depth::Rules).await.unwrap();
+    let found = look(&reviewer, &asked, Depth::Rules).await.unwrap();
     assert_eq!((found.missing(), found.host.unasked), (2, 1));
     assert!(!found.is_granted() && log.lock().len() == 3);
 }
@@ -124,7 +212,7 @@ async fn who_may_not_ask_lacks_nothing_that_is_known() {
     })
     .await;
     let reviewer = Reviewer::new(api.cluster.clone(), RightsConfig::default());
-    let found = reviewer.look(&host(&[("get", "pods")]), Depth::Rules).await;
+    let found = look(&reviewer, &host(&[("get", "pods")]), Depth::Rules).await;
     let found = found.unwrap();
     assert_eq!((found.told(), found.is_granted()), (None, false));
     assert_eq!(
@@ -142,7 +230,7 @@ async fn what_an_unwell_server_says_is_no_answer() {
     })
     .await;
     let reviewer = Reviewer::new(api.cluster.clone(), RightsConfig::default());
-    let found = reviewer.look(&host(&[("get", "pods")]), Depth::Rules).await;
+    let found = look(&reviewer, &host(&[("get", "pods")]), Depth::Rules).await;
     assert!(found.is_err(), "what was known stays: {found:?}");
 }
 
@@ -158,7 +246,7 @@ async fn a_service_account_is_asked_for_in_its_own_name() {
         host: needs(&[("get", "pods")]),
         account: Some((account, needs(&[("create", "pods")]))),
     };
-    let found = reviewer.look(&asked, Depth::Rules).await.unwrap();
+    let found = look(&reviewer, &asked, Depth::Rules).await.unwrap();
     assert!(
         found.told().unwrap().starts_with(
             "service account team/deployer may not: create pods in all of the cluster."

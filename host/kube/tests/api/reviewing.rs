@@ -20,7 +20,7 @@ async fn may(cluster: &Cluster, right: &Right) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rules_are_those_that_hold_in_every_namespace() {
+async fn rules_are_those_that_hold_in_every_namespace_or_in_one() {
     let namespace = plane().namespace("reviewed").expect("a namespace");
     let user = plane()
         .service_account(&namespace, "reviewed")
@@ -48,7 +48,7 @@ async fn rules_are_those_that_hold_in_every_namespace() {
     let learnt = tokio::time::timeout(crate::support::LIMIT, learnt).await;
     learnt.expect("the role is known");
 
-    let rules = cluster.rules(None).await.expect("rules");
+    let rules = cluster.rules(None, None).await.expect("rules");
     for (right, is) in [
         (right("get", "configmaps", None), true),
         (right("create", "pods/eviction", None), true),
@@ -63,6 +63,10 @@ async fn rules_are_those_that_hold_in_every_namespace() {
         !rules.allow(&here),
         "what holds in one namespace is not listed"
     );
+    let rules = cluster.rules(Some(&namespace), None).await.expect("rules");
+    assert!(rules.allow(&here), "but it is in the list of that one");
+    let everywhere = right("create", "pods/eviction", Some(&namespace));
+    assert!(rules.allow(&everywhere), "with what holds everywhere");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -76,7 +80,7 @@ async fn another_user_is_asked_for_by_acting_as_it() {
     assert!(!its);
     assert!(
         !cluster
-            .rules(Some(&nobody))
+            .rules(None, Some(&nobody))
             .await
             .expect("rules")
             .allow(&read)
