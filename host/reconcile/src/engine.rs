@@ -336,6 +336,12 @@ impl Engine {
         let (lines, delayed, running) = (queue.ready(), queue.delayed(), queue.running());
         let slowed = queue.slowed();
         drop(queue);
+        // One after the other: within one expression each would stay locked until its end, and who
+        // hands answers out locks some of them in another order.
+        let effects = shared.jobs.lock().counts();
+        let trigger_keys = shared.triggers.lock().len();
+        let remembered = shared.memories.lock().len();
+        let answered_ahead = shared.ahead.len();
         let now = Instant::now();
         let waits = |line: Line| {
             line.oldest
@@ -347,10 +353,10 @@ impl Engine {
             delayed,
             running,
             slowed,
-            effects: shared.jobs.lock().counts(),
-            trigger_keys: shared.triggers.lock().len(),
-            remembered: shared.memories.lock().len(),
-            answered_ahead: shared.ahead.len(),
+            effects,
+            trigger_keys,
+            remembered,
+            answered_ahead,
             failing: shared.troubles.borrow().keys().cloned().collect(),
             ..shared.deps.counters.metrics()
         }

@@ -6,7 +6,8 @@ use crate::world::{World, active, cr, map};
 use proptest::prelude::*;
 use serde_json::json;
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
 const CRS: u8 = 24;
 
@@ -125,6 +126,39 @@ async fn without_company_each_asks_for_itself() {
     world.settle().await;
     check(&world);
     assert!(world.hooks.together.lock().is_empty());
+}
+
+#[test]
+fn whoever_reads_the_metrics_meanwhile_waits_for_nobody_for_ever() {
+    let (ended, ends) = mpsc::channel();
+    let work = move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .start_paused(true)
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let world = crowd().await;
+            let engine = world.engine.clone();
+            let (stop, stopped) = mpsc::channel::<()>();
+            let reader = std::thread::spawn(move || {
+                while stopped.try_recv() == Err(mpsc::TryRecvError::Empty) {
+                    engine.metrics();
+                }
+            });
+            for value in 1..100 {
+                settings(&world.api, value);
+                world.settle().await;
+            }
+            drop(stop);
+            reader.join().unwrap();
+        });
+        ended.send(()).unwrap();
+    };
+    // A thread that waits for ever cannot be ended: the test ends without it.
+    let _worker = std::thread::spawn(work);
+    ends.recv_timeout(Duration::from_secs(120))
+        .expect("nobody holds a lock for ever");
 }
 
 proptest! {
