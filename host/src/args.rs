@@ -231,7 +231,7 @@ pub(crate) struct SqlArgs {
     #[arg(long, value_name = "SOCKET", num_args = 0..=1, require_equals = true,
           conflicts_with_all = ["kubeconfig", "context", "namespace", "filename"])]
     pub(crate) host: Option<Option<PathBuf>>,
-    /// Statements (SELECT or EXPLAIN) separated by `;`. Without one, or with `-`, they are read
+    /// Statements (SELECT, EXPLAIN, UPDATE, DELETE, INSERT, APPLY) separated by `;`. Without one, or with `-`, they are read
     /// from standard input; at a terminal there is a prompt.
     #[arg(value_name = "STATEMENTS")]
     pub(crate) statement: Option<String>,
@@ -248,6 +248,12 @@ pub(crate) struct SqlArgs {
     /// standard input.
     #[arg(short, long, value_name = "PATH", conflicts_with_all = ["kubeconfig", "context"])]
     pub(crate) filename: Vec<PathBuf>,
+    /// Changes objects without a question; needed where nobody can be asked.
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+    /// Most objects that one statement may change: more, and nothing is done.
+    #[arg(long, value_name = "NUMBER", default_value_t = 100)]
+    pub(crate) max_rows: usize,
 }
 
 /// `kybern simulate`.

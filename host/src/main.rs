@@ -15,6 +15,7 @@ mod logging;
 mod memory;
 mod metrics;
 mod offline;
+mod operate;
 mod outgoing;
 mod registration;
 mod rights;

@@ -159,7 +159,7 @@ impl Offline {
     }
 
     /// One complete list.
-    fn fill(
+    pub(crate) fn fill(
         &mut self,
         def: TableDef,
         raw: Vec<Bytes>,

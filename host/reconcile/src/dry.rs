@@ -57,7 +57,7 @@ pub(crate) async fn run(shared: &Shared, key: &CrKey) -> Result<DryPass, EngineE
         }
     };
     let plan = match pass::ask_plan(shared, &cx, &dry.answers, &record).await {
-        Ok(plan) => plan,
+        Ok((plan, _)) => plan,
         Err(finding) => {
             dry.ending = finding.ending;
             return Ok(dry);

@@ -2,7 +2,7 @@
 
 use crate::act::{Acted, Problem};
 use crate::breaker::Called;
-use crate::check::Offence;
+use crate::check::{Fault, Offence};
 use crate::error::{Crash, DecideError, SenseError, WriteError};
 use crate::owner::Owner;
 use crate::ready::Readiness;
@@ -144,6 +144,14 @@ impl Finding {
     /// The CR names a revision that is not there. Whoever brings it registers anew.
     pub(crate) fn unknown_revision(message: impl Into<String>) -> Self {
         Self::failed("RevisionUnknown", message, true, Retry::OnChange)
+    }
+
+    /// A plan that contradicts itself.
+    pub(crate) fn refused(message: String) -> Self {
+        Self::of_offences(&[Offence {
+            fault: Fault::Invalid,
+            message,
+        }])
     }
 
     /// Queries without answers.

@@ -26,6 +26,7 @@ mod effect;
 mod effects;
 mod engine;
 mod error;
+mod expand;
 mod fields;
 mod finalizer;
 mod finding;
@@ -88,8 +89,8 @@ pub use revision::{Pinned, Revision};
 pub use stage::Stage;
 pub use told::{CrName, Drift, Drifted, Effected, Effecting, Place, Queued, Running};
 pub use traits::{
-    Act, Answer, Apply, Clock, Decide, Entropy, EventRequest, Kinds, ObjectRef, Sense,
-    SenseRequest, Sensed, Write, WriteBody, Written,
+    Act, Answer, Apply, Clock, Decide, Entropy, EventRequest, ExpandRequest, Expanded, Kinds,
+    ObjectRef, Sense, SenseRequest, Sensed, Write, WriteBody, Written,
 };
 pub use trial::{TrialRules, Trialled, Trials};
 pub use trouble::{Trouble, Troubles};

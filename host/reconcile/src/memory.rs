@@ -218,6 +218,8 @@ pub(crate) struct Memory {
     pub(crate) ended: Sequence,
     /// The last pass, if it fully succeeded.
     pub(crate) settled: Option<Settled>,
+    /// Whether the last plan had statements: what they ask for may have changed though no answer has.
+    pub(crate) statements: bool,
     /// Children that were as intended, by uid.
     pub(crate) children: HashMap<String, Baseline>,
     /// Patched objects as they were when the last pass ended.

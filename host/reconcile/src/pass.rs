@@ -7,6 +7,7 @@ use crate::act::Actor;
 use crate::active::{Active, Primary};
 use crate::ahead;
 use crate::breaker::Called;
+use crate::expand;
 use crate::finalizer;
 use crate::finding::{Finding, Retry};
 use crate::follow;
@@ -27,7 +28,7 @@ use crate::trial;
 use crate::trigger::Slot;
 use crate::why::Why;
 use kybern_interface::{Plan, Query, Sensing, Situation, Trigger};
-use kybern_table::{Index, KindKey, Row, Snapshot, TableState};
+use kybern_table::{Index, KindKey, Row, ScanRead, Snapshot, TableState};
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -261,6 +262,7 @@ pub(crate) async fn run(
     };
     let skip = !forced
         && !why.timer
+        && !memory.statements
         && why.slowed == memory.slowed
         && sensing::unchanged(&now, memory, &cx.snapshot, active, &cx.owner, &cx.object);
     if skip {
@@ -359,17 +361,20 @@ async fn decide(
 ) -> Result<(Plan, Recalled), Finding> {
     let recalled = memory.ledger.recall(actor, cx).await?;
     actor.metrics.lock().decides += 1;
-    let plan = ask_plan(shared, cx, answers, &recalled.record).await?;
+    let (plan, reads) = ask_plan(shared, cx, answers, &recalled.record).await?;
+    memory.statements = reads.is_some();
+    let reads = reads.unwrap_or_default();
+    shared.listen(&cx.key, Slot::Statements, reads, cx.snapshot.sequence());
     Ok((plan, recalled))
 }
 
-/// The plugin's plan.
+/// The plugin's plan without statements, and what those that it had were read from.
 pub(crate) async fn ask_plan(
     shared: &Shared,
     cx: &Context,
     answers: &[Answer],
     record: &Record,
-) -> Result<Plan, Finding> {
+) -> Result<(Plan, Option<Vec<ScanRead>>), Finding> {
     let active = cx.active();
     let situation = Situation {
         resource: cx.primary.gvk.clone(),
@@ -381,5 +386,6 @@ pub(crate) async fn ask_plan(
         now: cx.now.clone(),
     };
     let plan = shared.deps.decide.decide(active, situation, answers).await;
-    plan.map_err(|error| Finding::of_decide(&error))
+    let plan = plan.map_err(|error| Finding::of_decide(&error))?;
+    expand::expand(shared, cx, plan).await
 }

@@ -9,7 +9,7 @@ use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use kybern_interface::{
-    Effect, EventType, Gvk, Plan, Propagation, Query, Sensing, Situation, Trigger,
+    Action, Effect, EventType, Gvk, Plan, Propagation, Query, Sensing, Situation, SqlWrite, Trigger,
 };
 use kybern_table::{ReadSet, Snapshot};
 use serde_json::Value;
@@ -28,6 +28,30 @@ pub struct SenseRequest<'a> {
     pub queries: &'a [Query],
     /// All are answered on this one.
     pub snapshot: &'a Snapshot,
+}
+
+/// A statement of a plan.
+#[derive(Clone, Copy)]
+pub struct ExpandRequest<'a> {
+    /// Whose: grants and access follow from it.
+    pub active: &'a Active,
+    /// The CR.
+    pub object: &'a Value,
+    /// Which action it is, for messages: `of action 3 (sql)`.
+    pub name: &'a str,
+    /// The statement and its parameters.
+    pub write: &'a SqlWrite,
+    /// It is about the rows of this one.
+    pub snapshot: &'a Snapshot,
+}
+
+/// What a statement of a plan stands for.
+#[derive(Debug, Clone, Default)]
+pub struct Expanded {
+    /// No statements among them.
+    pub actions: Vec<Action>,
+    /// What they depend on.
+    pub read_set: ReadSet,
 }
 
 /// The rows of one query.
@@ -59,6 +83,14 @@ pub struct Sensed {
 pub trait Sense: Send + Sync {
     /// Answers all of them or none.
     async fn sense(&self, request: SenseRequest<'_>) -> Result<Sensed, SenseError>;
+
+    /// What a statement of a plan asks for, object by object.
+    async fn expand(&self, request: ExpandRequest<'_>) -> Result<Expanded, SenseError> {
+        Err(SenseError::Query {
+            query: request.name.to_owned(),
+            message: "there is no SQL here".to_owned(),
+        })
+    }
 
     /// From how many CRs on it pays to ask for their answers together; none where it never does.
     fn company(&self, _: &Active) -> Option<usize> {

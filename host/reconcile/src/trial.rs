@@ -351,7 +351,7 @@ async fn ask(
         asked = pass::ask(shared, other).await?;
         &asked
     };
-    let plan = pass::ask_plan(shared, other, answers, record).await?;
+    let (plan, _) = pass::ask_plan(shared, other, answers, record).await?;
     let (kinds, limits) = (&*shared.deps.kinds, &shared.deps.config.plan);
     check::check(&plan, theirs, &other.owner, kinds, limits)
         .map_err(|offences| Finding::of_offences(&offences))?;

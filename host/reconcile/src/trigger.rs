@@ -24,6 +24,8 @@ pub(crate) enum Slot {
     Names,
     /// Objects that the CR patches.
     Patched,
+    /// What the statements of the plan were read from.
+    Statements,
 }
 
 #[derive(Debug, Default)]
@@ -33,6 +35,7 @@ struct Known {
     answers: Vec<ScanRead>,
     names: Vec<ScanRead>,
     patched: Vec<ScanRead>,
+    statements: Vec<ScanRead>,
 }
 
 /// Why a change concerns a CR.
@@ -73,6 +76,7 @@ fn concern(out: &mut Concerned, key: &CrKey, make: impl FnOnce() -> Concern) {
 #[derive(Debug, Default)]
 pub(crate) struct Triggers {
     answers: Reads,
+    statements: Reads,
     names: Reads,
     patched: Reads,
     known: HashMap<CrKey, Known>,
@@ -114,6 +118,7 @@ impl Triggers {
         self.install(key, Slot::Answers, &[]);
         self.install(key, Slot::Names, &[]);
         self.install(key, Slot::Patched, &[]);
+        self.install(key, Slot::Statements, &[]);
         if let Some(known) = self.known.remove(key) {
             self.unlink(key, &known.uid, &known.part_of);
         }
@@ -143,6 +148,7 @@ impl Triggers {
             Slot::Answers => (&mut known.answers, &mut self.answers),
             Slot::Names => (&mut known.names, &mut self.names),
             Slot::Patched => (&mut known.patched, &mut self.patched),
+            Slot::Statements => (&mut known.statements, &mut self.statements),
         };
         if *place == reads {
             return false;
@@ -181,10 +187,12 @@ impl Triggers {
                 concern(out, key, child);
             }
         }
-        self.answers.concerned(delta, |key, matched| {
-            let by = || StartedBy::Answer(delta.name(), Arc::clone(matched));
-            concern(out, key, || Concern::new(OnHold::Waits, by()));
-        });
+        for reads in [&self.answers, &self.statements] {
+            reads.concerned(delta, |key, matched| {
+                let by = || StartedBy::Answer(delta.name(), Arc::clone(matched));
+                concern(out, key, || Concern::new(OnHold::Waits, by()));
+            });
+        }
         self.patched.concerned(delta, |key, _| {
             let by = || StartedBy::Patched(delta.name());
             concern(out, key, || Concern::new(OnHold::Waits, by()));
@@ -221,7 +229,7 @@ fn missed(reads: &[ScanRead], slot: Slot, change: &RowChange) -> Option<Concern>
     let delta = Delta::of(change);
     let matched = reads.iter().find_map(|read| reads::matched(read, &delta))?;
     Some(match slot {
-        Slot::Answers => {
+        Slot::Answers | Slot::Statements => {
             let by = StartedBy::Answer(delta.name(), Arc::new(matched));
             Concern::new(OnHold::Waits, by)
         }

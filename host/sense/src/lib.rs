@@ -8,7 +8,9 @@
 
 use async_trait::async_trait;
 use kybern_interface::{Manifest, Query};
-use kybern_reconcile::{Active, Answer, Sense, SenseError, SenseRequest, Sensed};
+use kybern_reconcile::{
+    Active, Answer, ExpandRequest, Expanded, Sense, SenseError, SenseRequest, Sensed,
+};
 use kybern_sql::{AccessSet, Catalog, Engine, Param, Prepared, SqlError};
 use kybern_table::{ReadSet, Snapshot};
 use parking_lot::RwLock;
@@ -18,6 +20,7 @@ use together::Asked;
 use tokio::runtime::Handle;
 use tokio_util::task::AbortOnDropHandle;
 
+mod expand;
 mod together;
 
 /// From how many CRs on a join pays, as [`Engine::execute_many`] counts.
@@ -160,6 +163,16 @@ impl Sense for SqlSense {
         let queries = request.queries.to_vec();
         let snapshot = request.snapshot.clone();
         let work = async move { answer(&engine, &access, &queries, &snapshot).await };
+        self.on_pool(work).await?
+    }
+
+    async fn expand(&self, request: ExpandRequest<'_>) -> Result<Expanded, SenseError> {
+        let (access, _) = self.admitted(request.active)?;
+        let access = access.in_namespace(namespace(request.object));
+        let engine = self.engine.clone();
+        let (name, write) = (request.name.to_owned(), request.write.clone());
+        let snapshot = request.snapshot.clone();
+        let work = async move { expand::expand(&engine, &access, &name, &write, &snapshot).await };
         self.on_pool(work).await?
     }
 

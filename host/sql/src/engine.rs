@@ -186,6 +186,11 @@ impl Engine {
         Ok(found)
     }
 
+    /// What planning needs beside catalog and grants.
+    pub(crate) fn planning(&self) -> (&SessionState, &Functions) {
+        (&self.inner.state, &self.inner.functions)
+    }
+
     /// Plans a statement for one asker, or finds it planned.
     pub async fn prepare(&self, sql: &str, access: &AccessSet) -> Result<Arc<Prepared>, SqlError> {
         let (epoch, catalog) = self.inner.catalog.read().clone();

@@ -11,7 +11,8 @@ pub(crate) fn json_text(column: &ArrayRef, row: usize) -> Option<String> {
     column.is_valid(row).then(|| value(column, row).to_string())
 }
 
-fn value(column: &ArrayRef, row: usize) -> Value {
+/// The value in a row.
+pub(crate) fn value(column: &ArrayRef, row: usize) -> Value {
     if !column.is_valid(row) {
         return Value::Null;
     }

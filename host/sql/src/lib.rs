@@ -3,6 +3,7 @@
 //! ```text
 //! text --kybern_statement--> query of plain columns --planner--> optimised plan   (cached)
 //! plan + parameters + snapshot --bind--> lane 1 (look-up) or lane 3 (DataFusion) --> Answer
+//! text of a write --parse_write--> SELECT of its rows --> what each object is to become (`write`)
 //! plan + many sets of them + snapshot --many--> lane 2 (one join) --> an Answer for each
 //! ```
 //!
@@ -62,6 +63,7 @@ mod subqueries;
 mod system;
 mod truth;
 mod views;
+mod write;
 
 pub use access::{AccessSet, RowScope, TableAccess};
 pub use answer::Answer;
@@ -73,13 +75,17 @@ pub use engine_facts::{
 };
 pub use error::SqlError;
 pub use facts::{HostFacts, MemoryFact, WatchFact};
-pub use kybern_statement::{Position, Refused, StatementError};
+pub use kybern_statement::{
+    Mode, Path as FieldPath, Position, Propagation, Refused, Segment as FieldStep, StatementError,
+    Verb, is_write,
+};
 pub use limits::SqlLimits;
 pub use param::Param;
 pub use path_types::{PathStep, PathTypes};
 pub use prepared::Prepared;
 pub use running::{Held, Kept};
 pub use views::View;
+pub use write::{Action, Assignment, Change, EditError, Edited, PreparedWrite, SetsStatus, edit};
 
 #[cfg(test)]
 mod tests;

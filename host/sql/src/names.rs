@@ -205,7 +205,7 @@ impl Names for Unlearnt<'_> {
 }
 
 /// What the metadata that all objects have is at a path.
-fn of_metadata(path: &Steps) -> Option<Found> {
+pub(crate) fn of_metadata(path: &Steps) -> Option<Found> {
     let keys: Vec<&str> = path
         .segments()
         .iter()

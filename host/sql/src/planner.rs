@@ -65,6 +65,25 @@ pub(crate) fn plan(
 ) -> Result<Planned, SqlError> {
     let statement = parse(sql)?;
     let rewritten = statement.rewrite(&Granted { catalog, grants })?;
+    plan_rewritten(
+        statement.kind(),
+        rewritten,
+        catalog,
+        grants,
+        state,
+        functions,
+    )
+}
+
+/// Plans a statement whose names were resolved with the same catalog and grants.
+pub(crate) fn plan_rewritten(
+    kind: Kind,
+    rewritten: Rewritten,
+    catalog: &Arc<Catalog>,
+    grants: &Grants,
+    state: &SessionState,
+    functions: &Functions,
+) -> Result<Planned, SqlError> {
     let sources = Sources::new(&rewritten, catalog, grants)?;
     let tables = sources.kinds.clone();
     let reads_system_tables = sources.system;
@@ -90,7 +109,7 @@ pub(crate) fn plan(
         .and_then(|(plan, uses_now)| Ok((optimise(plan, state)?, uses_now)));
     let (plan, uses_now) = plan.map_err(|error| SqlError::planning(&error))?;
     Ok(Planned {
-        kind: statement.kind(),
+        kind,
         lane: lane(&plan, state.execution_props()),
         reads: Reads::of(&plan),
         layout: Layout::new(plan.schema().as_arrow(), ordered),

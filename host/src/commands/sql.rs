@@ -2,20 +2,22 @@
 //!
 //! # Contract
 //!
-//! Standard output holds answers alone. Exit code 0: all were answered; 1: a table could not be
-//! listed, or a file not read; 2: a statement was refused. Nothing after the first failure is run.
+//! Standard output holds answers and reports alone. Exit code 0: all were answered and done; 1: a
+//! table could not be listed, a file not read, or an object not changed; 2: a statement was refused. Nothing after the first failure is run.
 
 mod complete;
 mod describe;
 mod extent;
 mod failure;
 mod input;
+mod items;
 mod output;
 mod progress;
 mod prompt;
 mod script;
 mod session;
 mod shell;
+mod write;
 
 use crate::args::SqlArgs;
 use anyhow::{Context, ensure};
@@ -25,6 +27,7 @@ use shell::{Ended, Shell};
 use std::io::{IsTerminal, Read};
 use std::path::Path;
 use std::process::ExitCode;
+use write::Allowed;
 
 /// Largest script that is read.
 const SCRIPT_BYTES: u64 = 16 << 20;
@@ -33,16 +36,20 @@ const SCRIPT_BYTES: u64 = 16 << 20;
 pub(crate) async fn run(args: SqlArgs) -> anyhow::Result<ExitCode> {
     let script = script(&args)?;
     let session = Session::open(&args).await?;
+    let allowed = Allowed {
+        yes: args.yes,
+        max_rows: args.max_rows,
+    };
     let style = Style {
         output: args.output,
         expanded: false,
         width: crate::terminal::width(std::io::stdout()),
     };
     let Some(script) = script else {
-        prompt::run(Shell::new(session, style)).await?;
+        prompt::run(Shell::new(session, style, allowed)).await?;
         return Ok(ExitCode::SUCCESS);
     };
-    let mut shell = Shell::new(session, style);
+    let mut shell = Shell::new(session, style, allowed);
     Ok(match shell.run(&script).await {
         Ended::Done | Ended::Left => ExitCode::SUCCESS,
         Ended::Failed(code) => ExitCode::from(code),

@@ -29,7 +29,7 @@ impl From<Span> for Position {
 /// Why a kind of statement is not answered at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused {
-    /// INSERT, UPDATE, DELETE, MERGE, TRUNCATE.
+    /// INSERT, UPDATE, DELETE, APPLY, MERGE, TRUNCATE.
     Write,
     /// BEGIN, COMMIT, ROLLBACK, SAVEPOINT, ...
     Transaction,

@@ -50,6 +50,23 @@ impl Statement {
         crate::relations::tables(&self.query, names)
     }
 
+    /// A SELECT that stands in a statement of this text.
+    pub(crate) fn select(sql: &str, query: Box<ast::Query>) -> Self {
+        Self {
+            sql: sql.to_owned(),
+            kind: Kind::Select,
+            query,
+        }
+    }
+
+    /// The same rows; how they are found is said instead.
+    #[must_use]
+    pub fn explained(mut self, verbose: bool) -> Self {
+        let analyze = false;
+        self.kind = Kind::Explain { analyze, verbose };
+        self
+    }
+
     /// The query as it was parsed.
     pub(crate) fn into_query(self) -> Box<ast::Query> {
         self.query
@@ -63,6 +80,20 @@ impl Statement {
 
 /// Reads exactly one SELECT or EXPLAIN.
 pub fn parse(sql: &str) -> Result<Statement, StatementError> {
+    let mut tokens = tokens(sql)?;
+    first_word(&tokens)?;
+    prepare(&mut tokens)?;
+    match ast(tokens)? {
+        Some(statement) => classify(sql, statement),
+        None => Err(StatementError::new(
+            Position::default(),
+            "there must be exactly one statement",
+        )),
+    }
+}
+
+/// The tokens of exactly one statement.
+pub(crate) fn tokens(sql: &str) -> Result<Vec<TokenWithSpan>, StatementError> {
     if sql.len() > MAX_SQL_BYTES {
         return Err(StatementError::new(
             Position::default(),
@@ -73,40 +104,74 @@ pub fn parse(sql: &str) -> Result<Statement, StatementError> {
         )
         .cure("pass values as parameters $1, $2, ..."));
     }
-    let dialect = PostgreSqlDialect {};
-    let mut tokens = Tokenizer::new(&dialect, sql)
+    let tokens = Tokenizer::new(&PostgreSqlDialect {}, sql)
         .tokenize_with_location()
         .map_err(tokenizer)?;
     one_statement(&tokens)?;
-    bounds::check(&tokens)?;
-    protect(&mut tokens);
-    distinct::replace(&mut tokens)?;
-    let mut parser = Parser::new(&dialect)
-        .with_recursion_limit(MAX_DEPTH)
-        .with_tokens_with_locations(tokens);
-    let mut statements = parser.parse_statements().map_err(grammar)?;
-    match (statements.pop(), statements.pop()) {
-        (Some(statement), None) => classify(sql, statement),
-        _ => Err(StatementError::new(
-            Position::default(),
-            "there must be exactly one statement",
-        )),
+    Ok(tokens)
+}
+
+/// Makes tokens ready for the grammar, once for each statement.
+pub(crate) fn prepare(tokens: &mut [TokenWithSpan]) -> Result<(), StatementError> {
+    bounds::check(tokens)?;
+    protect(tokens);
+    distinct::replace(tokens)
+}
+
+/// The tree of exactly one statement; none if there are more or fewer.
+pub(crate) fn ast(tokens: Vec<TokenWithSpan>) -> Result<Option<Ast>, StatementError> {
+    let mut statements = parser(tokens).parse_statements().map_err(grammar)?;
+    Ok(statements.pop().filter(|_| statements.is_empty()))
+}
+
+/// The tree of one expression and nothing else.
+pub(crate) fn expression(tokens: Vec<TokenWithSpan>) -> Result<ast::Expr, StatementError> {
+    let mut parser = parser(tokens);
+    let expr = parser.parse_expr().map_err(grammar)?;
+    let next = parser.peek_token();
+    if next.token == Token::EOF {
+        return Ok(expr);
     }
+    Err(StatementError::new(
+        next.span,
+        format!("{} is out of place", next.token),
+    ))
+}
+
+fn parser(tokens: Vec<TokenWithSpan>) -> Parser<'static> {
+    Parser::new(&PostgreSqlDialect {})
+        .with_recursion_limit(MAX_DEPTH)
+        .with_tokens_with_locations(tokens)
+}
+
+/// The tokens that mean something, in order.
+pub(crate) fn significant(tokens: &[TokenWithSpan]) -> impl Iterator<Item = &TokenWithSpan> {
+    tokens
+        .iter()
+        .filter(|token| !matches!(token.token, Token::Whitespace(_) | Token::EOF))
 }
 
 /// Refuses by the first word, before the grammar is asked: the reason is
 /// clearer than what the parser would say about a statement it half knows.
+fn first_word(tokens: &[TokenWithSpan]) -> Result<(), StatementError> {
+    let first = significant(tokens).find(|token| token.token != Token::SemiColon);
+    match first {
+        Some(TokenWithSpan {
+            token: Token::Word(word),
+            span,
+        }) => refuse_word(&word.value, (*span).into()),
+        _ => Ok(()),
+    }
+}
+
 fn one_statement(tokens: &[TokenWithSpan]) -> Result<(), StatementError> {
-    let mut significant = tokens
-        .iter()
-        .filter(|t| !matches!(t.token, Token::Whitespace(_) | Token::EOF))
-        .skip_while(|t| t.token == Token::SemiColon);
-    let Some(first) = significant.next() else {
+    let mut significant = significant(tokens).skip_while(|t| t.token == Token::SemiColon);
+    if significant.next().is_none() {
         return Err(StatementError::new(
             Position::default(),
             "there is no statement",
         ));
-    };
+    }
     let mut ended = false;
     for token in significant {
         match token.token {
@@ -120,10 +185,7 @@ fn one_statement(tokens: &[TokenWithSpan]) -> Result<(), StatementError> {
             _ => {}
         }
     }
-    match &first.token {
-        Token::Word(word) => refuse_word(&word.value, first.span.into()),
-        _ => Ok(()),
-    }
+    Ok(())
 }
 
 fn refuse_word(word: &str, at: Position) -> Result<(), StatementError> {
@@ -138,9 +200,19 @@ fn refuse_word(word: &str, at: Position) -> Result<(), StatementError> {
             "write SELECT * FROM ...",
             Refused::Other,
         ),
-        "INSERT" | "UPDATE" | "DELETE" | "MERGE" | "TRUNCATE" | "UPSERT" | "REPLACE" => refuse(
-            format!("{upper} is not supported yet: this host answers SELECT only"),
-            "change objects through the API server, for example with kubectl",
+        "INSERT" | "UPDATE" | "DELETE" | "APPLY" | "DRY" => refuse(
+            format!("{upper} is refused here: only SELECT is answered"),
+            "`kybern sql` on a cluster (without --host and -f) changes objects",
+            Refused::Write,
+        ),
+        "MERGE" | "UPSERT" | "REPLACE" => refuse(
+            format!("{upper} is not supported"),
+            "write APPLY, or UPDATE ... FROM and INSERT",
+            Refused::Write,
+        ),
+        "TRUNCATE" => refuse(
+            "TRUNCATE is not supported".to_owned(),
+            "write DELETE FROM ... ALL ROWS",
             Refused::Write,
         ),
         "BEGIN" | "START" | "COMMIT" | "ROLLBACK" | "SAVEPOINT" | "RELEASE" | "END" | "ABORT"
@@ -204,7 +276,9 @@ fn classify(sql: &str, statement: Ast) -> Result<Statement, StatementError> {
             let (analyze, verbose) = explain_options(options.as_deref(), analyze, verbose)?;
             match *statement {
                 Ast::Query(query) => made(Kind::Explain { analyze, verbose }, query),
-                _ => Err(other("EXPLAIN takes a SELECT only").cure("write EXPLAIN SELECT ...")),
+                _ => {
+                    Err(other("EXPLAIN takes a SELECT only here").cure("write EXPLAIN SELECT ..."))
+                }
             }
         }
         _ => Err(other("this host answers SELECT only")),
@@ -362,7 +436,7 @@ mod tests {
         assert!(
             refusal("DELETE FROM x")
                 .1
-                .contains("this host answers SELECT only")
+                .contains("only SELECT is answered")
         );
     }
 

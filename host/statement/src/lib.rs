@@ -10,6 +10,9 @@
 //!    `labels['app']`, `spec->'a'->>'b'`) by one column named by its canonical
 //!    [`Path`].
 //!
+//! Statements that change objects come in through [`parse_write`] alone, and what they read is such
+//! a SELECT.
+//!
 //! What is left is SQL without paths and without `*` over tables, so that a
 //! query engine treats paths like any other column.
 //!
@@ -33,6 +36,7 @@ mod quantity;
 mod relations;
 mod rewrite;
 mod unnested;
+mod write;
 
 pub use error::{Position, Refused, StatementError};
 pub use guard::{Kind, Statement, parse};
@@ -44,6 +48,7 @@ pub use rewrite::{Rewritten, TableUse};
 /// The syntax tree that [`Rewritten`] holds.
 pub use sqlparser::ast;
 pub use unnested::{Element, Unnested};
+pub use write::{KEYS, Lowered, Mode, Propagation, Verb, Write, is_write, parse_write};
 
 /// The longest statement that is read, in bytes.
 pub const MAX_SQL_BYTES: usize = 64 * 1024;

@@ -23,7 +23,10 @@ pub(crate) enum Failure {
     /// A command of the prompt that is none.
     #[error("{0}")]
     Usage(String),
-    /// Ctrl-C.
+    /// Some objects are not as a statement wanted them; the report says which.
+    #[error("{0}")]
+    Incomplete(String),
+    /// Ctrl-C, or a question that was not answered with yes.
     #[error("cancelled")]
     Cancelled,
 }
@@ -40,6 +43,7 @@ impl Failure {
                 | SqlError::Internal { .. },
             )
             | Self::Other(_)
+            | Self::Incomplete(_)
             | Self::Cancelled => FAILED,
             Self::Host(HostError::Refused { at_fault: true, .. }) => REFUSED,
             Self::Host(_) => FAILED,

@@ -13,13 +13,20 @@ const ERASE: &str = "\r\x1b[2K";
 
 /// The tables that are listed and how many objects of each have come.
 pub(crate) struct Progress {
+    doing: &'static str,
     tables: Vec<(String, AtomicUsize)>,
 }
 
 impl Progress {
     /// Nothing has come yet.
     pub(crate) fn new(tables: impl Iterator<Item = String>) -> Self {
+        Self::of("listing", tables)
+    }
+
+    /// Something else that is counted.
+    pub(crate) fn of(doing: &'static str, tables: impl Iterator<Item = String>) -> Self {
         Self {
+            doing,
             tables: tables.map(|name| (name, AtomicUsize::new(0))).collect(),
         }
     }
@@ -57,7 +64,7 @@ impl Progress {
         let tables = self.tables.iter();
         let counts =
             tables.map(|(name, count)| format!("{name} {}", count.load(Ordering::Relaxed)));
-        let line = format!("listing {}", counts.collect::<Vec<_>>().join(", "));
+        let line = format!("{} {}", self.doing, counts.collect::<Vec<_>>().join(", "));
         line.chars().take(width.saturating_sub(1)).collect()
     }
 }

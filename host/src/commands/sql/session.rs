@@ -8,7 +8,9 @@
 
 use super::extent::Extent;
 use super::failure::Failure;
+use super::items::Items;
 use super::progress::Progress;
+use super::write::Planned;
 use crate::args::SqlArgs;
 use crate::asking::Host;
 use crate::budget::{Budget, Facts, Sources};
@@ -16,6 +18,9 @@ use crate::commands::manifests;
 use crate::kinds::Kinds;
 use crate::memory::Meter;
 use crate::offline::{Listing, MAX_OBJECTS, Offline};
+use crate::operate::Outcome;
+use anyhow::anyhow;
+use bytes::Bytes;
 use kybern_interface::Gvk;
 use kybern_kube::Cluster;
 use kybern_sql::{AccessSet, Answer, Engine, Prepared, SqlError, SqlLimits};
@@ -33,6 +38,14 @@ const MAX_COMPUTED: usize = 50_000;
 pub(crate) struct Answered {
     pub(crate) answer: Answer,
     pub(crate) is_explain: bool,
+}
+
+/// A statement that changes objects, before anything is changed.
+pub(crate) enum Written {
+    /// It was only asked how its rows are found.
+    Explained(Answered),
+    /// It is ready to be run.
+    Planned(Planned),
 }
 
 /// A cluster or manifests, and what is known of them.
@@ -107,7 +120,7 @@ impl Session {
             return Ok(Answered { answer, is_explain });
         }
         let prepared = self.prepare(statement).await?;
-        self.load(&prepared).await?;
+        self.load(&prepared, None).await?;
         let snapshot = self.tables.reader.snapshot();
         Ok(Answered {
             answer: self.engine.execute(&prepared, &[], &snapshot).await?,
@@ -126,12 +139,91 @@ impl Session {
         self.answer(statement).await
     }
 
+    /// Plans a statement that changes objects, on tables that are listed anew for it.
+    pub(crate) async fn plan_write(&mut self, statement: &str) -> Result<Written, Failure> {
+        let Some(cluster) = self.cluster.clone() else {
+            let where_ = if self.host.is_some() {
+                "a running host answers SELECT only: leave out --host to change objects with the rights of your kubeconfig"
+            } else {
+                "manifests are only read: leave out -f to change objects of the cluster"
+            };
+            return Err(Failure::Usage(where_.to_owned()));
+        };
+        let named = self.engine.tables_of_write(statement, &self.access)?;
+        self.learn(&named).await;
+        let write = self.engine.prepare_write(statement, &self.access).await?;
+        self.engine.prepare_returning(&write, &self.access).await?;
+        if write.rows().is_explain() {
+            self.define(write.rows())?;
+        } else {
+            self.listed.clear();
+            let whole = write.table().map(|table| table.def.key.clone());
+            self.load(write.rows(), whole.as_ref()).await?;
+        }
+        let snapshot = self.tables.reader.snapshot();
+        if write.rows().is_explain() {
+            let answer = self.engine.execute(write.rows(), &[], &snapshot).await?;
+            return Ok(Written::Explained(Answered {
+                answer,
+                is_explain: true,
+            }));
+        }
+        let changes = self.engine.changes(&write, &[], &snapshot).await?;
+        let items = Items {
+            kinds: &self.kinds,
+            namespace: self.namespace.as_deref(),
+            write: &write,
+            snapshot: &snapshot,
+        };
+        let items = items.of(changes)?;
+        Ok(Written::Planned(Planned {
+            write,
+            items,
+            cluster,
+        }))
+    }
+
+    /// What RETURNING says of what became of objects; none without RETURNING.
+    pub(crate) async fn returned(
+        &self,
+        planned: &Planned,
+        outcomes: &[Outcome],
+    ) -> Result<Option<Answer>, Failure> {
+        let Some(table) = planned
+            .write
+            .table()
+            .filter(|_| planned.write.has_returning())
+        else {
+            return Ok(None);
+        };
+        let resource = self.kinds.served().get(&gvk(&table.def.key)).cloned();
+        let resource = resource.ok_or_else(|| anyhow!("the kind is no longer served"))?;
+        let objects = outcomes.iter().filter(|outcome| outcome.result.is_ok());
+        let objects = objects.filter_map(|outcome| outcome.after.as_ref());
+        let raw = objects.map(|object| Bytes::from(object.to_string()));
+        let mut tables = Offline::new();
+        tables.fill(crate::kinds::table(&resource), raw.collect(), 1)?;
+        let engine = engine(&tables);
+        engine.set_catalog(self.kinds.catalog());
+        let snapshot = tables.reader.snapshot();
+        Ok(engine
+            .returning(&planned.write, &self.access, &snapshot)
+            .await?)
+    }
+
+    /// Forgets what was listed.
+    pub(crate) fn forget(&mut self) {
+        self.listed.clear();
+    }
+
     /// The table of that name, with its types; none for a table about the host, or of one.
     pub(crate) async fn table(&mut self, name: &str) -> Result<Option<KindKey>, SqlError> {
         if self.host.is_some() {
             return Ok(None);
         }
-        let named = self.learn(&format!("SELECT 1 FROM {name}")).await?;
+        let statement = format!("SELECT 1 FROM {name}");
+        let named = self.engine.tables_of(&statement, &self.access)?;
+        self.learn(&named).await;
         Ok(named.into_iter().next())
     }
 
@@ -146,15 +238,15 @@ impl Session {
     }
 
     async fn prepare(&mut self, statement: &str) -> Result<Arc<Prepared>, SqlError> {
-        self.learn(statement).await?;
+        let named = self.engine.tables_of(statement, &self.access)?;
+        self.learn(&named).await;
         self.engine.prepare(statement, &self.access).await
     }
 
     /// Reads the schemas of the tables that a statement names: types decide how values compare.
-    async fn learn(&mut self, statement: &str) -> Result<Vec<KindKey>, SqlError> {
-        let named = self.engine.tables_of(statement, &self.access)?;
+    async fn learn(&mut self, named: &[KindKey]) {
         let mut news = false;
-        for key in &named {
+        for key in named {
             if let Some(cluster) = &self.cluster
                 && self.kinds.wants_types(&key.group, &key.version)
             {
@@ -167,11 +259,10 @@ impl Session {
         if news {
             self.engine.set_catalog(self.kinds.catalog());
         }
-        Ok(named)
     }
 
-    /// Lists what the statement needs and is not there.
-    async fn load(&mut self, prepared: &Prepared) -> anyhow::Result<()> {
+    /// Lists what the statement needs and is not there; of one table, whole objects.
+    async fn load(&mut self, prepared: &Prepared, whole: Option<&KindKey>) -> anyhow::Result<()> {
         let Some(cluster) = &self.cluster else {
             return Ok(());
         };
@@ -181,7 +272,8 @@ impl Session {
         let reads = prepared.read_set(&[]);
         let (mut missing, mut extents) = (Vec::new(), Vec::new());
         for key in prepared.tables() {
-            let needed = self.bounded(Extent::needed(&reads, key));
+            let mut needed = self.bounded(Extent::needed(&reads, key));
+            needed.metadata_only &= whole != Some(key);
             let extent = match self.listed.remove(key) {
                 Some(listed) if listed.covers(&needed) => {
                     self.listed.insert(key.clone(), listed);
@@ -252,7 +344,7 @@ fn is_elsewhere(kinds: &Kinds, object: &Value, only: &str) -> bool {
     namespaced && text("/metadata/namespace").unwrap_or("default") != only
 }
 
-fn gvk(key: &KindKey) -> Gvk {
+pub(super) fn gvk(key: &KindKey) -> Gvk {
     Gvk::new(&*key.group, &*key.version, &*key.kind)
 }
 

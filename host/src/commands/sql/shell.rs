@@ -6,7 +6,8 @@ use super::failure::Failure;
 use super::input::{self, Command, Step};
 use super::output::{self, Grid, Style};
 use super::script::Statement;
-use super::session::{Answered, Session};
+use super::session::{Answered, Session, Written};
+use super::write::Allowed;
 use crate::terminal;
 use anyhow::anyhow;
 use arrow::array::{Array, AsArray};
@@ -43,6 +44,8 @@ pub(crate) enum Ended {
 pub(crate) struct Shell {
     pub(crate) session: Session,
     style: Style,
+    /// What statements that change objects may do.
+    allowed: Allowed,
     timing: bool,
     /// Ctrl-C, at the prompt; elsewhere it ends the process.
     interrupts: Option<Signal>,
@@ -53,10 +56,11 @@ pub(crate) struct Shell {
 }
 
 impl Shell {
-    pub(crate) fn new(session: Session, style: Style) -> Self {
+    pub(crate) fn new(session: Session, style: Style, allowed: Allowed) -> Self {
         Self {
             session,
             style,
+            allowed,
             timing: false,
             interrupts: None,
             last: None,
@@ -92,6 +96,9 @@ impl Shell {
     async fn step(&mut self, step: Step<'_>) -> Result<(), Failure> {
         match step {
             Step::Run(statement) => {
+                if kybern_sql::is_write(statement.text) {
+                    return self.write(&statement.in_place()).await;
+                }
                 self.last = Some(statement.text.to_owned());
                 self.answer(&statement.in_place(), Listed::Before).await
             }
@@ -118,6 +125,34 @@ impl Shell {
             eprintln!("Time: {:.1} ms", took.as_secs_f64() * 1000.0);
         }
         Ok(())
+    }
+
+    /// Changes objects, and reports about each.
+    async fn write(&mut self, statement: &str) -> Result<(), Failure> {
+        let session = &mut self.session;
+        let work = session.plan_write(statement);
+        let planned = cancellable(&mut self.interrupts, work).await?;
+        let planned = match planned {
+            Written::Explained(answered) => {
+                self.show(&answered)?;
+                self.between = self.style.separator();
+                return Ok(());
+            }
+            Written::Planned(planned) => planned,
+        };
+        planned.confirm(self.allowed).await?;
+        let outcomes = planned.run().await?;
+        // What was listed is not so any more.
+        self.session.forget();
+        let returned = self.session.returned(&planned, &outcomes).await;
+        terminal::write(self.between);
+        self.between = self.style.separator();
+        match returned {
+            Ok(returned) => planned.report(&outcomes, returned.as_ref(), &self.style),
+            Err(failure) => planned
+                .report(&outcomes, None, &self.style)
+                .and(Err(failure)),
+        }
     }
 
     fn show(&self, answered: &Answered) -> anyhow::Result<()> {

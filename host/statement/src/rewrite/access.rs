@@ -21,6 +21,23 @@ pub(super) struct Access {
     span: Span,
 }
 
+/// The names that an expression begins with, and the steps after them.
+pub(crate) struct Steps {
+    pub names: Vec<Ident>,
+    pub steps: Vec<Segment>,
+    pub span: Span,
+}
+
+/// Reads an expression as a path. `Ok(None)`: it is something else.
+pub(crate) fn steps(expr: &Expr) -> Result<Option<Steps>, StatementError> {
+    let found = access(expr)?;
+    Ok(found.map(|found| Steps {
+        names: found.chain,
+        steps: found.steps,
+        span: found.span,
+    }))
+}
+
 /// A column that an access turned into.
 pub(super) struct Replaced {
     pub expr: Expr,

@@ -36,6 +36,7 @@ use sqlparser::tokenizer::Span;
 use crate::protect::MARK;
 use crate::unnested::{Element, Unnested, table_name};
 use crate::{Names, Path, StatementError, TableShape};
+pub(crate) use access::{Steps, steps};
 pub(crate) use from::unresolved;
 use output::Output;
 use scope::{Derived, Scope};
@@ -131,7 +132,7 @@ struct Rewriter<'a> {
 }
 
 /// Whether the author quoted the name.
-fn is_quoted(ident: &Ident) -> bool {
+pub(crate) fn is_quoted(ident: &Ident) -> bool {
     ident.quote_style.is_some_and(|quote| quote != MARK)
 }
 

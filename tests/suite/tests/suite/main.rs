@@ -29,6 +29,7 @@ mod leader;
 mod lifecycle;
 mod memory;
 mod metrics;
+mod operating;
 mod overload;
 mod ownership;
 mod part;

@@ -58,7 +58,10 @@ fn sql_answers_over_manifests_without_a_cluster() -> Result<()> {
 fn sql_refuses_what_it_does_not_answer_with_a_cure() -> Result<()> {
     for (statement, words) in [
         ("SELECT name FROM appservcies", "did you mean"),
-        ("DELETE FROM appservices", "SELECT only"),
+        (
+            "DELETE FROM appservices ALL ROWS",
+            "manifests are only read",
+        ),
     ] {
         let refused = kybern(&["sql", "-f", FIXTURES, statement])
             .unwrap_err()

@@ -1,0 +1,7 @@
+//! `kybern sql` changes objects of a real API server.
+
+mod faults;
+mod person;
+mod random;
+mod rights;
+mod statements;
