@@ -317,6 +317,15 @@ impl Decided {
         })
     }
 
+    /// The statements of the plan, in their order, with their parameters.
+    pub fn statements(&self) -> Vec<(&str, &[Value])> {
+        let statements = self.plan.actions.iter().filter_map(|action| match action {
+            Action::Sql(write) => Some((write.statement.as_str(), write.params.as_slice())),
+            _ => None,
+        });
+        statements.collect()
+    }
+
     /// How many children the plan names.
     pub fn children(&self) -> usize {
         let is_child = |action: &&Action| matches!(action, Action::Apply(_));

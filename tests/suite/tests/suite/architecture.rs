@@ -23,7 +23,7 @@ const HOST: [&str; 10] = [
     "kybern-table",
 ];
 
-const RULES: [Rule; 14] = [
+const RULES: [Rule; 15] = [
     Rule {
         package: "kybern-table",
         must_not_know: &[
@@ -163,6 +163,10 @@ const RULES: [Rule; 14] = [
     },
     Rule {
         package: "appservice",
+        must_not_know: &HOST,
+    },
+    Rule {
+        package: "runbook",
         must_not_know: &HOST,
     },
     // What developers compile first.

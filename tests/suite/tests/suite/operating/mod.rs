@@ -2,6 +2,7 @@
 
 mod faults;
 mod person;
+mod plans;
 mod random;
 mod rights;
 mod statements;
