@@ -10,7 +10,7 @@ use super::extent::Extent;
 use super::failure::Failure;
 use super::items::Items;
 use super::progress::Progress;
-use super::write::Planned;
+use super::write::{Planned, title};
 use crate::args::SqlArgs;
 use crate::asking::Host;
 use crate::budget::{Budget, Facts, Sources};
@@ -42,8 +42,8 @@ pub(crate) struct Answered {
 
 /// A statement that changes objects, before anything is changed.
 pub(crate) enum Written {
-    /// It was only asked how its rows are found.
-    Explained(Answered),
+    /// It was only asked how its rows are found; what it is called.
+    Explained(String, Answered),
     /// It is ready to be run.
     Planned(Planned),
 }
@@ -163,10 +163,11 @@ impl Session {
         let snapshot = self.tables.reader.snapshot();
         if write.rows().is_explain() {
             let answer = self.engine.execute(write.rows(), &[], &snapshot).await?;
-            return Ok(Written::Explained(Answered {
+            let answered = Answered {
                 answer,
                 is_explain: true,
-            }));
+            };
+            return Ok(Written::Explained(title(&write), answered));
         }
         let changes = self.engine.changes(&write, &[], &snapshot).await?;
         let items = Items {

@@ -133,7 +133,12 @@ impl Shell {
         let work = session.plan_write(statement);
         let planned = cancellable(&mut self.interrupts, work).await?;
         let planned = match planned {
-            Written::Explained(answered) => {
+            Written::Explained(title, answered) => {
+                if self.style.is_for_people() {
+                    eprintln!(
+                        "{title}: one request for each row of the following; nothing was done"
+                    );
+                }
                 self.show(&answered)?;
                 self.between = self.style.separator();
                 return Ok(());

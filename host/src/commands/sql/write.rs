@@ -42,16 +42,20 @@ pub(crate) struct Planned {
     pub(crate) cluster: Cluster,
 }
 
+/// `UPDATE apps.deployments`.
+pub(crate) fn title(write: &PreparedWrite) -> String {
+    let table = write.table_name();
+    match write.verb() {
+        Verb::Update => format!("UPDATE {table}"),
+        Verb::Delete { .. } => format!("DELETE FROM {table}"),
+        Verb::Insert { .. } => format!("INSERT INTO {table}"),
+        Verb::Apply { .. } => "APPLY".to_owned(),
+    }
+}
+
 impl Planned {
-    /// `UPDATE apps.deployments`.
     fn called(&self) -> String {
-        let table = self.write.table_name();
-        match self.write.verb() {
-            Verb::Update => format!("UPDATE {table}"),
-            Verb::Delete { .. } => format!("DELETE FROM {table}"),
-            Verb::Insert { .. } => format!("INSERT INTO {table}"),
-            Verb::Apply { .. } => "APPLY".to_owned(),
-        }
+        title(&self.write)
     }
 
     /// Refuses more objects than are allowed, and asks.
@@ -151,7 +155,7 @@ impl Planned {
             }
             None if is_dry && style.is_for_people() => terminal::write(&self.differences(outcomes)),
             None => {
-                let answer = self.answer(outcomes, is_dry)?;
+                let answer = self.answer(outcomes, is_dry, style)?;
                 terminal::write(&output::render(&answer, style)?);
             }
         }
@@ -184,7 +188,7 @@ impl Planned {
     }
 
     /// The report as rows.
-    fn answer(&self, outcomes: &[Outcome], is_dry: bool) -> Result<Answer, Failure> {
+    fn answer(&self, outcomes: &[Outcome], is_dry: bool, style: &Style) -> Result<Answer, Failure> {
         let text = |of: &dyn Fn(usize, &Outcome) -> Option<String>| -> ArrayRef {
             let values = outcomes.iter().enumerate();
             Arc::new(StringArray::from_iter(
@@ -206,8 +210,11 @@ impl Planned {
             };
             columns.push(("changes", text(&lines)));
         }
-        let message = |_, outcome: &Outcome| outcome.message().map(str::to_owned);
-        columns.push(("message", text(&message)));
+        // People need no column in which nothing is said.
+        if !style.is_for_people() || outcomes.iter().any(|outcome| outcome.message().is_some()) {
+            let message = |_, outcome: &Outcome| outcome.message().map(str::to_owned);
+            columns.push(("message", text(&message)));
+        }
         let fields = columns
             .iter()
             .map(|(name, _)| Field::new(*name, DataType::Utf8, true));
