@@ -233,11 +233,14 @@ impl<T: From<Batch>> Driver<T> {
         }
     }
 
-    /// A consistent list of one object, whichever: only its resourceVersion is wanted. With a
-    /// selector the API server might read them all to find one.
+    /// A consistent list of one object, whichever: only its resourceVersion is wanted. With another
+    /// selector than a name the API server might read them all to find one; of a name it reads that
+    /// one, and the right to more may not be there.
     async fn probe(&mut self) -> Input {
+        let scope = &self.target.scope;
         let options = ListOptions {
             limit: Some(1),
+            field_selector: scope.one().map(str::to_owned),
             metadata_only: true,
             ..ListOptions::default()
         };

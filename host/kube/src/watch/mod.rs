@@ -56,6 +56,14 @@ impl Scope {
             None => "all namespaces".to_owned(),
         }
     }
+
+    /// The field selector, if it names one object.
+    pub(crate) fn one(&self) -> Option<&str> {
+        let selector = self.field_selector.as_deref()?;
+        let name = selector.strip_prefix("metadata.name=")?;
+        let other = |c: char| matches!(c, ',' | '=' | '!');
+        (!name.is_empty() && !name.contains(other)).then_some(selector)
+    }
 }
 
 /// What is watched.
