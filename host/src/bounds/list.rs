@@ -131,6 +131,8 @@ fn of_watch(config: &WatchConfig) -> Vec<Bound> {
         page,
         streaming: _,
         seed: _,
+        // Of who shares them.
+        openings: _,
     } = config;
     let Patience { tries, time } = patience;
     let is = |name, value: f64, usage| bound("watch", name, value, usage);
@@ -424,11 +426,13 @@ fn of_values(config: &ValuesConfig) -> Vec<Bound> {
     let ValuesConfig {
         objects,
         value_bytes,
+        openings,
     } = config;
     let is = |name, value: usize, usage| bound("values", name, size(value), usage);
     vec![
         is("objects", *objects, "kybern_values_followed"),
         is("value_bytes", *value_bytes, "kybern_values_bytes"),
+        is("openings", *openings, "kybern_values_opening"),
     ]
 }
 

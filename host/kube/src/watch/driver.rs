@@ -26,6 +26,7 @@ use super::{
     lines::Lines,
     machine::{Machine, Start},
     observe::{Observation, WatchObserver},
+    openings::Openings,
     protocol::{Action, Input, Wait, WaitReason},
 };
 
@@ -167,6 +168,10 @@ impl<T: From<Batch>> Driver<T> {
         if *action != Action::Read {
             self.stream = None;
         }
+        let _turn = match self.openings(action) {
+            Some(openings) => openings.turn().await,
+            None => None,
+        };
         match action {
             Action::StreamList => self.open_stream(None).await,
             Action::Watch { from } => self.open_stream(Some(*from)).await,
@@ -176,6 +181,16 @@ impl<T: From<Batch>> Driver<T> {
             Action::Wait(wait) => {
                 tokio::time::sleep(self.delay(wait)).await;
                 Some(Input::Resumed)
+            }
+        }
+    }
+
+    /// Who says when, for what makes the API server work.
+    fn openings(&self, action: &Action) -> Option<Openings> {
+        match action {
+            Action::Read | Action::Wait(_) => None,
+            Action::StreamList | Action::Watch { .. } | Action::Probe | Action::ReadPage { .. } => {
+                self.config.openings.clone()
             }
         }
     }

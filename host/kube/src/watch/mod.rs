@@ -22,6 +22,7 @@ mod failure;
 mod lines;
 mod machine;
 mod observe;
+mod openings;
 mod protocol;
 mod replay;
 mod state;
@@ -32,6 +33,7 @@ use kybern_table::TableDef;
 
 pub use driver::watch;
 pub use observe::{Interruption, NoObserver, Observation, Phase, WatchObserver};
+pub use openings::Openings;
 pub use replay::{Replay, ReplayError};
 
 /// Which objects of the kind are kept.
@@ -141,6 +143,8 @@ pub struct WatchConfig {
     pub streaming: bool,
     /// Seed of the jitter; different in each process unless told.
     pub seed: u64,
+    /// Who waits for whom to list and to open; nobody for anybody unless told.
+    pub openings: Option<Openings>,
 }
 
 impl Default for WatchConfig {
@@ -167,6 +171,7 @@ impl Default for WatchConfig {
             page: 500,
             streaming: true,
             seed: backoff::process_seed(),
+            openings: None,
         }
     }
 }
