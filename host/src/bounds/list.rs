@@ -409,6 +409,7 @@ fn of_rights(config: &RightsConfig) -> Vec<Bound> {
         rights,
         namespaces,
         rules_age,
+        rules_bytes,
         refresh,
     } = config;
     let is = |name, value: f64, usage| bound("rights", name, value, usage);
@@ -418,6 +419,11 @@ fn of_rights(config: &RightsConfig) -> Vec<Bound> {
         is("rights", size(*rights), sent),
         is("namespaces", size(*namespaces), sent),
         is("rules_age_seconds", seconds(*rules_age), sent),
+        is(
+            "rules_bytes",
+            size(*rules_bytes),
+            "kybern_rights_rules_bytes",
+        ),
         is("refresh_seconds", seconds(*refresh), sent),
     ]
 }
