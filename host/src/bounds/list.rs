@@ -384,17 +384,20 @@ fn of_source(config: &SourceConfig) -> Vec<Bound> {
         idle,
         redirects,
         fetches,
+        fetches_each,
         kept_bytes,
     } = config;
     let is = |name, value: f64, usage| bound("source", name, value, usage);
     let ended = "kybern_source_fetches_total";
+    let running = "kybern_source_fetches_running";
     vec![
         is("component_bytes", size(*component_bytes), ended),
         is("manifest_bytes", size(*manifest_bytes), ended),
         is("time_seconds", seconds(*time), ended),
         is("idle_seconds", seconds(*idle), ended),
         is("redirects", size(*redirects), ended),
-        is("fetches", size(*fetches), "kybern_source_fetches_running"),
+        is("fetches", size(*fetches), running),
+        is("fetches_each", size(*fetches_each), running),
         is(
             "kept_bytes",
             number(*kept_bytes),
