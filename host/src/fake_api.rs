@@ -26,7 +26,7 @@ pub(crate) struct FakeApi {
 }
 
 impl FakeApi {
-    /// Starts it. Watches are never answered.
+    /// Starts it. Watches open, and say nothing.
     pub(crate) async fn start<F, A>(answer: F) -> Self
     where
         F: Fn(String) -> A + Send + Sync + 'static,
@@ -97,7 +97,12 @@ async fn converse(mut stream: TcpStream, answer: Answer) {
             asked.extend_from_slice(&buffer[..read]);
         }
         let sent: Vec<u8> = asked.drain(..length.unwrap_or_default()).collect();
-        let body = match line.contains("watch=") {
+        let is_watch = line.contains("watch=");
+        if is_watch {
+            let head = "HTTP/1.1 200 X\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n";
+            let _ = stream.write_all(head.as_bytes()).await;
+        }
+        let body = match is_watch {
             true => None,
             false if sent.is_empty() => answer(line.to_owned()).await,
             false => answer(format!("{head}\n{}", String::from_utf8_lossy(&sent))).await,

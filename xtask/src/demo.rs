@@ -82,6 +82,7 @@ pub(crate) fn run(workspace: &Workspace, args: &DemoArgs) -> Result<()> {
         kubeconfig: plane.kubeconfig(&user)?,
         class: CLASS.to_owned(),
         arguments: vec!["--leader-elect=false".to_owned()],
+        environment: Vec::new(),
         folder: plane.folder().to_owned(),
     })?;
     let shown = host

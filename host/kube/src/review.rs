@@ -92,6 +92,13 @@ impl Rules {
         rules.into_iter().any(|rule| rule.allows(right))
     }
 
+    /// About how many bytes it takes to keep them.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let rules = self.resource_rules.iter().flatten();
+        rules.map(Rule::bytes).fold(0, usize::saturating_add)
+    }
+
     /// Whether every authorizer of the cluster has listed its rules.
     #[must_use]
     pub fn complete(&self) -> bool {
@@ -100,6 +107,13 @@ impl Rules {
 }
 
 impl Rule {
+    fn bytes(&self) -> usize {
+        let lists = [&self.api_groups, &self.resources, &self.resource_names];
+        let texts = lists.into_iter().flatten().chain([&self.verbs]).flatten();
+        let texts = texts.map(|text| text.len().saturating_add(size_of::<String>()));
+        texts.fold(size_of::<Rule>(), usize::saturating_add)
+    }
+
     /// As the API server's RBAC authorizer matches.
     fn allows(&self, right: &Right) -> bool {
         let holds = |all: &Option<Vec<String>>, is: &dyn Fn(&str) -> bool| {
@@ -240,5 +254,17 @@ mod tests {
         let rules: Rules =
             serde_json::from_value(json!({ "resourceRules": null, "incomplete": true })).unwrap();
         assert!(!rules.allow(&right("get", "", "pods", None)) && !rules.complete());
+        assert_eq!(rules.bytes(), 0);
+    }
+
+    #[test]
+    fn rules_take_what_their_texts_take() {
+        let of = |name: &str| {
+            let rule = json!({ "verbs": ["get"], "apiGroups": [""], "resources": [name] });
+            let rules = json!({ "resourceRules": [rule, rule] });
+            serde_json::from_value::<Rules>(rules).unwrap().bytes()
+        };
+        assert!(of("pods") > 2 * (size_of::<Rule>() + 3 * size_of::<String>()));
+        assert_eq!(of(&"x".repeat(1_004)), of("pods") + 2_000);
     }
 }

@@ -131,6 +131,8 @@ fn of_watch(config: &WatchConfig) -> Vec<Bound> {
         page,
         streaming: _,
         seed: _,
+        // Of who shares them.
+        openings: _,
     } = config;
     let Patience { tries, time } = patience;
     let is = |name, value: f64, usage| bound("watch", name, value, usage);
@@ -382,17 +384,20 @@ fn of_source(config: &SourceConfig) -> Vec<Bound> {
         idle,
         redirects,
         fetches,
+        fetches_each,
         kept_bytes,
     } = config;
     let is = |name, value: f64, usage| bound("source", name, value, usage);
     let ended = "kybern_source_fetches_total";
+    let running = "kybern_source_fetches_running";
     vec![
         is("component_bytes", size(*component_bytes), ended),
         is("manifest_bytes", size(*manifest_bytes), ended),
         is("time_seconds", seconds(*time), ended),
         is("idle_seconds", seconds(*idle), ended),
         is("redirects", size(*redirects), ended),
-        is("fetches", size(*fetches), "kybern_source_fetches_running"),
+        is("fetches", size(*fetches), running),
+        is("fetches_each", size(*fetches_each), running),
         is(
             "kept_bytes",
             number(*kept_bytes),
@@ -407,6 +412,7 @@ fn of_rights(config: &RightsConfig) -> Vec<Bound> {
         rights,
         namespaces,
         rules_age,
+        rules_bytes,
         refresh,
     } = config;
     let is = |name, value: f64, usage| bound("rights", name, value, usage);
@@ -416,6 +422,11 @@ fn of_rights(config: &RightsConfig) -> Vec<Bound> {
         is("rights", size(*rights), sent),
         is("namespaces", size(*namespaces), sent),
         is("rules_age_seconds", seconds(*rules_age), sent),
+        is(
+            "rules_bytes",
+            size(*rules_bytes),
+            "kybern_rights_rules_bytes",
+        ),
         is("refresh_seconds", seconds(*refresh), sent),
     ]
 }
@@ -424,11 +435,13 @@ fn of_values(config: &ValuesConfig) -> Vec<Bound> {
     let ValuesConfig {
         objects,
         value_bytes,
+        openings,
     } = config;
     let is = |name, value: usize, usage| bound("values", name, size(value), usage);
     vec![
         is("objects", *objects, "kybern_values_followed"),
         is("value_bytes", *value_bytes, "kybern_values_bytes"),
+        is("openings", *openings, "kybern_values_opening"),
     ]
 }
 

@@ -10,6 +10,7 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::dns::Name;
 use hyper_util::rt::TokioExecutor;
+use rustls::CertificateError;
 use std::error::Error;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
@@ -75,7 +76,7 @@ fn connector(resolver: Resolver) -> Result<Connector, String> {
     let (builder, untrusting) = match trusting {
         Ok(builder) => (builder, None),
         Err(error) => {
-            let why = format!("this machine's certificates cannot be read: {error}");
+            let why = format!("this machine's certificates cannot be read: {error}; {TRUST}");
             let nobody = rustls::ClientConfig::builder_with_provider(Arc::new(ring()))
                 .with_safe_default_protocol_versions()
                 .map_err(|error| error.to_string())?
@@ -101,6 +102,21 @@ pub(crate) enum Unsent {
     Failed(String),
 }
 
+/// What to do where a certificate is not trusted.
+const TRUST: &str =
+    "the variable SSL_CERT_FILE names a file (PEM) with all the certificates to trust";
+
+/// What is wrong with a certificate, if that is why nobody was talked to.
+fn untrusted(error: &(dyn Error + 'static)) -> Option<String> {
+    let error = error.downcast_ref::<rustls::Error>()?;
+    let rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) = error else {
+        return None;
+    };
+    Some(format!(
+        "its certificate is signed by nobody whom this machine trusts: {TRUST}"
+    ))
+}
+
 /// Why a request was not answered.
 pub(crate) fn why(error: &(dyn Error + 'static)) -> Unsent {
     let mut reasons = Vec::new();
@@ -110,11 +126,16 @@ pub(crate) fn why(error: &(dyn Error + 'static)) -> Unsent {
             return Unsent::Refused(why.clone());
         }
         reasons.push(error.to_string());
-        // What wraps an I/O error hides it from `source`.
-        let inner = error.downcast_ref::<std::io::Error>();
-        let inner = inner.and_then(std::io::Error::get_ref);
-        if let Some(Refused(why)) = inner.and_then(|inner| inner.downcast_ref()) {
-            return Unsent::Refused(why.clone());
+        // What wraps errors as an I/O error hides them from `source`, perhaps more than once.
+        let mut within = error.downcast_ref::<std::io::Error>();
+        while let Some(inner) = within.and_then(std::io::Error::get_ref) {
+            if let Some(Refused(why)) = inner.downcast_ref() {
+                return Unsent::Refused(why.clone());
+            }
+            if let Some(why) = untrusted(inner) {
+                reasons.push(why);
+            }
+            within = inner.downcast_ref();
         }
         next = error.source();
     }

@@ -143,12 +143,7 @@ impl Controller {
                 due = true;
             }
             for k in known.values_mut() {
-                let source_changed = k.source.as_ref().is_some_and(|source| {
-                    changes
-                        .config_maps
-                        .as_ref()
-                        .is_none_or(|all| all.contains(source))
-                });
+                let source_changed = k.source.as_ref().is_some_and(|of| changes.concern(of));
                 // What a CRD's state stood in the way of is tried again when a CRD changes.
                 let problem = k.prepared.as_ref().err().or(k.degraded.as_ref());
                 let crd_changed =
@@ -170,6 +165,7 @@ impl Controller {
                 }
             }
             let now = crate::clock::monotonic();
+            ongoing.revisions.changed(&changes, now);
             due |= ongoing.revisions.due(now);
             for refused in self.refusals.take() {
                 ongoing.reviews.refused(&refused, now);

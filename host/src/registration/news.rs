@@ -16,6 +16,11 @@ pub(super) struct Changes {
 }
 
 impl Changes {
+    /// Whether this ConfigMap changed, as far as is known.
+    pub(super) fn concern(&self, at: &(String, String)) -> bool {
+        self.config_maps.as_ref().is_none_or(|all| all.contains(at))
+    }
+
     pub(super) fn between(since: Sequence, snapshot: &Snapshot) -> Self {
         match snapshot.changes_since(since) {
             Ok(changes) => {

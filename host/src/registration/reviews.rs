@@ -78,6 +78,7 @@ impl Entry {
         let came = look.outcome.lock().take();
         // A look after a refusal is no all-clear: what refuses may not be a right.
         let in_order = matches!(&came, Some(Ok(found)) if found.is_granted());
+        let unsure = matches!(&came, Some(Ok(found)) if found.is_unsure());
         self.tries = match in_order && look.depth == Depth::Rules {
             true => 0,
             false => self.tries.saturating_add(1),
@@ -88,9 +89,12 @@ impl Entry {
             None => {}
         }
         self.ended = Some(now);
-        if look.depth == Depth::Each && !in_order {
+        if look.depth != Depth::Rules && !in_order {
             // A list of rules gives what was refused, and would say so again.
             self.depth = Depth::Each;
+        } else if unsure && self.depth == Depth::Rules {
+            // What was refused may be among those that the bound of one look has left.
+            self.depth = Depth::Rest;
         }
         // What was doubted meanwhile is looked at once more.
         let rests = in_order && self.depth == Depth::Rules;

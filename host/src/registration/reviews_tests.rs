@@ -105,6 +105,27 @@ async fn a_refusal_is_a_reason_to_look_closely_and_a_thousand_are_no_more() {
 }
 
 #[tokio::test]
+async fn a_look_after_a_refusal_goes_on_until_all_rights_were_asked_for() {
+    let mut reviews = one(&Arc::default());
+    looks(&mut reviews, 0, false).await;
+    let unsure = |unsure: usize| {
+        let mut found = found(false);
+        found.host.unsure = unsure;
+        Ok(found)
+    };
+    reviews.unreadable("a", Duration::from_secs(100));
+    let (each, rest) = (Depth::Each, Depth::Rest);
+    assert_eq!(ends(&mut reviews, 100, unsure(40)).await, (each, 5));
+    // Refused meanwhile: what was answered before does not count.
+    reviews.unreadable("a", Duration::from_secs(101));
+    assert_eq!(ends(&mut reviews, 105, unsure(40)).await, (each, 10));
+    assert_eq!(ends(&mut reviews, 115, unsure(8)).await, (rest, 20));
+    let far = REFRESH.as_secs();
+    assert_eq!(ends(&mut reviews, 135, unsure(0)).await, (rest, far));
+    assert_eq!(looks(&mut reviews, 735, false).await, (Depth::Rules, far));
+}
+
+#[tokio::test]
 async fn what_rules_give_and_an_authorizer_refuses_stays_missing() {
     let mut reviews = one(&Arc::default());
     looks(&mut reviews, 0, false).await;

@@ -10,11 +10,12 @@ use super::check;
 use super::controller::Controller;
 use super::downloads::Downloads;
 use super::known::identity;
+use super::news::Changes;
 use super::prepared::Prepared;
 use super::problem::{Problem, of_load};
 use super::settings::{self, Given};
 use crate::source::{Fetch, Fetched};
-use kybern_interface::Registration;
+use kybern_interface::{Registration, Source};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +34,8 @@ struct Held {
     /// The settings that it was made with.
     given: Given,
     got: Result<Prepared, Problem>,
+    /// The ConfigMap that it is to come from, of the one on trial.
+    source: Option<(String, String)>,
     /// When to look again.
     again: Option<Duration>,
     /// Looks in a row that came to nothing.
@@ -60,6 +63,13 @@ fn trial_of(registration: &str) -> String {
 /// The registration for which something is fetched.
 pub(super) fn fetched_for(name: &str) -> &str {
     name.split('/').next().unwrap_or(name)
+}
+
+/// Where the component on trial comes from; none without a trial.
+fn origin(registration: &Registration) -> Option<&Source> {
+    let spec = &registration.spec;
+    let trial = spec.trial.as_ref()?;
+    Some(trial.source.as_ref().unwrap_or(&spec.source))
 }
 
 /// Whether this digest runs here, or did.
@@ -101,6 +111,17 @@ impl Revisions {
     pub(super) fn retain(&mut self, there: impl Fn(&str) -> bool) {
         self.of.retain(|name, _| there(name));
         self.strange.retain(|name, _| there(name));
+    }
+
+    /// ConfigMaps changed: what was to come from one of them and is not there is looked for again.
+    /// What is there has its digest, whatever becomes of the ConfigMap.
+    pub(super) fn changed(&mut self, changes: &Changes, now: Duration) {
+        let all = self.of.values_mut().flat_map(BTreeMap::values_mut);
+        for held in all.filter(|held| held.got.is_err()) {
+            if held.source.as_ref().is_some_and(|at| changes.concern(at)) {
+                held.again = Some(now);
+            }
+        }
     }
 
     /// How long nothing is to be looked at again.
@@ -162,10 +183,13 @@ impl Controller {
                     };
                     let pause = got.as_ref().err();
                     let pause = pause.and_then(|problem| problem.again.pause(failures));
+                    let source = origin(registration).filter(|_| tried);
+                    let source = source.and_then(|source| source.config_map.as_ref());
                     Held {
                         made_for,
                         given: main.given.clone(),
                         got,
+                        source: source.map(|of| (of.namespace.clone(), of.name.clone())),
                         again: pause.map(|pause| time.saturating_add(pause)),
                         failures,
                     }
@@ -234,10 +258,7 @@ impl Controller {
         digest: &str,
         downloads: &mut Downloads,
     ) -> Result<Fetched, Problem> {
-        let spec = &registration.spec;
-        let trial = spec.trial.as_ref();
-        let source = trial.and_then(|trial| trial.source.as_ref());
-        let source = source.unwrap_or(&spec.source);
+        let source = origin(registration).unwrap_or(&registration.spec.source);
         let fetch = Fetch {
             source: source.clone(),
             digest: Some(digest.to_owned()),
@@ -248,5 +269,60 @@ impl Controller {
         let fetched = self.or_kept(fetched, source, Some(digest)).await?;
         self.sources.keep(&fetched).await;
         Ok(fetched)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Duration = Duration::from_secs(60);
+
+    fn failed(source: Option<&str>) -> Held {
+        Held {
+            made_for: Default::default(),
+            given: Given {
+                values: Default::default(),
+                hidden: false,
+            },
+            got: Err(Problem::new("NotThere", "it is not there")),
+            source: source.map(|name| ("team".to_owned(), name.to_owned())),
+            again: None,
+            failures: 1,
+        }
+    }
+
+    fn revisions() -> Revisions {
+        let held = [Some("code"), Some("other"), None].map(failed);
+        let held = held.into_iter().zip(["1", "2", "3"]);
+        let held = held.map(|(held, digest)| (digest.to_owned(), held));
+        Revisions {
+            of: BTreeMap::from([("app".to_owned(), held.collect())]),
+            strange: BTreeMap::new(),
+        }
+    }
+
+    fn due(config_maps: Option<&[&str]>) -> Vec<String> {
+        let named = |name: &&str| ("team".to_owned(), (*name).to_owned());
+        let mut revisions = revisions();
+        assert!(!revisions.due(NOW));
+        let changes = Changes {
+            plugins: false,
+            crds: false,
+            groups: BTreeSet::new(),
+            config_maps: config_maps.map(|all| all.iter().map(named).collect()),
+        };
+        revisions.changed(&changes, NOW);
+        let all = revisions.of.values().flatten();
+        let due = all.filter(|(_, held)| held.again == Some(NOW));
+        due.map(|(digest, _)| digest.clone()).collect()
+    }
+
+    #[test]
+    fn what_is_not_there_is_looked_for_when_its_config_map_changes() {
+        assert_eq!(due(Some(&["code", "third"])), ["1"]);
+        assert_eq!(due(Some(&["third"])), [""; 0]);
+        // Which changed is not known: after too many changes.
+        assert_eq!(due(None), ["1", "2"]);
     }
 }

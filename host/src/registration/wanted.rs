@@ -6,6 +6,7 @@ use super::known::{Known, deleting};
 use super::next::Schemas;
 use super::revisions::Revisions;
 use crate::kinds::{crd_table, plugin_table};
+use crate::rights::sources;
 use crate::wiring::watches::{Part, Wanted};
 use kybern_interface::{Gvk, Registration};
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,13 +34,12 @@ impl Controller {
         let served = self.kinds.served();
         let mut wanted = vec![Wanted::all(plugin_table()), Wanted::all(crd_table())];
         for registration in registrations {
-            if let Some(source) = &registration.spec.source.config_map
-                && let Some(found) = served.get(&Gvk::new("", "v1", "ConfigMap"))
-            {
-                wanted.push(Wanted {
+            let sources = sources(registration).filter_map(|of| of.config_map.as_ref());
+            if let Some(found) = served.get(&Gvk::new("", "v1", "ConfigMap")) {
+                wanted.extend(sources.map(|of| Wanted {
                     def: crate::kinds::table(found),
-                    part: Part::namespace(&source.namespace),
-                });
+                    part: Part::namespace(&of.namespace),
+                }));
             }
             let known = known.get(registration.name());
             if let Some(Ok(prepared)) = known.map(|k| &k.prepared)

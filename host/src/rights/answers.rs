@@ -29,6 +29,8 @@ struct Answer {
 #[derive(Debug, Default)]
 pub(super) struct Answers {
     looks: u64,
+    /// The look that began to doubt what rules give.
+    doubting: u64,
     all: BTreeMap<Right, Answer>,
 }
 
@@ -53,6 +55,20 @@ impl Answers {
         rights.sort_by_key(|right| self.all.get(*right).map(|answer| answer.look));
         rights.truncate(most);
         rights
+    }
+
+    /// From the next look on, what rules give is doubted: what was answered before does not count.
+    pub(super) fn doubt(&mut self) {
+        self.doubting = self.looks.saturating_add(1);
+    }
+
+    /// How many of these were not asked for since they are doubted.
+    pub(super) fn unsure(&self, doubted: &[&Right]) -> usize {
+        let sure = |right: &Right| {
+            let answer = self.all.get(right);
+            answer.is_some_and(|answer| answer.look >= self.doubting)
+        };
+        doubted.iter().filter(|right| !sure(right)).count()
     }
 
     /// Takes in an answer of this look.

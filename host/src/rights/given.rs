@@ -1,7 +1,8 @@
 //! What rules give: of all of the cluster, and of the namespaces that rights name.
 //!
 //! *Limits.* A list is asked for once for all looks at the same time, and kept for
-//! [`RightsConfig::rules_age`](super::review::RightsConfig).
+//! `rules_age`; all that are kept have no more than `rules_bytes`
+//! ([`RightsConfig`](super::review::RightsConfig)).
 
 use super::review::Account;
 use kybern_kube::{Right, Rules};
@@ -9,8 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Most lists that are kept.
-const LISTS: usize = 256;
+/// What each list counts beside its rules: also one that could not be had.
+const OVERHEAD: usize = 256;
 
 /// One list of rules; none = it could not be had.
 pub(super) type List = Option<Arc<Rules>>;
@@ -22,23 +23,52 @@ pub(super) struct ListOf {
     pub(super) namespace: Option<String>,
 }
 
-/// Lists, with the time of each.
-#[derive(Default)]
-pub(super) struct Lists(BTreeMap<ListOf, (Duration, List)>);
+/// Lists that are kept.
+pub(super) struct Lists {
+    all: BTreeMap<ListOf, Kept>,
+    bytes: usize,
+    most: usize,
+}
+
+struct Kept {
+    at: Duration,
+    bytes: usize,
+    list: List,
+}
 
 impl Lists {
+    /// With at most so many bytes.
+    pub(super) fn new(most: usize) -> Self {
+        Self {
+            all: BTreeMap::new(),
+            bytes: 0,
+            most,
+        }
+    }
+
     /// One that is younger than this.
     pub(super) fn get(&mut self, of: &ListOf, age: Duration) -> Option<List> {
         let now = crate::clock::monotonic();
-        self.0.retain(|_, (at, _)| now.saturating_sub(*at) < age);
-        self.0.get(of).map(|(_, list)| list.clone())
+        self.all.retain(|_, kept| now.saturating_sub(kept.at) < age);
+        self.bytes = self.all.values().map(|kept| kept.bytes).sum();
+        self.all.get(of).map(|kept| kept.list.clone())
     }
 
-    /// Keeps one that came just now, unless there are too many.
+    /// Keeps one that came just now, if there is room: those that are there do for others too.
     pub(super) fn keep(&mut self, of: ListOf, list: List) {
-        if self.0.len() < LISTS {
-            self.0.insert(of, (crate::clock::monotonic(), list));
+        let rules = list.as_ref().map_or(0, |rules| rules.bytes());
+        let bytes = rules.saturating_add(OVERHEAD);
+        let all = self.bytes.saturating_add(bytes);
+        if all <= self.most {
+            self.bytes = all;
+            let at = crate::clock::monotonic();
+            self.all.insert(of, Kept { at, bytes, list });
         }
+    }
+
+    /// Bytes of those that are kept.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
     }
 }
 

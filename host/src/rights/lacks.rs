@@ -13,6 +13,8 @@ pub(crate) struct Lacks {
     pub(crate) missing: Vec<Right>,
     /// Further ones that no rule gives and that were not asked for one by one.
     pub(crate) unasked: usize,
+    /// Rights that a rule gives and that are still to be asked for, because something was refused.
+    pub(crate) unsure: usize,
     /// Why it could not be asked.
     pub(crate) unknown: Option<String>,
 }
@@ -78,6 +80,11 @@ impl Found {
     /// Whether all is there, and known to be.
     pub(crate) fn is_granted(&self) -> bool {
         self.missing() == 0 && self.all().all(|(_, lacks)| lacks.is_known())
+    }
+
+    /// Whether rights that rules give are still to be asked for one by one.
+    pub(crate) fn is_unsure(&self) -> bool {
+        self.all().any(|(_, lacks)| lacks.unsure > 0)
     }
 
     /// Who lacks what, and what to do; none if nothing is known to be missing.
@@ -153,7 +160,7 @@ mod tests {
         let lacks = Lacks {
             missing: missing.collect(),
             unasked: 3,
-            unknown: None,
+            ..Lacks::default()
         };
         let found = Found {
             host: lacks,

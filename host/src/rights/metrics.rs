@@ -48,6 +48,15 @@ impl Collector for Reviews {
             help,
             running,
         )?;
+        let kept = vec![(Vec::new(), size(counts.rules_bytes.load(Ordering::Relaxed)))];
+        let help = "Bytes of the rules of accounts that looks share";
+        put(
+            encoder,
+            MetricType::Gauge,
+            "kybern_rights_rules_bytes",
+            help,
+            kept,
+        )?;
         let missing = counts.missing.lock().clone();
         let missing = missing.into_iter();
         let missing = missing.map(|(plugin, count)| (vec![("plugin", plugin)], size(count)));

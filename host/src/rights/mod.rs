@@ -34,6 +34,6 @@ pub(crate) use lacks::Found;
 #[cfg(test)]
 pub(crate) use lacks::Lacks;
 pub(crate) use metrics::register;
-pub(crate) use needs::{IMPERSONATE, Needs, Place};
+pub(crate) use needs::{IMPERSONATE, Needs, Place, sources};
 pub(crate) use refusals::{Refusals, Refused};
 pub(crate) use review::{Account, Asked, Depth, Reviewer, RightsConfig};

@@ -275,7 +275,7 @@ impl<'a> List<'a> {
 }
 
 /// Where the component comes from, and that on trial.
-fn sources(registration: &Registration) -> impl Iterator<Item = &Source> {
+pub(crate) fn sources(registration: &Registration) -> impl Iterator<Item = &Source> {
     let trial = registration.spec.trial.as_ref();
     let tried = trial.and_then(|trial| trial.source.as_ref());
     [&registration.spec.source].into_iter().chain(tried)

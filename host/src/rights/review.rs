@@ -23,6 +23,8 @@ pub(crate) struct RightsConfig {
     pub(crate) namespaces: usize,
     /// For how long one list of rules does for all.
     pub(crate) rules_age: Duration,
+    /// Bytes of such lists; what is over them is asked for by each look.
+    pub(crate) rules_bytes: usize,
     /// Until a registration that has all rights is looked at again.
     pub(crate) refresh: Duration,
 }
@@ -34,6 +36,7 @@ impl Default for RightsConfig {
             rights: 64,
             namespaces: 16,
             rules_age: Duration::from_secs(5),
+            rules_bytes: 16 << 20,
             refresh: Duration::from_secs(600),
         }
     }
@@ -70,6 +73,8 @@ pub(crate) enum Depth {
     Rules,
     /// Something was refused: each right is asked for, as far as the bound allows.
     Each,
+    /// Goes on with those that a look at each has left.
+    Rest,
 }
 
 /// What is counted.
@@ -78,6 +83,8 @@ pub(super) struct Counts {
     pub(super) running: AtomicUsize,
     pub(super) rules: AtomicU64,
     pub(super) rights: AtomicU64,
+    /// Bytes of the lists of rules that are kept.
+    pub(super) rules_bytes: AtomicUsize,
     /// Rights that are missing, by registration.
     pub(super) missing: Mutex<BTreeMap<String, usize>>,
 }
@@ -113,8 +120,8 @@ impl Reviewer {
             inner: Arc::new(Inner {
                 cluster,
                 turns: Semaphore::new(config.looks),
+                lists: tokio::sync::Mutex::new(Lists::new(config.rules_bytes)),
                 config,
-                lists: tokio::sync::Mutex::default(),
                 counts: Counts::default(),
             }),
         }
@@ -180,8 +187,11 @@ impl Inner {
             needs.iter().partition(|right| rules.allow(right));
         let doubted = match depth {
             Depth::Rules => Vec::new(),
-            Depth::Each => given,
+            Depth::Each | Depth::Rest => given,
         };
+        if depth == Depth::Each {
+            answers.doubt();
+        }
         let user = by.map(Account::user);
         for right in answers.begin(&open, &doubted, self.config.rights) {
             self.counts.rights.fetch_add(1, Ordering::Relaxed);
@@ -200,6 +210,7 @@ impl Inner {
         Ok(Lacks {
             missing: answers.missing(),
             unasked: answers.unasked(&open),
+            unsure: answers.unsure(&doubted),
             unknown: None,
         })
     }
@@ -237,6 +248,8 @@ impl Inner {
             }
         };
         lists.keep(of, list.clone());
+        let bytes = lists.bytes();
+        self.counts.rules_bytes.store(bytes, Ordering::Relaxed);
         list
     }
 }

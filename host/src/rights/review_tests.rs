@@ -190,6 +190,79 @@ async fn looks_go_on_from_where_the_last_ended() {
 }
 
 #[tokio::test]
+async fn looks_after_a_refusal_ask_for_all_that_rules_give() {
+    let rules = json!({ "verbs": ["*"], "apiGroups": [""], "resources": ["*"] });
+    let rules = json!({ "resourceRules": [rules] });
+    // An authorizer before RBAC refuses the last one.
+    let (api, _log) = cluster(rules, &["get a", "get b", "get c", "get d"]).await;
+    let config = RightsConfig {
+        rights: 2,
+        ..RightsConfig::default()
+    };
+    let reviewer = Reviewer::new(api.cluster.clone(), config);
+    let all = ["a", "b", "c", "d", "e"].map(|name| ("get", name));
+    let asked = host(&all);
+    let mut answered = Answered::default();
+    let mut looks = Vec::new();
+    for depth in [Depth::Each, Depth::Rest, Depth::Rest, Depth::Each] {
+        let found = reviewer.look(&asked, depth, &mut answered).await.unwrap();
+        looks.push((found.host.unsure, found.missing()));
+    }
+    assert_eq!(looks, [(3, 0), (1, 0), (0, 1), (3, 1)]);
+}
+
+#[tokio::test]
+async fn many_service_accounts_share_their_lists() {
+    let (api, log) = cluster(pods_may_be_read(), &[]).await;
+    let reviewer = Reviewer::new(api.cluster.clone(), at_leisure());
+    let asked = |number: usize| {
+        let account = Account {
+            namespace: "team".into(),
+            name: format!("a{number}"),
+        };
+        Asked {
+            host: needs(&[("get", "pods")]),
+            account: Some((account, needs(&[("get", "pods")]))),
+        }
+    };
+    for _ in 0..3 {
+        for number in 0..300 {
+            let found = look(&reviewer, &asked(number), Depth::Rules).await;
+            assert!(found.unwrap().is_granted());
+        }
+    }
+    assert_eq!(log.lock().len(), 301, "one list of each, and the host's");
+    let kept = reviewer.counts().rules_bytes.load(Ordering::Relaxed);
+    assert!((300 * 256..1 << 20).contains(&kept), "{kept}");
+}
+
+#[tokio::test]
+async fn lists_of_rules_are_kept_as_far_as_there_is_room() {
+    let (api, log) = cluster(pods_may_be_read(), &[]).await;
+    let config = RightsConfig {
+        rules_bytes: 300,
+        ..at_leisure()
+    };
+    let reviewer = Reviewer::new(api.cluster.clone(), config);
+    let asked = host(&[("get", "pods")]);
+    for _ in 0..2 {
+        let found = look(&reviewer, &asked, Depth::Rules).await.unwrap();
+        assert!(found.is_granted());
+    }
+    assert_eq!(*log.lock(), ["rules", "rules"]);
+    let kept = reviewer.counts().rules_bytes.load(Ordering::Relaxed);
+    assert_eq!(kept, 0);
+}
+
+/// Lists stay, however busy the machine is.
+fn at_leisure() -> RightsConfig {
+    RightsConfig {
+        rules_age: Duration::from_secs(3600),
+        ..RightsConfig::default()
+    }
+}
+
+#[tokio::test]
 async fn a_look_asks_no_more_than_its_bound_and_says_so() {
     let (api, log) = cluster(json!({ "resourceRules": [], "incomplete": true }), &[]).await;
     let config = RightsConfig {

@@ -17,6 +17,8 @@ pub(crate) struct SourceConfig {
     pub(crate) redirects: usize,
     /// Fetches at once; others wait.
     pub(crate) fetches: usize,
+    /// Of these, those from one server: a slow one leaves turns to the others.
+    pub(crate) fetches_each: usize,
     /// Bytes of components that are kept on disk.
     pub(crate) kept_bytes: u64,
 }
@@ -30,6 +32,7 @@ impl Default for SourceConfig {
             idle: Duration::from_secs(15),
             redirects: 5,
             fetches: 4,
+            fetches_each: 2,
             kept_bytes: 256 << 20,
         }
     }

@@ -10,6 +10,7 @@
 //! | file, config_map, http, oci | one kind of source each |
 //! | digest, signature, key | what is checked of a component |
 //! | keep | components on disk, by digest |
+//! | turns | how many fetches run at once, and how many of them from one server |
 //! | web | one HTTP request, bounded |
 //! | registry, reference, artifact, challenge, credentials, push | one repository of a registry |
 
@@ -32,6 +33,7 @@ mod push;
 mod reference;
 mod registry;
 mod signature;
+mod turns;
 mod web;
 
 pub(crate) use self::http::address;
@@ -53,7 +55,7 @@ use kybern_kube::Cluster;
 use object::Kind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use tokio::sync::Semaphore;
+use turns::Turns;
 
 /// What is to be fetched.
 #[derive(Debug, Clone, PartialEq)]
@@ -70,6 +72,19 @@ impl Fetch {
     /// Whether somebody else's server is asked.
     pub(crate) fn is_far(&self) -> bool {
         self.source.oci.is_some() || self.source.http.is_some()
+    }
+
+    /// Whose server it is, as far as can be told before it is asked.
+    fn place(&self) -> String {
+        let registry = self.source.oci.as_ref();
+        let registry = registry.and_then(|oci| Reference::parse(&oci.image).ok());
+        let server = self.source.http.as_ref();
+        let server = server.and_then(|http| address(&http.url).ok());
+        match (registry, server) {
+            (Some(reference), _) => reference.host().to_owned(),
+            (None, Some(url)) => url.authority().to_owned(),
+            (None, None) => String::new(),
+        }
     }
 }
 
@@ -113,7 +128,7 @@ pub(crate) struct Sources {
 struct Inner {
     web: Web,
     keep: Keep,
-    turns: Semaphore,
+    turns: Turns,
     verified: Verified,
     running: AtomicUsize,
     succeeded: AtomicU64,
@@ -125,7 +140,7 @@ impl Sources {
     pub(crate) fn new(config: SourceConfig, keep: Keep, plain: Vec<String>) -> Self {
         Self {
             inner: Arc::new(Inner {
-                turns: Semaphore::new(config.fetches),
+                turns: Turns::new(config.fetches, config.fetches_each),
                 web: Web::new(config, plain),
                 keep,
                 verified: Verified::default(),
@@ -151,8 +166,9 @@ impl Sources {
         fetch: &Fetch,
         cluster: Option<&Cluster>,
     ) -> Result<Fetched, SourceError> {
-        let stopped = |_| SourceError::Unavailable("the host is stopping".to_owned());
-        let _turn = self.inner.turns.acquire().await.map_err(stopped)?;
+        let turn = self.inner.turns.take(&fetch.place()).await;
+        let stopped = || SourceError::Unavailable("the host is stopping".to_owned());
+        let _turn = turn.ok_or_else(stopped)?;
         let time = self.inner.web.limits().time;
         let running = Running::new(&self.inner);
         let fetching = tokio::time::timeout(time, self.get(fetch, cluster, Reach::Far));

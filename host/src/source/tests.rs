@@ -122,3 +122,35 @@ async fn an_artifact_that_is_to_be_verified_is_not_taken_from_disk_unverified() 
     let unsigned = sources.fetch(&fetch, None).await.unwrap_err();
     assert!(matches!(unsigned, SourceError::Unsigned(_)), "{unsigned}");
 }
+
+#[tokio::test]
+async fn a_slow_server_leaves_turns_to_the_others() {
+    let forever = Duration::from_secs(3600);
+    let config = SourceConfig {
+        time: forever,
+        idle: forever,
+        ..SourceConfig::default()
+    };
+    let Here { sources, .. } = &here(config);
+    let slow = Fake::new(|_| super::fake::Reply::Hangs(Vec::new()));
+    let good = Fake::new(|_| ok(b"component"));
+    let hanging = (0..6).map(|number: u8| {
+        let fetch = at(slow.url(&format!("/{number}")), &[number]);
+        async move { sources.fetch(&fetch, None).await }
+    });
+    let fetching = async {
+        // As many as may be under way there are.
+        while slow.seen().len() < 2 {
+            tokio::task::yield_now().await;
+        }
+        sources.fetch(&at(good.url("/x"), b"component"), None).await
+    };
+    let soon = Duration::from_secs(30);
+    let fetched = tokio::select! {
+        biased;
+        _ = futures::future::join_all(hanging) => panic!("nobody answered"),
+        fetched = tokio::time::timeout(soon, fetching) => fetched.expect("it has a turn"),
+    };
+    assert!(fetched.is_ok(), "{fetched:?}");
+    assert_eq!(slow.seen().len(), 2);
+}

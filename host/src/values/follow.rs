@@ -2,7 +2,7 @@
 
 use super::ValuesConfig;
 use super::object::{Got, Keys, ObjectAt, Seen, Track};
-use kybern_kube::watch::NoObserver;
+use kybern_kube::watch::{NoObserver, Openings};
 use kybern_kube::{Cluster, Scope, WatchConfig, WatchTarget, watch};
 use kybern_table::Batch;
 use parking_lot::Mutex;
@@ -25,6 +25,7 @@ pub(crate) struct Values {
 struct Inner {
     cluster: Cluster,
     watch: WatchConfig,
+    openings: Openings,
     config: ValuesConfig,
     all: Mutex<BTreeMap<ObjectAt, Followed>>,
     changed: Mutex<BTreeSet<ObjectAt>>,
@@ -46,10 +47,16 @@ impl Values {
         config: ValuesConfig,
         shutdown: CancellationToken,
     ) -> Self {
+        let openings = Openings::new(config.openings);
+        let watch = WatchConfig {
+            openings: Some(openings.clone()),
+            ..watch
+        };
         Self {
             inner: Arc::new(Inner {
                 cluster,
                 watch,
+                openings,
                 config,
                 all: Mutex::default(),
                 changed: Mutex::default(),
@@ -149,6 +156,11 @@ impl Values {
         }
     }
 
+    /// How many are listed, or have a watch that opens.
+    pub(super) fn opening(&self) -> usize {
+        self.inner.openings.running()
+    }
+
     /// How many are followed, and the bytes that are kept of them.
     pub(super) fn usage(&self) -> (usize, usize) {
         let all = self.inner.all.lock();
@@ -181,3 +193,7 @@ impl Inner {
         self.news.notify_waiters();
     }
 }
+
+#[cfg(test)]
+#[path = "follow_tests.rs"]
+mod tests;

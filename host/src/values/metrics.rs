@@ -30,6 +30,8 @@ impl Collector for Of {
         };
         let help = "Secrets and ConfigMaps that are followed because registrations take settings from them";
         gauge("kybern_values_followed", help, objects)?;
+        let help = "Of the Secrets and ConfigMaps that are followed, those that are being listed, or whose watches open";
+        gauge("kybern_values_opening", help, self.0.opening())?;
         let help = "Bytes of Secrets and ConfigMaps that are kept because registrations take settings from them";
         gauge("kybern_values_bytes", help, bytes)
     }

@@ -9,7 +9,8 @@
 //! keys that are named are kept. [`Hidden`] is printed by nothing.
 //!
 //! # Limits
-//! So many objects, and so many bytes under one key, as [`ValuesConfig`] says.
+//! So many objects, so many bytes under one key, and so many that are listed at once, as
+//! [`ValuesConfig`] says: also after the API server was away, when all are looked for anew.
 
 mod follow;
 mod hidden;
@@ -28,6 +29,8 @@ pub(crate) struct ValuesConfig {
     pub(crate) objects: usize,
     /// Bytes under one key.
     pub(crate) value_bytes: usize,
+    /// Objects that are listed, or whose watches open, at once; others wait.
+    pub(crate) openings: usize,
 }
 
 impl Default for ValuesConfig {
@@ -35,6 +38,7 @@ impl Default for ValuesConfig {
         Self {
             objects: 512,
             value_bytes: 256 << 10,
+            openings: 16,
         }
     }
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use ureq::Agent;
 use ureq::http::{Method, Request};
-use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
+use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// Kept for the next request: tests that make thousands of objects use some threads.
@@ -101,15 +101,21 @@ struct Inner {
     kinds: Kinds,
 }
 
+/// The certificates in a PEM file.
+pub(crate) fn certificates(pem: &[u8]) -> anyhow::Result<Vec<Certificate<'static>>> {
+    let mut all = Vec::new();
+    for item in parse_pem(pem) {
+        if let PemItem::Certificate(certificate) = item? {
+            all.push(certificate);
+        }
+    }
+    Ok(all)
+}
+
 impl Client {
     /// A client of `user` at `url` that trusts the PEM certificates in `authority`.
     pub(crate) fn new(url: &str, authority: &[u8], user: &User) -> anyhow::Result<Self> {
-        let mut roots = Vec::new();
-        for item in parse_pem(authority) {
-            if let PemItem::Certificate(certificate) = item? {
-                roots.push(certificate);
-            }
-        }
+        let roots = certificates(authority)?;
         let tls = TlsConfig::builder()
             .root_certs(RootCerts::Specific(Arc::new(roots)))
             .build();

@@ -22,6 +22,8 @@ pub struct HostOptions {
     pub class: String,
     /// Further arguments.
     pub arguments: Vec<String>,
+    /// Variables beside those of the test.
+    pub environment: Vec<(String, PathBuf)>,
     /// Where its log goes.
     pub folder: PathBuf,
 }
@@ -47,7 +49,13 @@ impl Host {
             .arg("--kubeconfig")
             .arg(&options.kubeconfig)
             .args(["--class", &options.class, "--listen", &address])
-            .args(&options.arguments);
+            .args(&options.arguments)
+            .envs(
+                options
+                    .environment
+                    .iter()
+                    .map(|(name, value)| (name, value)),
+            );
         let process = Process::start(&format!("kybern-{port}"), command, &options.folder)?;
         Ok(Self { process, address })
     }

@@ -109,6 +109,15 @@ impl ControlPlane {
         self.scratch.path()
     }
 
+    /// A certificate for 127.0.0.1, with that of the private authority that signed it, and its key:
+    /// what the API server made for itself, as PEM files.
+    #[must_use]
+    pub fn certificate(&self) -> (PathBuf, PathBuf) {
+        let certificate = self.server.authority();
+        let key = certificate.with_extension("key");
+        (certificate, key)
+    }
+
     /// The administrator's client.
     #[must_use]
     pub fn client(&self) -> &Client {

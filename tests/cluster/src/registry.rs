@@ -1,4 +1,4 @@
-//! A real registry of artifacts (CNCF distribution) on this machine, without TLS.
+//! A real registry of artifacts (CNCF distribution) on this machine, without TLS unless told.
 
 use crate::component::Component;
 use crate::keys::hex;
@@ -14,7 +14,10 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
+use ureq::Agent;
+use ureq::tls::{RootCerts, TlsConfig};
 
 const READY: Duration = Duration::from_secs(30);
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -30,6 +33,9 @@ const KEPT: &str = "$2y$05$abcdefghijklmnopqrstuuLK7U1u6pVRmL7L1BBM2aS35PSZnDXlK
 #[derive(Debug)]
 pub struct Registry {
     address: String,
+    /// `http://HOST:PORT`, or https.
+    url: String,
+    agent: Agent,
     authorization: Option<String>,
     folder: Scratch,
     _process: Process,
@@ -41,7 +47,16 @@ impl Registry {
     /// # Errors
     /// It cannot be built or started.
     pub fn open() -> Result<Self> {
-        Self::start(None)
+        Self::start(None, None)
+    }
+
+    /// Starts one that anybody may read and write, over TLS with this certificate and its key (PEM
+    /// files).
+    ///
+    /// # Errors
+    /// It cannot be built or started.
+    pub fn over_tls((certificate, key): (&Path, &Path)) -> Result<Self> {
+        Self::start(None, Some((certificate, key)))
     }
 
     /// Starts one that only [`USER`] may read and write.
@@ -50,10 +65,10 @@ impl Registry {
     /// It cannot be built or started.
     pub fn guarded() -> Result<Self> {
         let pair = STANDARD.encode(format!("{USER}:{PASSWORD}"));
-        Self::start(Some(format!("Basic {pair}")))
+        Self::start(Some(format!("Basic {pair}")), None)
     }
 
-    fn start(authorization: Option<String>) -> Result<Self> {
+    fn start(authorization: Option<String>, tls: Option<(&Path, &Path)>) -> Result<Self> {
         let program = Component::Registry.find()?;
         let folder = Scratch::create()?;
         let [port] = ports::free()?;
@@ -62,12 +77,19 @@ impl Registry {
         let users = folder.path().join("htpasswd");
         std::fs::write(&users, format!("{USER}:{KEPT}\n")).context("write the users")?;
         // YAML is what it reads, and JSON is YAML.
-        let settings = settings(
+        let mut settings = settings(
             folder.path(),
             &address,
             authorization.as_ref().map(|_| &*users),
         );
+        if let Some((certificate, key)) = tls {
+            settings["http"]["tls"] = json!({ "certificate": certificate, "key": key });
+        }
         std::fs::write(&config, settings.to_string()).context("write the settings")?;
+        let (url, agent) = match tls {
+            None => (format!("http://{address}"), Agent::new_with_defaults()),
+            Some((certificate, _)) => (format!("https://{address}"), trusting(certificate)?),
+        };
         let mut command = Command::new(program);
         command
             .arg("serve")
@@ -76,13 +98,15 @@ impl Registry {
         let mut process = Process::start("registry", command, folder.path())?;
         until("the registry answers", READY, || {
             process.alive()?;
-            Ok(match ureq::get(format!("http://{address}/")).call() {
+            Ok(match agent.get(format!("{url}/")).call() {
                 Ok(_) => Progress::Done(()),
                 Err(error) => Progress::Waiting(error.to_string()),
             })
         })?;
         Ok(Self {
             address,
+            url,
+            agent,
             authorization,
             folder,
             _process: process,
@@ -93,6 +117,12 @@ impl Registry {
     #[must_use]
     pub fn address(&self) -> &str {
         &self.address
+    }
+
+    /// Where a blob is.
+    #[must_use]
+    pub fn blob_url(&self, repository: &str, digest: &str) -> String {
+        format!("{}/v2/{repository}/blobs/{digest}", self.url)
     }
 
     /// The directory that it keeps everything in.
@@ -114,13 +144,13 @@ impl Registry {
     /// The registry refuses it.
     pub fn put_blob(&self, repository: &str, bytes: &[u8]) -> Result<String> {
         let digest = digest(bytes);
-        let uploads = format!("http://{}/v2/{repository}/blobs/uploads/", self.address);
-        let begun = self.authorized(ureq::post(uploads)).send_empty()?;
+        let uploads = format!("{}/v2/{repository}/blobs/uploads/", self.url);
+        let begun = self.authorized(self.agent.post(uploads)).send_empty()?;
         let place = begun.headers().get("location").context("a Location")?;
         let place = place.to_str()?;
         let separator = if place.contains('?') { '&' } else { '?' };
         let address = format!("{place}{separator}digest={digest}");
-        self.authorized(ureq::put(address)).send(bytes)?;
+        self.authorized(self.agent.put(address)).send(bytes)?;
         Ok(digest)
     }
 
@@ -129,8 +159,8 @@ impl Registry {
     /// # Errors
     /// The registry refuses it.
     pub fn put_manifest(&self, repository: &str, tag: &str, manifest: &[u8]) -> Result<String> {
-        let address = format!("http://{}/v2/{repository}/manifests/{tag}", self.address);
-        let put = self.authorized(ureq::put(address));
+        let address = format!("{}/v2/{repository}/manifests/{tag}", self.url);
+        let put = self.authorized(self.agent.put(address));
         put.header("Content-Type", MANIFEST).send(manifest)?;
         Ok(digest(manifest))
     }
@@ -179,6 +209,15 @@ impl Registry {
             None => request,
         }
     }
+}
+
+/// Trusts these certificates (a PEM file), and no others.
+fn trusting(certificates: &Path) -> Result<Agent> {
+    let pem = std::fs::read(certificates).context("read the certificates")?;
+    let roots = RootCerts::Specific(Arc::new(crate::client::certificates(&pem)?));
+    let tls = TlsConfig::builder().root_certs(roots).build();
+    let config = Agent::config_builder().tls_config(tls).proxy(None).build();
+    Ok(config.new_agent())
 }
 
 fn settings(folder: &Path, address: &str, users: Option<&Path>) -> Value {

@@ -26,6 +26,7 @@ use super::{
     lines::Lines,
     machine::{Machine, Start},
     observe::{Observation, WatchObserver},
+    openings::Openings,
     protocol::{Action, Input, Wait, WaitReason},
 };
 
@@ -167,6 +168,10 @@ impl<T: From<Batch>> Driver<T> {
         if *action != Action::Read {
             self.stream = None;
         }
+        let _turn = match self.openings(action) {
+            Some(openings) => openings.turn().await,
+            None => None,
+        };
         match action {
             Action::StreamList => self.open_stream(None).await,
             Action::Watch { from } => self.open_stream(Some(*from)).await,
@@ -176,6 +181,16 @@ impl<T: From<Batch>> Driver<T> {
             Action::Wait(wait) => {
                 tokio::time::sleep(self.delay(wait)).await;
                 Some(Input::Resumed)
+            }
+        }
+    }
+
+    /// Who says when, for what makes the API server work.
+    fn openings(&self, action: &Action) -> Option<Openings> {
+        match action {
+            Action::Read | Action::Wait(_) => None,
+            Action::StreamList | Action::Watch { .. } | Action::Probe | Action::ReadPage { .. } => {
+                self.config.openings.clone()
             }
         }
     }
@@ -233,11 +248,14 @@ impl<T: From<Batch>> Driver<T> {
         }
     }
 
-    /// A consistent list of one object, whichever: only its resourceVersion is wanted. With a
-    /// selector the API server might read them all to find one.
+    /// A consistent list of one object, whichever: only its resourceVersion is wanted. With another
+    /// selector than a name the API server might read them all to find one; of a name it reads that
+    /// one, and the right to more may not be there.
     async fn probe(&mut self) -> Input {
+        let scope = &self.target.scope;
         let options = ListOptions {
             limit: Some(1),
+            field_selector: scope.one().map(str::to_owned),
             metadata_only: true,
             ..ListOptions::default()
         };

@@ -22,6 +22,7 @@ mod failure;
 mod lines;
 mod machine;
 mod observe;
+mod openings;
 mod protocol;
 mod replay;
 mod state;
@@ -32,6 +33,7 @@ use kybern_table::TableDef;
 
 pub use driver::watch;
 pub use observe::{Interruption, NoObserver, Observation, Phase, WatchObserver};
+pub use openings::Openings;
 pub use replay::{Replay, ReplayError};
 
 /// Which objects of the kind are kept.
@@ -55,6 +57,14 @@ impl Scope {
             Some(namespace) => format!("namespace {namespace}"),
             None => "all namespaces".to_owned(),
         }
+    }
+
+    /// The field selector, if it names one object.
+    pub(crate) fn one(&self) -> Option<&str> {
+        let selector = self.field_selector.as_deref()?;
+        let name = selector.strip_prefix("metadata.name=")?;
+        let other = |c: char| matches!(c, ',' | '=' | '!');
+        (!name.is_empty() && !name.contains(other)).then_some(selector)
     }
 }
 
@@ -133,6 +143,8 @@ pub struct WatchConfig {
     pub streaming: bool,
     /// Seed of the jitter; different in each process unless told.
     pub seed: u64,
+    /// Who waits for whom to list and to open; nobody for anybody unless told.
+    pub openings: Option<Openings>,
 }
 
 impl Default for WatchConfig {
@@ -159,6 +171,7 @@ impl Default for WatchConfig {
             page: 500,
             streaming: true,
             seed: backoff::process_seed(),
+            openings: None,
         }
     }
 }

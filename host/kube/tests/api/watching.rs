@@ -7,8 +7,8 @@ use kybern_testcluster::{ControlPlane, Options};
 use serde_json::json;
 
 use crate::support::{
-    Running, admin, bytes, config_map, config_maps, create, in_namespace, plane, put, quick, table,
-    writes,
+    Running, admin, bytes, cluster_of, config_map, config_maps, create, in_namespace, plane, put,
+    quick, table, writes,
 };
 
 async fn follows(config: WatchConfig, prefix: &str) {
@@ -121,6 +121,45 @@ async fn a_selector_and_metadata_only_limit_what_is_kept() {
         assert_eq!(fields, ["apiVersion", "kind", "metadata"]);
         assert_eq!(seen.rows["kept"]["kind"], "Secret");
         running.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rights_to_one_name_are_enough_to_follow_it_whatever_happens() {
+    let plane = plane();
+    let namespace = plane.namespace("named").expect("a namespace");
+    let user = plane
+        .service_account(&namespace, "reader")
+        .expect("a service account");
+    let rule = json!({ "apiGroups": [""], "resources": ["configmaps"],
+        "resourceNames": ["a"], "verbs": ["get", "list", "watch"] });
+    plane.grant(&user, &json!([rule])).expect("grants");
+    let writes = writes(&admin(plane).await);
+    put(&writes, &namespace, "a", "1").await;
+    put(&writes, &namespace, "b", "1").await;
+    let mut target = in_namespace(&namespace);
+    target.scope.field_selector = Some("metadata.name=a".to_owned());
+    let mark = plane.audit().mark().expect("a mark");
+    for streaming in [true, false] {
+        let config = WatchConfig {
+            // Silence: the watch is opened again, and before that it is looked whether it may be.
+            idle: Duration::from_millis(150),
+            streaming,
+            ..quick()
+        };
+        let cluster = cluster_of(plane, &user).await;
+        let running = Running::start(&cluster, target.clone(), config);
+        let seen = running
+            .until("lists after silence", |seen| seen.lists >= 3)
+            .await;
+        assert_eq!(seen.names(), ["a"]);
+        running.stop().await;
+    }
+    let mut requests = plane.audit().since(mark).expect("the audit log");
+    requests.retain(|request| request.user == user.name() && request.resource == "configmaps");
+    assert!(requests.len() > 6, "{requests:?}");
+    for request in requests {
+        assert_ne!(request.code, Some(403), "{request:?}");
     }
 }
 

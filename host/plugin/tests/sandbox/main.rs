@@ -36,6 +36,7 @@ mod arrow;
 mod cache;
 mod evil;
 mod floods;
+mod frozen;
 mod guest;
 mod loading;
 mod others;

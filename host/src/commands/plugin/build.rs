@@ -56,7 +56,7 @@ fn write(path: &Path, component: &[u8]) -> anyhow::Result<ExitCode> {
         eprintln!("error: what was built is no plugin: {why}");
         return Ok(ExitCode::FAILURE);
     }
-    replace(path, component)?;
+    super::whole::write(path, component)?;
     say!("file: {}", path.display());
     say!("size: {}", component.len());
     say!("digest: {}", crate::source::digest(component));
@@ -96,12 +96,4 @@ fn beside(folder: &Path, file: &str) -> PathBuf {
     } else {
         folder.join(file)
     }
-}
-
-/// Whoever reads the file meanwhile has the old one or the new one.
-fn replace(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    let partial = path.with_extension("partial");
-    fs::write(&partial, bytes)
-        .and_then(|()| fs::rename(&partial, path))
-        .with_context(|| format!("{}: cannot be written", path.display()))
 }

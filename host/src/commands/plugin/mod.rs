@@ -25,6 +25,7 @@ mod situation;
 mod subject;
 mod tables;
 mod test;
+mod whole;
 
 use crate::args::PluginCommand;
 use std::process::ExitCode;

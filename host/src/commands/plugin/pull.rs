@@ -17,11 +17,7 @@ pub(super) async fn run(args: PullArgs) -> anyhow::Result<ExitCode> {
     let pulled = tokio::time::timeout(time, pulling)
         .await
         .with_context(|| format!("{reference} did not come within {} s", time.as_secs()))??;
-    let file = args.output.display();
-    let partial = args.output.with_extension("partial");
-    std::fs::write(&partial, &pulled.bytes)
-        .and_then(|()| std::fs::rename(&partial, &args.output))
-        .with_context(|| format!("{file}: cannot be written"))?;
+    super::whole::write(&args.output, &pulled.bytes)?;
     say!(
         "image: {}/{}@{}",
         reference.registry,

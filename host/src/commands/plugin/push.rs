@@ -16,6 +16,16 @@ const LONGEST: u64 = 64 << 10;
 
 /// Pushes it, and prints what a registration names.
 pub(super) async fn run(args: PushArgs) -> anyhow::Result<ExitCode> {
+    let limits = SourceConfig {
+        // A large component takes its time upwards before anything is answered.
+        idle: Duration::from_secs(300),
+        time: Duration::from_secs(1_200),
+        ..SourceConfig::default()
+    };
+    within(args, limits).await
+}
+
+async fn within(args: PushArgs, limits: SourceConfig) -> anyhow::Result<ExitCode> {
     let file = args.file.display();
     let bytes = std::fs::read(&args.file).with_context(|| format!("{file}: cannot be read"))?;
     let manifest = kybern_plugin::Outline::read(&bytes)
@@ -23,11 +33,6 @@ pub(super) async fn run(args: PushArgs) -> anyhow::Result<ExitCode> {
         .with_context(|| format!("{file}: not a Kybern plugin"))?;
     let interfaces = kybern_plugin::read_interfaces(&bytes)?;
     let reference = Reference::parse(&args.reference)?;
-    let limits = SourceConfig {
-        // A large component takes its time upwards before anything is answered.
-        idle: Duration::from_secs(300),
-        ..SourceConfig::default()
-    };
     if bytes.len() > limits.component_bytes {
         bail!(
             "{file} has {} bytes, at most {} can be fetched; build it with optimisation for size",
@@ -35,9 +40,18 @@ pub(super) async fn run(args: PushArgs) -> anyhow::Result<ExitCode> {
             limits.component_bytes
         );
     }
+    let time = limits.time;
     let mut registry = repository(&reference, &args.credentials, limits, Access::Push)?;
     let bytes = Bytes::from(bytes);
-    let pushed = source::push(&mut registry, &bytes, &interfaces, annotations(&manifest)).await?;
+    let pushing = source::push(&mut registry, &bytes, &interfaces, annotations(&manifest));
+    let pushed = tokio::time::timeout(time, pushing).await;
+    let pushed = pushed.with_context(|| {
+        format!(
+            "{reference} was not pushed within {} s; what the registry has of it already is not sent \
+             again by the next push",
+            time.as_secs()
+        )
+    })??;
     say!(
         "image: {}/{}@{pushed}",
         reference.registry,
@@ -102,4 +116,39 @@ fn credentials(
     let place = path.display().to_string();
     let found = Credentials::of_docker_config(&config, &reference.registry, &place)?;
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+    use std::net::TcpListener;
+
+    /// A component with a manifest, as far as a push looks.
+    const PLUGIN: &str = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/plugin/tests/frozen/0.1.0/guest.wasm"
+    );
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: PushArgs,
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_push_ends_in_time_whatever_the_registry_does() {
+        // Nobody answers there.
+        let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+        let image = format!("{}/team/app:v1", silent.local_addr().unwrap());
+        let args = Line::parse_from(["push", PLUGIN, &image]).args;
+        let limits = SourceConfig {
+            time: Duration::from_secs(200),
+            idle: Duration::from_secs(300),
+            ..SourceConfig::default()
+        };
+        let error = within(args, limits).await.unwrap_err();
+        let text = format!("{error:#}");
+        assert!(text.contains("was not pushed within 200 s"), "{text}");
+    }
 }

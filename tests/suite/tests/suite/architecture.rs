@@ -284,6 +284,7 @@ fn every_crate_of_the_host_and_its_guests_has_a_rule() {
         "kybern-curious",
         "kybern-evil",
         "kybern-faults",
+        "kybern-frozen",
         "kybern-keeper",
         "kybern-node-tests",
         "kybern-planner",

@@ -34,6 +34,7 @@ fn the_host_becomes_ready_and_ends_when_asked() {
         kubeconfig: plane.kubeconfig(&user).unwrap(),
         class: namespace.clone(),
         arguments: vec!["--leader-elect=false".to_owned()],
+        environment: Vec::new(),
         folder: folder.path().to_owned(),
     })
     .unwrap();

@@ -27,7 +27,7 @@ pub(crate) struct Seen {
 /// A server on the loopback interface. By path: `/ok...` is answered, `/flaky` is in trouble twice,
 /// `/moved` leads elsewhere, `/slow` is never answered, `/echo` says what authorized it.
 pub(crate) struct Server {
-    port: u16,
+    pub(crate) port: u16,
     seen: Arc<Mutex<Vec<Seen>>>,
     /// Connections to which no answer comes.
     held: Arc<Mutex<Vec<TcpStream>>>,

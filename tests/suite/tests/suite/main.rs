@@ -21,6 +21,7 @@ mod children;
 mod cli;
 mod effects;
 mod faults;
+mod frozen;
 mod given;
 mod handover;
 mod heavy;

@@ -177,3 +177,37 @@ fn a_broken_new_component_leaves_the_last_good_one_at_work_and_says_so() -> Resu
     assert_eq!(two.digest()?, good);
     Ok(())
 }
+
+#[test]
+fn a_config_map_of_a_component_on_trial_is_followed() -> Result<()> {
+    let mut scene = Scene::new("trialmap")?;
+    let mut registration = scene.appservice()?;
+    let wasm = another(&std::fs::read(guest("appservice")?)?);
+    let at = json!({ "namespace": scene.namespace, "name": "trial-code", "key": KEY });
+    registration["spec"]["trial"] = json!({
+        "mode": "Shadow",
+        "digest": kybern_testcluster::digest(&wasm),
+        "source": { "configMap": at },
+    });
+    scene.grant(std::slice::from_ref(&registration))?;
+    let mark = scene.plane.audit().mark()?;
+    scene.start_host()?;
+    let plugin = scene.register(&registration)?;
+    let is = |reason: &'static str| move |c: &Value| c["reason"] == reason;
+    let told = condition(scene.client(), &plugin, "Trial", is("SourceUnavailable"))?;
+    let message = told["message"].as_str().unwrap_or_default();
+    assert!(message.contains("trial-code does not exist"), "{message}");
+    // Nothing else of this registration is in ConfigMaps.
+    let watches = |r: &&Request| {
+        r.user == scene.user.name() && r.verb == "watch" && r.resource == "configmaps"
+    };
+    let requests = scene.plane.audit().since(mark)?;
+    assert!(requests.iter().any(|r| watches(&r)), "it is not watched");
+    scene.client().create(&json!({
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": { "name": "trial-code", "namespace": scene.namespace },
+        "binaryData": { KEY: base64(&wasm) },
+    }))?;
+    condition(scene.client(), &plugin, "Trial", is("Shadow"))?;
+    Ok(())
+}

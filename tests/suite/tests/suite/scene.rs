@@ -22,6 +22,8 @@ pub(crate) struct Scene {
     pub(crate) namespace: String,
     pub(crate) class: String,
     pub(crate) user: User,
+    /// Variables of its hosts.
+    pub(crate) environment: Vec<(String, PathBuf)>,
     kubeconfig: PathBuf,
     host: Option<Host>,
 }
@@ -81,6 +83,7 @@ impl Scene {
             plane,
             namespace,
             user,
+            environment: Vec::new(),
             kubeconfig,
             host: None,
         };
@@ -174,6 +177,7 @@ impl Scene {
             kubeconfig,
             class: self.class.clone(),
             arguments: all,
+            environment: self.environment.clone(),
             folder: self.plane.folder().to_owned(),
         })
     }

@@ -4,7 +4,7 @@ use crate::leader::lead;
 use crate::scene::{SOON, Scene, condition};
 use anyhow::{Context, Result, ensure};
 use kybern_testcluster::{
-    Object, PASSWORD, Progress, Registry, Signer, USER, digest, guest, until,
+    Object, PASSWORD, Progress, Registry, Signer, USER, digest, guest, shared, until,
 };
 use serde_json::{Value, json};
 use std::io::Write;
@@ -464,5 +464,31 @@ fn a_standby_loads_what_the_leader_resolved_and_takes_over_without_the_registry(
     lead(&second)?;
     let plugin = scene.client().get(&object)?;
     assert_eq!(plugin["status"]["active"]["digest"], json!(digest(&wasm)));
+    Ok(())
+}
+
+#[test]
+fn a_server_of_a_private_authority_is_trusted_once_its_certificate_is_named() -> Result<()> {
+    let (certificate, key) = shared()?.certificate();
+    let mut shop = Shop::new("tls", Registry::over_tls((&certificate, &key))?)?;
+    let blob = shop.registry.put_blob("plugins/app", &shop.wasm)?;
+    let mut registration = shop.registration(&Value::Null)?;
+    let url = shop.registry.blob_url("plugins/app", &blob);
+    registration["spec"]["source"] = json!({ "http": { "url": url } });
+    registration["spec"]["digest"] = json!(blob);
+    shop.scene.grant(std::slice::from_ref(&registration))?;
+    shop.scene.start_host()?;
+    let plugin = shop.scene.submit(&registration)?;
+    let message = shop.reason(&plugin, "Ready", "SourceUnavailable")?;
+    for word in [url.as_str(), "SSL_CERT_FILE", "signed by nobody"] {
+        assert!(message.contains(word), "`{word}` in: {message}");
+    }
+    assert!(message.ends_with("certificates to trust"), "{message}");
+    shop.scene.stop_host()?;
+    let trusted = ("SSL_CERT_FILE".to_owned(), certificate);
+    shop.scene.environment.push(trusted);
+    shop.scene.start_host()?;
+    shop.scene.plugin_condition(&plugin, "Ready", "True")?;
+    shop.scene.create_app("web", 1)?;
     Ok(())
 }
