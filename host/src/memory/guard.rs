@@ -6,6 +6,7 @@ use super::message;
 use super::meter::{Meter, Reading};
 use crate::clock;
 use kybern_budget::mebibytes;
+use kybern_plugin::Runtime;
 use kybern_table::Reader;
 use std::path::PathBuf;
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -15,6 +16,9 @@ use tokio_util::sync::CancellationToken;
 /// How long the host may take to end in good order once memory is full.
 const GOOD_ORDER: Duration = Duration::from_secs(4);
 
+/// How long a process that is killed may take to be gone.
+const STOPPED: Duration = Duration::from_millis(500);
+
 /// What the guard works with.
 pub(crate) struct GuardConfig {
     /// The figures.
@@ -23,6 +27,8 @@ pub(crate) struct GuardConfig {
     pub(crate) termination_log: PathBuf,
     /// Whose tables are named.
     pub(crate) reader: Reader,
+    /// Who may be compiling, in processes whose memory counts too.
+    pub(crate) runtime: Option<Runtime>,
 }
 
 /// Looks at memory on a thread of its own, so that a busy runtime cannot keep it from looking.
@@ -126,6 +132,9 @@ impl Watch {
             kybern_allocator::give_back();
             reading = self.config.meter.read()?;
         }
+        if Level::of(reading) == Level::Full && self.stop_compiling() > 0 {
+            reading = self.config.meter.read()?;
+        }
         if Level::of(reading) == Level::Tight && !self.warned {
             self.warned = true;
             tracing::warn!(
@@ -138,6 +147,21 @@ impl Watch {
             );
         }
         Some(reading)
+    }
+
+    /// What can be had again goes before the host does: plugins that are being compiled.
+    fn stop_compiling(&self) -> usize {
+        let Some(runtime) = &self.config.runtime else {
+            return 0;
+        };
+        let stopped = runtime.stop_compiling(STOPPED);
+        if stopped > 0 {
+            tracing::warn!(
+                stopped,
+                "memory is full: plugins that were being compiled are compiled later"
+            );
+        }
+        stopped
     }
 
     /// Says why, asks the host to end, and ends it if it does not.

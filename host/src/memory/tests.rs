@@ -272,6 +272,7 @@ fn guard(root: &Root, log: &Path) -> Guard {
         meter: root.meter(None),
         termination_log: log.to_owned(),
         reader,
+        runtime: None,
     })
     .unwrap()
 }

@@ -34,6 +34,7 @@
 mod act;
 mod arrow;
 mod cache;
+mod compile;
 mod evil;
 mod floods;
 mod guest;
