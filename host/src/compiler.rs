@@ -47,9 +47,9 @@ fn compiler(limits: CompileLimits, room: Option<Arc<dyn Room>>) -> std::io::Resu
 }
 
 impl Room for Meter {
-    /// What the guard's reserve leaves of the limit.
+    /// What the guard's reserve leaves of the container's limit: `--memory-limit` is about this process alone.
     fn left(&self) -> Option<u64> {
-        let reading = self.read()?;
+        let reading = self.container()?;
         let limit = reading.limit?;
         let kept = reading.used.saturating_add(reserve(limit));
         Some(limit.saturating_sub(kept))

@@ -12,6 +12,8 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Threads of a child: each takes memory, and has its own part of the component in hand.
+const MAX_THREADS: usize = 4;
 /// Of what a child says on standard error, the first part is read.
 const MAX_WORDS: u64 = 4 * 1024;
 /// Less than this, and it is not even started.
@@ -26,6 +28,13 @@ enum Why {
     WallTime,
     /// The host needs the memory.
     Memory,
+}
+
+fn threads() -> usize {
+    let processors = std::thread::available_parallelism();
+    processors
+        .map_or(1, std::num::NonZero::get)
+        .min(MAX_THREADS)
 }
 
 /// All children of a runtime that run.
@@ -102,6 +111,7 @@ impl<'a> Held<'a> {
             .args(&child.arguments)
             .arg0("kybern")
             .env_clear()
+            .env("RAYON_NUM_THREADS", threads().to_string())
             .current_dir("/")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -195,8 +205,8 @@ pub(crate) fn compile(
     let memory = left.map_or(limits.memory, |left| left.min(limits.memory));
     if memory < LEAST_MEMORY.min(limits.memory) {
         return Err(CompileError::Stopped(format!(
-            "only {} of memory are left, and it takes {} at least: raise resources.limits.memory (or \
-             --memory-limit)",
+            "only {} of memory are left, and it takes {} at least: raise \
+             resources.limits.memory",
             mebibytes(memory),
             mebibytes(LEAST_MEMORY)
         )));
@@ -271,8 +281,7 @@ fn ended_by_itself(
             return CompileError::Exceeded(Exceeded::Memory(allowed));
         }
         return CompileError::Stopped(format!(
-            "it takes more than the {} of memory that were left: raise resources.limits.memory (or \
-             --memory-limit)",
+            "it takes more than the {} of memory that were left: raise resources.limits.memory",
             mebibytes(order.memory)
         ));
     }

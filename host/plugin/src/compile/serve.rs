@@ -10,8 +10,9 @@ use std::process::ExitCode;
 const NO_ORDER: u8 = 64;
 /// Seconds from the signal that ends it for its time to the one that nothing can hold.
 const GRACE: u64 = 5;
-/// The lowest priority.
-const NICEST: i32 = 19;
+/// About a tenth of what the host gets, where both want a processor. With the lowest priority a busy host
+/// would keep a good plugin from ever being compiled.
+const NICE: i32 = 10;
 /// Descriptors that it may have; it opens a few files of the system.
 const FILES: u64 = 32;
 
@@ -53,7 +54,7 @@ fn compile(order: &Order, wasm: &[u8]) -> Reply {
 
 /// Behind everybody else: at the processor, and before the host when memory runs out.
 fn lower() -> io::Result<()> {
-    rustix::process::setpriority_process(None, NICEST)?;
+    rustix::process::setpriority_process(None, NICE)?;
     // Where the system has no such file, nothing is killed by it either.
     let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
     Ok(())
