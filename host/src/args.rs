@@ -130,7 +130,7 @@ impl Command {
 pub(crate) struct CompileArgs {
     /// Processor time for compiling one component, in a process of its own: 1s to 1h. One that takes more is
     /// refused.
-    #[arg(long, default_value = "60s", value_parser = compile_time, env = "KYBERN_COMPILE_TIME")]
+    #[arg(long, default_value = "120s", value_parser = compile_time, env = "KYBERN_COMPILE_TIME")]
     pub(crate) compile_time: Duration,
     /// Memory for the same, such as `512Mi`: 64Mi to 16Gi, and never more than the container has left.
     #[arg(long, value_name = "QUANTITY", default_value = "1Gi", value_parser = compile_memory, env = "KYBERN_COMPILE_MEMORY")]

@@ -83,9 +83,9 @@ pub trait Room: fmt::Debug + Send + Sync {
 /// What compiling one component may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CompileLimits {
-    /// Processor time of all its threads together, in whole seconds. Default 60 s.
+    /// Processor time of all its threads together, in whole seconds. Default 2 min.
     pub time: Duration,
-    /// Time on the clock, for a child that gets no processor. Default 10 min.
+    /// Time on the clock, for a child that gets no processor. Default 20 min.
     pub wall_time: Duration,
     /// Bytes of memory that it takes for itself, program and files apart. Default 1 GiB.
     pub memory: u64,
@@ -96,8 +96,8 @@ pub struct CompileLimits {
 impl Default for CompileLimits {
     fn default() -> Self {
         Self {
-            time: Duration::from_secs(60),
-            wall_time: Duration::from_secs(600),
+            time: Duration::from_secs(120),
+            wall_time: Duration::from_secs(1200),
             memory: 1024 * MIB,
             code: 256 * MIB,
         }

@@ -16,8 +16,10 @@ use tokio_util::sync::CancellationToken;
 /// How long the host may take to end in good order once memory is full.
 const GOOD_ORDER: Duration = Duration::from_secs(4);
 
-/// How long a process that is killed may take to be gone.
-const STOPPED: Duration = Duration::from_millis(500);
+/// How long a process that is killed may take to be gone, and its memory after it.
+const STOPPED: Duration = Duration::from_secs(1);
+/// Between two looks whether it is.
+const AGAIN: Duration = Duration::from_millis(5);
 
 /// What the guard works with.
 pub(crate) struct GuardConfig {
@@ -132,8 +134,8 @@ impl Watch {
             kybern_allocator::give_back();
             reading = self.config.meter.read()?;
         }
-        if Level::of(reading) == Level::Full && self.stop_compiling() > 0 {
-            reading = self.config.meter.read()?;
+        if Level::of(reading) == Level::Full {
+            reading = self.stop_compiling(reading)?;
         }
         if Level::of(reading) == Level::Tight && !self.warned {
             self.warned = true;
@@ -149,19 +151,28 @@ impl Watch {
         Some(reading)
     }
 
-    /// What can be had again goes before the host does: plugins that are being compiled.
-    fn stop_compiling(&self) -> usize {
-        let Some(runtime) = &self.config.runtime else {
-            return 0;
+    /// What can be had again goes before the host does: plugins that are being compiled. What is used
+    /// once their memory is back, which takes the kernel a moment.
+    fn stop_compiling(&self, full: Reading) -> Option<Reading> {
+        let stopped = match &self.config.runtime {
+            Some(runtime) => runtime.stop_compiling(STOPPED),
+            None => 0,
         };
-        let stopped = runtime.stop_compiling(STOPPED);
-        if stopped > 0 {
-            tracing::warn!(
-                stopped,
-                "memory is full: plugins that were being compiled are compiled later"
-            );
+        if stopped == 0 {
+            return Some(full);
         }
-        stopped
+        tracing::warn!(
+            stopped,
+            "memory is full: plugins that were being compiled are compiled later"
+        );
+        let deadline = clock::monotonic() + STOPPED;
+        loop {
+            let reading = self.config.meter.read()?;
+            let over = Level::of(reading) != Level::Full || level::at_the_edge(reading);
+            if over || clock::monotonic() > deadline || self.wait(AGAIN) == Wanted::No {
+                return Some(reading);
+            }
+        }
     }
 
     /// Says why, asks the host to end, and ends it if it does not.
