@@ -96,6 +96,9 @@ pub(crate) enum Command {
     /// What a plugin's author does: looks into a component, checks, tests and measures it.
     #[command(subcommand, after_long_help = PLUGIN_HELP)]
     Plugin(PluginCommand),
+    /// Compiles one component for the host that starts it.
+    #[command(name = crate::compiler::COMMAND, hide = true)]
+    Compile,
 }
 
 /// The name under which kubectl finds a plugin; it calls it `kubectl kybern`.
@@ -120,6 +123,21 @@ impl Command {
     pub(crate) fn writes_to_terminal(&self) -> bool {
         !matches!(self, Self::Run(_))
     }
+}
+
+/// What compiling a plugin may use.
+#[derive(Debug, Clone, ClapArgs)]
+pub(crate) struct CompileArgs {
+    /// Processor time for compiling one component, in a process of its own: 1s to 1h. One that takes more is
+    /// refused.
+    #[arg(long, default_value = "120s", value_parser = compile_time, env = "KYBERN_COMPILE_TIME")]
+    pub(crate) compile_time: Duration,
+    /// Memory for the same, such as `512Mi`: 64Mi to 16Gi, and never more than the container has left.
+    #[arg(long, value_name = "QUANTITY", default_value = "1Gi", value_parser = compile_memory, env = "KYBERN_COMPILE_MEMORY")]
+    pub(crate) compile_memory: u64,
+    /// Components that are compiled at the same time.
+    #[arg(long, default_value = "2", value_parser = clap::value_parser!(u8).range(1..=16), env = "KYBERN_COMPILES")]
+    pub(crate) compiles: u8,
 }
 
 /// `kybern run`.
@@ -155,6 +173,9 @@ pub(crate) struct RunArgs {
     /// Private directory for compiled plugins; without it a directory of the user's cache.
     #[arg(long, value_name = "DIR", env = "KYBERN_COMPILED")]
     pub(crate) compiled: Option<PathBuf>,
+    /// What compiling a plugin may use.
+    #[command(flatten)]
+    pub(crate) compile: CompileArgs,
     /// Longest time without an event or bookmark before a watch is taken for dead.
     #[arg(long, default_value = "200s", value_parser = duration)]
     pub(crate) watch_idle: Duration,
@@ -358,6 +379,24 @@ pub(crate) fn one_namespace(namespaces: &[String]) -> anyhow::Result<Option<&str
 fn duration(text: &str) -> Result<Duration, String> {
     let signed: jiff::SignedDuration = text.parse().map_err(|error| format!("{error}"))?;
     Duration::try_from(signed).map_err(|_| "must not be negative".to_owned())
+}
+
+/// A time that a compilation may be given.
+fn compile_time(text: &str) -> Result<Duration, String> {
+    let time = duration(text)?;
+    match time.as_secs() {
+        1..=3600 => Ok(time),
+        _ => Err("must be from 1s to 1h".to_owned()),
+    }
+}
+
+/// Memory that a compilation may be given.
+fn compile_memory(text: &str) -> Result<u64, String> {
+    let memory = bytes(text)?;
+    match memory >> 20 {
+        64..=16_384 => Ok(memory),
+        _ => Err("must be from 64Mi to 16Gi".to_owned()),
+    }
 }
 
 /// Parses `512Mi`, `1G`, `1048576`.

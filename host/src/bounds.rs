@@ -13,6 +13,7 @@ use crate::source::Sources;
 use crate::wiring::decide::Guests;
 use crate::wiring::ingest::Ingest;
 use crate::wiring::watches::{WatchHealth, Watches};
+use kybern_plugin::Runtime;
 use kybern_table::{Reader, TableState, TableStats};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
@@ -40,6 +41,8 @@ pub(crate) struct Bounds {
     pub(crate) asked: Asked,
     /// Where components come from.
     pub(crate) sources: Sources,
+    /// Who compiles.
+    pub(crate) runtime: Runtime,
 }
 
 impl fmt::Debug for Bounds {
@@ -60,6 +63,7 @@ impl Collector for Bounds {
         self.tables(encoder)?;
         self.watches(encoder)?;
         self.sources(encoder)?;
+        self.compiles(encoder)?;
         self.rest(encoder)
     }
 }
@@ -214,6 +218,32 @@ impl Bounds {
             "kybern_source_kept_bytes",
             kept,
             one(number(counts.kept_bytes)),
+        )
+    }
+
+    fn compiles(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let counts = self.runtime.compiled();
+        put(
+            encoder,
+            MetricType::Gauge,
+            "kybern_plugin_compiles_running",
+            "Processes that compile a component",
+            vec![(Vec::new(), size(counts.running))],
+        )?;
+        let ended = [
+            ("succeeded", counts.succeeded),
+            ("refused", counts.refused),
+            ("limit", counts.too_dear),
+            ("stopped", counts.stopped),
+        ];
+        let result = |result: &str| vec![("result", result.to_owned())];
+        let ended = ended.map(|(name, count)| (result(name), number(count)));
+        put(
+            encoder,
+            MetricType::Counter,
+            "kybern_plugin_compiles",
+            "Components that were compiled, or could not be",
+            ended.to_vec(),
         )
     }
 

@@ -7,6 +7,7 @@ mod budget;
 mod clock;
 mod cluster;
 mod commands;
+mod compiler;
 mod environment;
 #[cfg(test)]
 mod fake_api;
@@ -36,6 +37,9 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     let args = args::Args::from_command_line(std::env::args_os());
+    if matches!(args.command, args::Command::Compile) {
+        return compiler::serve();
+    }
     if let Err(error) = logging::start(&args.log, args.command.writes_to_terminal()) {
         eprintln!("error: {error:#}");
         return ExitCode::from(2);

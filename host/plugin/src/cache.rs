@@ -51,10 +51,41 @@ impl StoredCode {
         Path::new(folder).join(self.file.as_raw_fd().to_string())
     }
 
+    /// Code that this process got from its compiler and that is kept nowhere: in a file without a
+    /// name, which nobody else can open. It goes when the last that maps it does.
+    pub(crate) fn unnamed(code: &[u8]) -> std::io::Result<Self> {
+        let mut file = unnamed()?;
+        file.write_all(code)?;
+        Ok(Self { file })
+    }
+
     /// What is in the file, its seal included.
     pub(crate) fn bytes(&self) -> std::io::Result<Vec<u8>> {
         std::fs::read(self.path())
     }
+}
+
+/// A file in memory.
+#[cfg(target_os = "linux")]
+fn unnamed() -> std::io::Result<File> {
+    use rustix::fs::{MemfdFlags, memfd_create};
+    Ok(File::from(memfd_create(
+        "kybern-code",
+        MemfdFlags::CLOEXEC,
+    )?))
+}
+
+/// A file of a private directory, without its name once it is open.
+#[cfg(not(target_os = "linux"))]
+fn unnamed() -> std::io::Result<File> {
+    let private = std::env::temp_dir().join(own().map_err(std::io::Error::other)?);
+    DirBuilder::new().mode(PRIVATE).create(&private)?;
+    let path = private.join("code");
+    let mut options = File::options();
+    let file = options.read(true).write(true).create_new(true).open(&path);
+    // What cannot be removed is of no use to anybody.
+    let _ = std::fs::remove_file(&path).and_then(|()| std::fs::remove_dir(&private));
+    file
 }
 
 /// Compiled code on disk.
@@ -174,7 +205,12 @@ impl Cache {
         let _ = rustix::fs::unlinkat(&self.directory, name, AtFlags::empty());
     }
 
-    /// Stores code that this process compiled. A reader sees all of it or nothing.
+    /// Whether something is stored under this key, whatever it is.
+    pub(crate) fn has(&self, key: &Key) -> bool {
+        rustix::fs::statat(&self.directory, key.file(), AtFlags::SYMLINK_NOFOLLOW).is_ok()
+    }
+
+    /// Stores code that this process, or the child that it started for it, compiled. A reader sees all of it or nothing.
     pub(crate) fn put(&self, key: &Key, code: &[u8]) -> Result<(), Errno> {
         let size = u64::try_from(code.len()).unwrap_or(u64::MAX);
         if size.saturating_add(64) > self.max_bytes {

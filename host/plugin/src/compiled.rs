@@ -3,7 +3,7 @@
 //! # Contract
 //! Forged bytes would be run as the host itself. So [`load`] takes nothing but
 //! a [`StoredCode`], which only the cache can make, and which vouches that the
-//! bytes
+//! bytes are what this process's own compiler gave it just now, in a file without a name, or
 //! - lay in a directory that nobody but this process's user could write to,
 //! - in a regular file that this user owns and nobody else could write to,
 //! - and are, by their digest, what this host wrote for the same wasm bytes and

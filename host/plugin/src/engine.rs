@@ -26,7 +26,7 @@ pub enum Allocation {
 
 /// The engine, with a pool if the address space has room for it.
 pub(crate) fn engine(config: &RuntimeConfig) -> Result<(Engine, Allocation), RuntimeError> {
-    let mut pooling = settings(config);
+    let mut pooling = settings(config.max_stack);
     pooling.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(config)));
     match Engine::new(&pooling) {
         Ok(engine) => Ok((engine, Allocation::Pooling)),
@@ -37,14 +37,7 @@ pub(crate) fn engine(config: &RuntimeConfig) -> Result<(Engine, Allocation), Run
                 error = format!("{error:#}"),
                 "no room for a pool of plugin instances; each call maps its own memory"
             );
-            let mut on_demand = settings(config);
-            on_demand
-                .allocation_strategy(InstanceAllocationStrategy::OnDemand)
-                .memory_reservation(SMALL_RESERVATION)
-                .memory_reservation_for_growth(SMALL_RESERVATION)
-                .memory_guard_size(SMALL_GUARD)
-                .guard_before_linear_memory(false);
-            match Engine::new(&on_demand) {
+            match Engine::new(&on_demand(config.max_stack)) {
                 Ok(engine) => Ok((engine, Allocation::OnDemand)),
                 Err(error) => Err(RuntimeError::Engine {
                     reason: format!("{error:#}"),
@@ -54,8 +47,28 @@ pub(crate) fn engine(config: &RuntimeConfig) -> Result<(Engine, Allocation), Run
     }
 }
 
+/// An engine whose code is that of [`engine`], and which runs nothing: a pool decides about no code.
+pub(crate) fn for_compiling(scarce: bool, max_stack: usize) -> wasmtime::Result<Engine> {
+    let settings = match scarce {
+        true => on_demand(max_stack),
+        false => settings(max_stack),
+    };
+    Engine::new(&settings)
+}
+
+fn on_demand(max_stack: usize) -> Config {
+    let mut on_demand = settings(max_stack);
+    on_demand
+        .allocation_strategy(InstanceAllocationStrategy::OnDemand)
+        .memory_reservation(SMALL_RESERVATION)
+        .memory_reservation_for_growth(SMALL_RESERVATION)
+        .memory_guard_size(SMALL_GUARD)
+        .guard_before_linear_memory(false);
+    on_demand
+}
+
 /// Everything that makes a hook a pure function, and nothing that is not needed.
-fn settings(config: &RuntimeConfig) -> Config {
+fn settings(max_stack: usize) -> Config {
     let mut settings = Config::new();
     settings
         .wasm_component_model(true)
@@ -63,7 +76,7 @@ fn settings(config: &RuntimeConfig) -> Config {
         .epoch_interruption(true)
         .cranelift_nan_canonicalization(true)
         .relaxed_simd_deterministic(true)
-        .max_wasm_stack(config.max_stack);
+        .max_wasm_stack(max_stack);
     settings
 }
 

@@ -2,7 +2,8 @@
 //!
 //! # Contract
 //! - [`Runtime::load`] takes untrusted bytes and gives a [`Plugin`], or says
-//!   what is wrong with them and what to do about it.
+//!   what is wrong with them and what to do about it. Where a [`Child`] compiles, it does so within
+//!   [`CompileLimits`], and no load waits for another that takes long.
 //! - [`Plugin::decide`], [`Plugin::sense`] and [`Plugin::act`] block: call them on guest
 //!   threads, never on an async worker. Each call gets a fresh instance, so
 //!   nothing that one call does can be seen by another.
@@ -17,6 +18,7 @@
 mod answer;
 mod cache;
 mod call;
+mod compile;
 mod compiled;
 mod document;
 mod engine;
@@ -46,6 +48,7 @@ mod world;
 
 pub use answer::NamedAnswer;
 pub use call::{Call, CallError, Usage};
+pub use compile::{Child, CompileLimits, Compiler, Exceeded, Room, TooDear, serve};
 pub use engine::Allocation;
 pub use http::{Header, Outgoing, Request, Response, SecretHeader, SendError};
 pub use interfaces::{Interfaces, read_interfaces};
@@ -54,5 +57,5 @@ pub use load::LoadError;
 pub use outline::{Import, Outline};
 pub use outside::{Outside, Stop};
 pub use plugin::{Code, Plugin};
-pub use runtime::{MAX_COMPONENT_BYTES, Runtime, RuntimeConfig, RuntimeError};
+pub use runtime::{Compiled, MAX_COMPONENT_BYTES, Runtime, RuntimeConfig, RuntimeError};
 pub use world::Offer;

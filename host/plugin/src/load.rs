@@ -63,6 +63,15 @@ pub enum LoadError {
         /// The compiler's message.
         reason: String,
     },
+    /// Compiling it takes too much.
+    #[error("{0}")]
+    TooDear(crate::TooDear),
+    /// It was not compiled, for a reason outside of it. Helps to retry, later.
+    #[error("the component was not compiled: {reason}")]
+    NotCompiled {
+        /// What happened, and the cure.
+        reason: String,
+    },
     /// A trial instance failed. Helps to retry if the source is [`CallError::Busy`](crate::CallError::Busy).
     #[error("a trial instance of the plugin failed")]
     Probe(#[source] crate::CallError),

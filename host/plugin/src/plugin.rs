@@ -1,8 +1,9 @@
 //! A loaded plugin and its hooks.
 
 use crate::answer::NamedAnswer;
-use crate::cache::{Cache, Key};
+use crate::cache::{Key, StoredCode};
 use crate::call::{Call, CallError, Usage};
+use crate::compile::{self, CompileError, Compiler, TooDear};
 use crate::compiled;
 use crate::hook::{Callee, Hook};
 use crate::limits::CallLimits;
@@ -10,7 +11,7 @@ use crate::load::LoadError;
 use crate::manifest;
 use crate::outside::Outside;
 use crate::runtime::Inner;
-use crate::shape::Shape;
+use crate::shape::{Shape, largest_function};
 use crate::state::CallState;
 use crate::strict;
 use crate::wasi::Ground;
@@ -18,6 +19,7 @@ use crate::world;
 use kybern_interface::{Manifest, PACKAGE};
 use sha2::{Digest, Sha256};
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use wasmtime::component::{Component, InstancePre, Linker};
 
@@ -271,10 +273,10 @@ fn find(component: &Component, name: &'static str) -> Option<Hook> {
     Some(Hook { name, index })
 }
 
-/// The compiled component, from the cache if it is there. One compiles at a time:
-/// compiling takes all processors anyway, and a second load of the same bytes finds them done.
+/// The compiled component, from the cache if it is there. What is there waits for nobody but a load of
+/// the same bytes, which finds them done.
 fn component(runtime: &Inner, wasm: &[u8], digest: &str) -> Result<(Component, Code), LoadError> {
-    let _turn = runtime.compiling.lock();
+    let turn = runtime.turns.begin(digest);
     let key = Key::new(digest, &runtime.engine);
     if let Some(cache) = &runtime.cache
         && let Some(code) = cache.get(&key)
@@ -294,41 +296,74 @@ fn component(runtime: &Inner, wasm: &[u8], digest: &str) -> Result<(Component, C
             }
         }
     }
-    let component =
-        Component::from_binary(&runtime.engine, wasm).map_err(|error| LoadError::Compile {
-            reason: format!("{error:#}"),
-        })?;
+    if let Some(why) = runtime.turns.too_dear(digest) {
+        return Err(LoadError::TooDear(why));
+    }
+    let place = turn.place();
+    let code = code(runtime, wasm)
+        .inspect(|_| count(&runtime.counts.succeeded))
+        .map_err(|error| refusal(runtime, wasm, digest, error))?;
+    drop(place);
     tracing::debug!(digest, bytes = wasm.len(), "compiled plugin");
-    let kept = runtime
-        .cache
-        .as_ref()
-        .map(|cache| keep(runtime, cache, &key, &component));
-    let component = match kept {
-        Some(Ok(Some(mapped))) => mapped,
-        Some(Err(error)) => {
-            tracing::warn!(digest, error, "a compiled plugin could not be kept");
-            component
-        }
-        Some(Ok(None)) | None => component,
-    };
+    let component = kept(runtime, &key, &code, digest).map_err(|error| LoadError::Compile {
+        reason: format!("{error:#}"),
+    })?;
     Ok((component, Code::Compiled))
 }
 
-/// Stores the code, and gives it as it is mapped from there: what no call touches takes no memory.
-/// None if the cache is too small for it.
-fn keep(
-    runtime: &Inner,
-    cache: &Cache,
-    key: &Key,
-    component: &Component,
-) -> Result<Option<Component>, String> {
-    let code = component
-        .serialize()
-        .map_err(|error| format!("{error:#}"))?;
-    cache.put(key, &code).map_err(|error| error.to_string())?;
-    let Some(stored) = cache.get(key) else {
-        return Ok(None);
-    };
-    let mapped = compiled::load(&runtime.engine, &stored);
-    mapped.map(Some).map_err(|error| format!("{error:#}"))
+/// Machine code of these bytes.
+fn code(runtime: &Inner, wasm: &[u8]) -> Result<Vec<u8>, CompileError> {
+    match &runtime.config.compiler {
+        Compiler::InProcess => runtime
+            .engine
+            .precompile_component(wasm)
+            .map_err(|error| CompileError::Refused(format!("{error:#}"))),
+        Compiler::Child(child) => {
+            let (allocation, max_stack) = (runtime.allocation, runtime.config.max_stack);
+            compile::compile(&runtime.children, child, allocation, max_stack, wasm)
+        }
+    }
+}
+
+/// Counts and remembers why there is no code.
+fn refusal(runtime: &Inner, wasm: &[u8], digest: &str, error: CompileError) -> LoadError {
+    let counts = &runtime.counts;
+    match error {
+        CompileError::Refused(reason) => {
+            count(&counts.refused);
+            LoadError::Compile { reason }
+        }
+        CompileError::Exceeded(exceeded) => {
+            count(&counts.too_dear);
+            let why = TooDear {
+                exceeded,
+                bytes: wasm.len(),
+                largest: largest_function(wasm),
+            };
+            runtime.turns.remember(digest, why);
+            LoadError::TooDear(why)
+        }
+        CompileError::Stopped(reason) => {
+            count(&counts.stopped);
+            LoadError::NotCompiled { reason }
+        }
+    }
+}
+
+fn count(of: &AtomicU64) {
+    of.fetch_add(1, Ordering::Relaxed);
+}
+
+/// The component as it is mapped from where its code is kept: what no call touches takes no memory.
+/// Where nothing is kept, or this is not, from a file without a name.
+fn kept(runtime: &Inner, key: &Key, code: &[u8], digest: &str) -> wasmtime::Result<Component> {
+    if let Some(cache) = &runtime.cache {
+        if let Err(error) = cache.put(key, code) {
+            let error = error.to_string();
+            tracing::warn!(digest, error, "a compiled plugin could not be kept");
+        } else if let Some(stored) = cache.get(key) {
+            return compiled::load(&runtime.engine, &stored).inspect_err(|_| cache.forget(key));
+        }
+    }
+    compiled::load(&runtime.engine, &StoredCode::unnamed(code)?)
 }

@@ -1,6 +1,9 @@
 //! The runtime: one engine, its instances and its cache of compiled code.
 
-use crate::cache::Cache;
+use crate::cache::{Cache, Key};
+use crate::compile::Children;
+use crate::compile::Compiler;
+use crate::compile::turns::Turns;
 use crate::engine::{Allocation, engine};
 use crate::gate::Gate;
 use crate::load::LoadError;
@@ -12,7 +15,7 @@ use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use wasmtime::Engine;
@@ -40,6 +43,10 @@ pub struct RuntimeConfig {
     pub cache_dir: Option<PathBuf>,
     /// Most bytes kept there; the least recently used go first. Default 512 MiB.
     pub cache_bytes: u64,
+    /// Who compiles. Default: this process.
+    pub compiler: Compiler,
+    /// Components that are compiled at the same time; more wait. Default 2.
+    pub compiles: usize,
 }
 
 impl Default for RuntimeConfig {
@@ -53,6 +60,8 @@ impl Default for RuntimeConfig {
             max_component: MAX_COMPONENT_BYTES,
             cache_dir: None,
             cache_bytes: 512 * 1024 * 1024,
+            compiler: Compiler::default(),
+            compiles: 2,
         }
     }
 }
@@ -79,6 +88,29 @@ pub enum RuntimeError {
     },
 }
 
+/// What came of components that were not there and had to be compiled.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Compiled {
+    /// Processes that compile now.
+    pub running: usize,
+    /// Code was made.
+    pub succeeded: u64,
+    /// The compiler refused the component.
+    pub refused: u64,
+    /// It met a limit.
+    pub too_dear: u64,
+    /// It ended for another reason.
+    pub stopped: u64,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) succeeded: AtomicU64,
+    pub(crate) refused: AtomicU64,
+    pub(crate) too_dear: AtomicU64,
+    pub(crate) stopped: AtomicU64,
+}
+
 /// The runtime. Cheap to clone; plugins keep it alive.
 #[derive(Clone)]
 pub struct Runtime {
@@ -97,13 +129,15 @@ pub(crate) struct Inner {
     pub(crate) effects: Gate,
     pub(crate) ticker: Ticker,
     pub(crate) cache: Option<Cache>,
-    pub(crate) compiling: Mutex<()>,
+    pub(crate) turns: Turns,
+    pub(crate) children: Children,
+    pub(crate) counts: Counts,
     /// Components that somebody has, by digest: registrations of one component share its code.
     pub(crate) live: Mutex<HashMap<String, Weak<Loaded>>>,
     pub(crate) config: RuntimeConfig,
     /// Bytes of linear memory of all calls that run.
     pub(crate) memory: Arc<AtomicUsize>,
-    allocation: Allocation,
+    pub(crate) allocation: Allocation,
 }
 
 impl Runtime {
@@ -130,7 +164,9 @@ impl Runtime {
             ticker: Ticker::start(&engine, config.tick).map_err(RuntimeError::Ticker)?,
             gate: Gate::new(config.instances),
             effects: Gate::new(config.effects),
-            compiling: Mutex::new(()),
+            turns: Turns::new(config.compiles),
+            children: Children::default(),
+            counts: Counts::default(),
             live: Mutex::default(),
             engine,
             linker: pure,
@@ -151,6 +187,44 @@ impl Runtime {
     /// unless its code is in the cache. Blocks.
     pub fn load(&self, wasm: &[u8]) -> Result<Plugin, LoadError> {
         plugin::load(&self.inner, wasm)
+    }
+
+    /// Whether a load of the component with this digest ends soon: it is there, its code is kept, or
+    /// it is known to be too dear.
+    pub fn is_near(&self, digest: &str) -> bool {
+        let inner = &self.inner;
+        let kept = |cache: &Cache| cache.has(&Key::new(digest, &inner.engine));
+        inner
+            .live
+            .lock()
+            .get(digest)
+            .is_some_and(|of| of.strong_count() > 0)
+            || inner.turns.too_dear(digest).is_some()
+            || inner.cache.as_ref().is_some_and(kept)
+    }
+
+    /// Ends the processes that compile, because their memory is needed: their loads fail, and may be
+    /// tried again. Waits until they are gone, at most `wait`; how many there were.
+    pub fn stop_compiling(&self, wait: Duration) -> usize {
+        self.inner.children.give_up(wait)
+    }
+
+    /// What was compiled.
+    pub fn compiled(&self) -> Compiled {
+        let Counts {
+            succeeded,
+            refused,
+            too_dear,
+            stopped,
+        } = &self.inner.counts;
+        let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        Compiled {
+            running: self.inner.children.running(),
+            succeeded: of(succeeded),
+            refused: of(refused),
+            too_dear: of(too_dear),
+            stopped: of(stopped),
+        }
     }
 
     /// Bytes of linear memory of all calls that run.

@@ -9,6 +9,18 @@ const MAX_MANIFESTS: usize = 8;
 /// Imports and exports of the outermost component.
 const MAX_NAMES: usize = 1_000;
 
+/// Bytes of the largest function of all modules in a component; 0 where it cannot be read.
+pub(crate) fn largest_function(wasm: &[u8]) -> usize {
+    let payloads = Parser::new(0).parse_all(wasm);
+    let functions = payloads
+        .map_while(Result::ok)
+        .filter_map(|payload| match payload {
+            Payload::CodeSectionEntry(body) => Some(body.range().len()),
+            _ => None,
+        });
+    functions.max().unwrap_or_default()
+}
+
 /// What a component's binary says before it is compiled.
 #[derive(Debug, Default)]
 pub(crate) struct Shape<'a> {

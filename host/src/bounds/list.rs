@@ -9,7 +9,7 @@ use crate::wiring::ingest::Ingest;
 use crate::wiring::watches::Watches;
 use kybern_kube::WatchConfig;
 use kybern_kube::watch::{Pace, Patience};
-use kybern_plugin::{CallLimits, RuntimeConfig};
+use kybern_plugin::{CallLimits, CompileLimits, Compiler, RuntimeConfig};
 use kybern_reconcile::{EngineConfig, PlanLimits};
 use kybern_sql::SqlLimits;
 use kybern_table::StoreConfig;
@@ -297,10 +297,17 @@ fn of_runtime(config: &RuntimeConfig) -> Vec<Bound> {
         max_component,
         cache_dir: _,
         cache_bytes,
+        compiler,
+        compiles,
     } = config;
+    let limits = match compiler {
+        Compiler::InProcess => None,
+        Compiler::Child(child) => Some(child.limits),
+    };
     let is = |name, value: f64, usage| bound("plugins", name, value, usage);
     let loaded = "kybern_plugins_loaded";
-    vec![
+    let compiled = "kybern_plugin_compiles_total";
+    let mut bounds = vec![
         is(
             "instances",
             number(u64::from(*instances)),
@@ -323,7 +330,27 @@ fn of_runtime(config: &RuntimeConfig) -> Vec<Bound> {
         ),
         is("max_component_bytes", size(*max_component), loaded),
         is("cache_bytes", number(*cache_bytes), loaded),
-    ]
+        is(
+            "compiles",
+            size(*compiles),
+            "kybern_plugin_compiles_running",
+        ),
+    ];
+    if let Some(limits) = limits {
+        let CompileLimits {
+            time,
+            wall_time,
+            memory,
+            code,
+        } = limits;
+        bounds.extend([
+            is("compile_time_seconds", seconds(time), compiled),
+            is("compile_wall_time_seconds", seconds(wall_time), compiled),
+            is("compile_memory_bytes", number(memory), compiled),
+            is("compile_code_bytes", number(code), compiled),
+        ]);
+    }
+    bounds
 }
 
 /// The bounds of one registration's calls.
@@ -480,13 +507,25 @@ impl Settings {
 mod tests {
     use super::*;
 
+    /// As a host that is told nothing has them.
+    fn settings() -> Settings {
+        let child = kybern_plugin::Child::of_this_program(Vec::new(), CompileLimits::default());
+        Settings {
+            runtime: RuntimeConfig {
+                compiler: Compiler::Child(child.unwrap()),
+                ..RuntimeConfig::default()
+            },
+            ..Settings::default()
+        }
+    }
+
     /// The table of docs/operate.md.
     fn table() -> String {
         let mut lines = vec![
             "| room | bound | unless told | how near |".to_owned(),
             "|---|---|---|---|".to_owned(),
         ];
-        let mut all = Settings::default().bounds();
+        let mut all = settings().bounds();
         all.extend(of_calls(&CallLimits::default()));
         for bound in all {
             lines.push(format!(
@@ -509,7 +548,7 @@ mod tests {
 
     #[test]
     fn no_bound_is_listed_twice() {
-        let mut all = Settings::default().bounds();
+        let mut all = settings().bounds();
         all.extend(of_calls(&CallLimits::default()));
         let names: std::collections::BTreeSet<_> = all.iter().map(|b| (b.room, b.name)).collect();
         assert_eq!(names.len(), all.len());

@@ -19,7 +19,7 @@ use crate::wiring::work;
 use anyhow::{Context, anyhow, bail};
 use kybern_interface::{Gvk, Registration};
 use kybern_kube::{Cluster, RequestError, Resource, Target};
-use kybern_plugin::{Plugin, Runtime, RuntimeConfig};
+use kybern_plugin::{Plugin, Runtime};
 use kybern_reconcile::{
     Active, Counters, Decide, Deps, DryPass, Engine, EngineConfig, EngineError, ObjectRef, Primary,
     record_name,
@@ -161,7 +161,7 @@ async fn prepared(asked: Asked<'_>) -> anyhow::Result<(Prepared, Plugin)> {
             .await
             .map_err(told)?,
     };
-    let plugin = Runtime::new(RuntimeConfig::default())?.load(&fetched.bytes)?;
+    let plugin = Runtime::new(crate::compiler::config()?)?.load(&fetched.bytes)?;
     let manifest = Arc::new(plugin.manifest().clone());
     let given = given::read(&registration.spec, asked.cluster);
     let given = given.await.map_err(told)?;

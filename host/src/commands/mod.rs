@@ -34,6 +34,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
             Command::Crd => crd::run(),
             Command::Uninstall(args) => uninstall::run(args).await,
             Command::Plugin(command) => plugin::run(command).await,
+            // Needs nothing of this; see `main`.
+            Command::Compile => Ok(crate::compiler::serve()),
         }
     });
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));

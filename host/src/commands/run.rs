@@ -63,6 +63,7 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     );
     let shutdown = CancellationToken::new();
     let compiled = compiled_dir(&args)?;
+    let meter = Meter::new(std::path::Path::new("/"), args.memory_limit);
     let settings = Settings {
         watch: WatchConfig {
             idle: args.watch_idle,
@@ -70,22 +71,22 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
         },
         runtime: RuntimeConfig {
             cache_dir: Some(compiled.clone()),
-            ..RuntimeConfig::default()
+            ..crate::compiler::of_host(&args.compile, meter.clone())?
         },
         ..Settings::default()
     };
     let (writer, reader) = kybern_table::store(settings.store.clone());
-    let meter = Meter::new(std::path::Path::new("/"), args.memory_limit);
+    let runtime = Runtime::new(settings.runtime.clone())?;
     let guard = Guard::start(GuardConfig {
         meter: meter.clone(),
         termination_log: args.termination_log.clone(),
         reader: reader.clone(),
+        runtime: Some(runtime.clone()),
     })?;
     let (ingest, _ingest_thread) = Ingest::start(writer, reader.snapshot().sequence())?;
     let guests = Guests::new(args.strict)
         .with_client(Client::new())
         .with_secrets(cluster.clone());
-    let runtime = Runtime::new(settings.runtime.clone())?;
     // Below a directory that the runtime has found to be the own user's alone.
     let kept = compiled.join("sources");
     let keep = Keep::open(&kept, settings.source.kept_bytes)
@@ -164,6 +165,7 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
             guests: guests.clone(),
             asked: asked.clone(),
             sources: sources.clone(),
+            runtime: runtime.clone(),
         },
     );
     let tasks = TaskTracker::new();

@@ -14,7 +14,7 @@ use crate::wiring::time::{Jitter, SystemClock};
 use crate::wiring::work;
 use anyhow::{Context, anyhow, bail};
 use kybern_interface::{Gvk, Manifest, Registration};
-use kybern_plugin::{Plugin, Runtime, RuntimeConfig};
+use kybern_plugin::{Plugin, Runtime};
 use kybern_reconcile::{Counters, Deps, Engine, EngineConfig, ObjectRef, PassResult};
 use kybern_sense::SqlSense;
 use kybern_sql::SqlLimits;
@@ -30,7 +30,7 @@ const HOME: &str = "kybern";
 
 /// Reconciles to a fixed point, prints what was done and the objects that came of it.
 pub(crate) async fn run(args: SimulateArgs) -> anyhow::Result<ExitCode> {
-    let runtime = Runtime::new(RuntimeConfig::default())?;
+    let runtime = Runtime::new(crate::compiler::config()?)?;
     let mut plugins = Vec::new();
     for path in &args.plugin {
         let wasm =

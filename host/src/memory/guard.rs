@@ -6,6 +6,7 @@ use super::message;
 use super::meter::{Meter, Reading};
 use crate::clock;
 use kybern_budget::mebibytes;
+use kybern_plugin::Runtime;
 use kybern_table::Reader;
 use std::path::PathBuf;
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -15,6 +16,11 @@ use tokio_util::sync::CancellationToken;
 /// How long the host may take to end in good order once memory is full.
 const GOOD_ORDER: Duration = Duration::from_secs(4);
 
+/// How long a process that is killed may take to be gone, and its memory after it.
+const STOPPED: Duration = Duration::from_secs(1);
+/// Between two looks whether it is.
+const AGAIN: Duration = Duration::from_millis(5);
+
 /// What the guard works with.
 pub(crate) struct GuardConfig {
     /// The figures.
@@ -23,6 +29,8 @@ pub(crate) struct GuardConfig {
     pub(crate) termination_log: PathBuf,
     /// Whose tables are named.
     pub(crate) reader: Reader,
+    /// Who may be compiling, in processes whose memory counts too.
+    pub(crate) runtime: Option<Runtime>,
 }
 
 /// Looks at memory on a thread of its own, so that a busy runtime cannot keep it from looking.
@@ -126,6 +134,9 @@ impl Watch {
             kybern_allocator::give_back();
             reading = self.config.meter.read()?;
         }
+        if Level::of(reading) == Level::Full {
+            reading = self.stop_compiling(reading)?;
+        }
         if Level::of(reading) == Level::Tight && !self.warned {
             self.warned = true;
             tracing::warn!(
@@ -138,6 +149,30 @@ impl Watch {
             );
         }
         Some(reading)
+    }
+
+    /// What can be had again goes before the host does: plugins that are being compiled. What is used
+    /// once their memory is back, which takes the kernel a moment.
+    fn stop_compiling(&self, full: Reading) -> Option<Reading> {
+        let stopped = match &self.config.runtime {
+            Some(runtime) => runtime.stop_compiling(STOPPED),
+            None => 0,
+        };
+        if stopped == 0 {
+            return Some(full);
+        }
+        tracing::warn!(
+            stopped,
+            "memory is full: plugins that were being compiled are compiled later"
+        );
+        let deadline = clock::monotonic() + STOPPED;
+        loop {
+            let reading = self.config.meter.read()?;
+            let over = Level::of(reading) != Level::Full || level::at_the_edge(reading);
+            if over || clock::monotonic() > deadline || self.wait(AGAIN) == Wanted::No {
+                return Some(reading);
+            }
+        }
     }
 
     /// Says why, asks the host to end, and ends it if it does not.

@@ -9,7 +9,8 @@
 //! as used is what `kubectl top` shows: the working set, all but file pages that wait to be dropped.
 //!
 //! *States.* Roomy; tight, from four fifths on: one warning. Full, when the [`reserve`] is
-//! touched: the allocator gives back what it holds; if that is not enough, the [`message`] goes to
+//! touched: the allocator gives back what it holds, then plugins that are being compiled are given up; if
+//! that is not enough, the [`message`] goes to
 //! the log and to the termination log, and the host ends with [`EXHAUSTED`].
 //!
 //! *Limits.* One allocation that is larger than the reserve still meets the kernel.

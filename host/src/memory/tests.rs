@@ -3,6 +3,7 @@
 use super::level::{Level, at_the_edge, pause, relaxed};
 use super::meter::{Meter, Reading};
 use super::{Guard, GuardConfig, message, reserve};
+use kybern_plugin::{Child, CompileLimits, Compiler, Runtime, RuntimeConfig};
 use kybern_table::{KindKey, Stats, StoreConfig, TableStats};
 use parking_lot::Mutex;
 use std::path::{Path, PathBuf};
@@ -265,6 +266,72 @@ fn the_allocator_does_not_keep_what_nobody_wants() {
     assert!(after.resident + 120 * MIB <= full.resident, "{after:?}");
 }
 
+/// A component that compilers get to see, and a compiler that never ends.
+fn compiling() -> (Vec<u8>, Runtime) {
+    let manifest = br#"{"name":"a","version":"1.0.0","world":"kybern:operator@0.1.0"}"#;
+    let name = b"kybern:manifest";
+    let length = u8::try_from(1 + name.len() + manifest.len()).unwrap();
+    let section = [
+        &[0, length, u8::try_from(name.len()).unwrap()],
+        name.as_slice(),
+        manifest,
+    ];
+    let component = [b"\0asm\x0d\0\x01\0".as_slice(), &section.concat()].concat();
+    let compiler = Compiler::Child(Child {
+        program: "/bin/sleep".into(),
+        arguments: vec!["1000".into()],
+        limits: CompileLimits {
+            wall_time: Duration::from_secs(30),
+            ..CompileLimits::default()
+        },
+        room: None,
+    });
+    let runtime = Runtime::new(RuntimeConfig {
+        compiler,
+        instances: 1,
+        effects: 1,
+        ..RuntimeConfig::default()
+    });
+    (component, runtime.unwrap())
+}
+
+#[test]
+fn what_is_compiled_goes_before_the_host() {
+    let root = Root::new("0::/\n");
+    root.two("sys/fs/cgroup", "268435456", 255 * MIB, 0);
+    let log = root.path().join("termination-log");
+    let (component, runtime) = compiling();
+    std::thread::scope(|scope| {
+        let load = scope.spawn(|| runtime.load(&component).unwrap_err());
+        while runtime.compiled().running == 0 {
+            std::thread::yield_now();
+        }
+        let (_, reader) = kybern_table::store(StoreConfig::default());
+        let guard = Guard::start(GuardConfig {
+            meter: root.meter(None),
+            termination_log: log,
+            reader,
+            runtime: Some(runtime.clone()),
+        });
+        let guard = guard.unwrap();
+        let told = load.join().unwrap().to_string();
+        assert!(told.contains("the host's memory was full"), "{told}");
+        // Its memory is back.
+        root.write("sys/fs/cgroup/memory.current", &format!("{}\n", 100 * MIB));
+        let ended = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap()
+            .block_on(async {
+                let window = Duration::from_millis(1_500);
+                tokio::time::timeout(window, guard.exhausted())
+                    .await
+                    .is_ok()
+            });
+        assert!(!ended, "the host goes on");
+    });
+}
+
 /// A guard over a made-up container.
 fn guard(root: &Root, log: &Path) -> Guard {
     let (_, reader) = kybern_table::store(StoreConfig::default());
@@ -272,6 +339,7 @@ fn guard(root: &Root, log: &Path) -> Guard {
         meter: root.meter(None),
         termination_log: log.to_owned(),
         reader,
+        runtime: None,
     })
     .unwrap()
 }

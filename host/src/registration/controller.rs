@@ -4,12 +4,12 @@
 //! nothing does nothing. It runs when a `Plugin`, a CRD or the state of a wanted table changed,
 //! when the lead changed, and when a passing problem is to be looked at again.
 
-use super::downloads::Downloads;
 use super::dropped::Dropped;
 use super::heard::Heard;
 use super::hold;
 use super::known::{Known, deleting, identity};
 use super::latest::Latest;
+use super::loads::Loads;
 use super::news::{Changes, Seen, states};
 use super::next::{Next, Schemas};
 use super::problem::Problem;
@@ -90,7 +90,7 @@ pub(crate) enum Role {
 struct Ongoing {
     releases: Releases,
     heard: Heard,
-    downloads: Downloads,
+    loads: Loads,
     revisions: Revisions,
     reviews: Reviews,
 }
@@ -111,7 +111,7 @@ impl Controller {
         let mut ongoing = Ongoing {
             releases: Releases::new(Arc::new(Jitter)),
             heard: Heard::of(role.get()),
-            downloads: Downloads::default(),
+            loads: Loads::default(),
             revisions: Revisions::default(),
             reviews: Reviews::default(),
         };
@@ -158,7 +158,7 @@ impl Controller {
                     k.again = Some(Duration::ZERO);
                 }
             }
-            for name in ongoing.downloads.ended() {
+            for name in ongoing.loads.ended() {
                 due = true;
                 if let Some(k) = known.get_mut(&name) {
                     k.again = Some(Duration::ZERO);
@@ -218,7 +218,7 @@ impl Controller {
                 }
                 () = ongoing.releases.changed() => due = true,
                 () = ongoing.heard.changed() => due = true,
-                () = ongoing.downloads.changed() => due = true,
+                () = ongoing.loads.changed() => due = true,
                 () = ongoing.reviews.changed() => due = true,
                 () = self.refusals.changed() => {}
                 () = self.values.changed() => {}
@@ -238,7 +238,7 @@ impl Controller {
         let Ongoing {
             releases,
             heard,
-            downloads,
+            loads,
             revisions,
             reviews,
         } = ongoing;
@@ -266,7 +266,7 @@ impl Controller {
             let of = registrations.iter().find(|r| r.name() == name);
             of.filter(|of| !deleting(of))
         };
-        downloads.retain(|name| {
+        loads.retain(|name| {
             let of = there(revisions::fetched_for(name));
             of.is_some_and(|of| of.name() == name || of.spec.trial.is_some())
         });
@@ -285,7 +285,7 @@ impl Controller {
                 continue;
             }
             let prepared = self
-                .prepare(registration, &registrations, role, before, downloads)
+                .prepare(registration, &registrations, role, before, loads)
                 .await;
             let before = known.remove(registration.name());
             let mut entry = Known::after(before, registration, prepared, role);
@@ -301,7 +301,7 @@ impl Controller {
                 None => revisions.forget(registration.name()),
                 Some(main) => {
                     let pinned = heard.pinned(registration.name());
-                    self.revise(registration, main, pinned, revisions, downloads)
+                    self.revise(registration, main, pinned, revisions, loads)
                         .await;
                 }
             }

@@ -49,7 +49,7 @@ impl Known {
         let made_for = identity(registration);
         let told = registration.status.resolved.as_ref();
         let told = told.map(|resolved| resolved.digest.clone());
-        let fetching = looked.as_ref().is_err_and(Problem::is_fetching);
+        let fetching = looked.as_ref().is_err_and(Problem::is_under_way);
         let before = match before {
             // Nothing new is known until it is here.
             Some(known) if fetching && known.made_for == made_for && known.prepared.is_ok() => {

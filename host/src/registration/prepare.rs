@@ -3,10 +3,11 @@
 use super::check;
 use super::controller::{Controller, Role};
 use super::crds::{self, Installed};
-use super::downloads::{Arrived, Download, Downloads};
+use super::jobs::Job;
 use super::known::Known;
+use super::loads::{Arrived, Loads};
 use super::prepared::Prepared;
-use super::problem::{Problem, of_load};
+use super::problem::Problem;
 use super::{given, limits, settings};
 use crate::source::{Fetch, Fetched, SourceError};
 use kybern_interface::{Registration, Source};
@@ -20,7 +21,7 @@ impl Controller {
         all: &[Arc<Registration>],
         role: &Role,
         before: Option<&Known>,
-        downloads: &mut Downloads,
+        loads: &mut Loads,
     ) -> Result<Prepared, Problem> {
         let spec = &registration.spec;
         check::spec(spec, &self.namespace)?;
@@ -29,30 +30,27 @@ impl Controller {
         let fetch = wanted(registration, role, before)?;
         // A tag that was not resolved for good may be another component soon.
         let by_tag = spec.source.oci.is_some() && fetch.resolved.is_none();
-        let fetched = self.component(registration.name(), fetch, downloads).await;
+        let fetched = self.component(registration.name(), fetch, loads).await;
         // What runs goes on as it is, and what is wrong with its source is told.
         let running = before.and_then(|known| known.prepared.as_ref().ok());
         let running = running.map(|prepared| prepared.plugin.digest());
         let pinned = spec.digest.as_deref().filter(|pin| running != Some(*pin));
         let fetched = self.or_kept(fetched, &spec.source, pinned).await?;
-        let (bytes, digest) = (fetched.bytes.clone(), fetched.digest.clone());
         // A standby runs what the leader promoted, nothing else.
         if let (Role::Standby, Some(active)) = (role, &registration.status.active)
-            && active.digest != digest
+            && active.digest != fetched.digest
         {
+            let digest = &fetched.digest;
             return Err(Problem::passing(
                 "WaitingForLeader",
                 format!("the source holds {digest}; the leader has not promoted it yet"),
             ));
         }
-        let runtime = self.runtime.clone();
-        let plugin = tokio::task::spawn_blocking(move || runtime.load(&bytes))
-            .await
-            .map_err(|_| Problem::passing("LoadFailed", "loading was interrupted"))?
-            .map_err(|error| match by_tag {
-                true => Problem::far(of_load(&error).reason, of_load(&error).message),
-                false => of_load(&error),
-            })?;
+        let plugin = self.loaded(registration.name(), &fetched, loads).await;
+        let plugin = plugin.map_err(|problem| match by_tag && !problem.is_under_way() {
+            true => Problem::far(problem.reason, problem.message),
+            false => problem,
+        })?;
         let manifest = Arc::new(plugin.manifest().clone());
         check::manifest(spec, &manifest)?;
         let given = given::followed(spec, &self.values).await?;
@@ -114,16 +112,16 @@ impl Controller {
         &self,
         name: &str,
         fetch: Fetch,
-        downloads: &mut Downloads,
+        loads: &mut Loads,
     ) -> Result<Fetched, Problem> {
         let mut near = fetch.clone();
         let mut was_kept = false;
-        match downloads.take(name, &fetch) {
-            Download::Unknown => {}
-            Download::Running => return Err(Problem::fetching()),
-            Download::Ended(Err(problem)) => return Err(problem),
-            Download::Ended(Ok(Arrived::Here(fetched))) => return Ok(fetched),
-            Download::Ended(Ok(Arrived::Kept(image))) => {
+        match loads.downloads.take(name, &fetch) {
+            Job::Unknown => {}
+            Job::Running => return Err(Problem::fetching()),
+            Job::Ended(Err(problem)) => return Err(problem),
+            Job::Ended(Ok(Arrived::Here(fetched))) => return Ok(fetched),
+            Job::Ended(Ok(Arrived::Kept(image))) => {
                 was_kept = true;
                 near.resolved = image.map(|image| image.digest);
             }
@@ -138,7 +136,7 @@ impl Controller {
             other => return other.map_err(|error| error.problem(far)),
         }
         let (sources, cluster, asked) = (self.sources.clone(), self.cluster.clone(), fetch.clone());
-        downloads.begin(name, fetch, async move {
+        loads.downloads.begin(name, fetch, async move {
             let fetched = sources.fetch(&asked, Some(&cluster)).await;
             let fetched = fetched.map_err(|error| error.problem(far))?;
             Ok(match sources.keeps(&fetched) {

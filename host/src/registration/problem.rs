@@ -78,9 +78,14 @@ impl Problem {
         Self::new("Fetching", "the component is being fetched")
     }
 
+    /// The component is here and is being compiled: whoever does it says when it is done.
+    pub(crate) fn compiling() -> Self {
+        Self::new("Compiling", "the component is being compiled")
+    }
+
     /// Whether it only waits for the component.
-    pub(crate) fn is_fetching(&self) -> bool {
-        self.reason == "Fetching"
+    pub(crate) fn is_under_way(&self) -> bool {
+        matches!(self.reason, "Fetching" | "Compiling")
     }
 }
 
@@ -105,13 +110,19 @@ pub(super) fn of_load(error: &kybern_plugin::LoadError) -> Problem {
         LoadError::Imports { .. } => "ImportsRefused",
         LoadError::NoDecide | LoadError::NoAct | LoadError::Interface { .. } => "WrongInterface",
         LoadError::Compile { .. } => "CompileFailed",
+        LoadError::TooDear(_) => "CompileLimit",
+        LoadError::NotCompiled { .. } => "NotCompiled",
         LoadError::Probe(_) => "ProbeFailed",
     };
     let mut message = error.to_string();
     if let Some(source) = std::error::Error::source(error) {
         message = format!("{message}: {source}");
     }
-    Problem::new(reason, message)
+    match error {
+        // It takes the host's processor each time.
+        LoadError::NotCompiled { .. } => Problem::far(reason, message),
+        _ => Problem::new(reason, message),
+    }
 }
 
 #[cfg(test)]

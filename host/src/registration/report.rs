@@ -248,7 +248,7 @@ pub(crate) async fn write(
         && matches!(
             outcome,
             Outcome::Broken(Problem {
-                reason: "Loading" | "Fetching",
+                reason: "Loading" | "Fetching" | "Compiling",
                 ..
             })
         )

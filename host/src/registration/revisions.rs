@@ -8,11 +8,11 @@
 
 use super::check;
 use super::controller::Controller;
-use super::downloads::Downloads;
 use super::known::identity;
+use super::loads::Loads;
 use super::news::Changes;
 use super::prepared::Prepared;
-use super::problem::{Problem, of_load};
+use super::problem::Problem;
 use super::settings::{self, Given};
 use crate::source::{Fetch, Fetched};
 use kybern_interface::{Registration, Source};
@@ -60,7 +60,12 @@ fn trial_of(registration: &str) -> String {
     format!("{registration}/trial")
 }
 
-/// The registration for which something is fetched.
+/// The name under which a revision that ran before is compiled.
+fn former_of(registration: &str, digest: &str) -> String {
+    format!("{registration}/{digest}")
+}
+
+/// The registration for which something is under way.
 pub(super) fn fetched_for(name: &str) -> &str {
     name.split('/').next().unwrap_or(name)
 }
@@ -145,7 +150,7 @@ impl Controller {
         main: &Prepared,
         pinned: BTreeSet<String>,
         revisions: &mut Revisions,
-        downloads: &mut Downloads,
+        loads: &mut Loads,
     ) {
         let trial = registration.spec.trial.as_ref().map(|trial| &trial.digest);
         // Only what ran here is loaded, however many digests are named.
@@ -166,19 +171,19 @@ impl Controller {
             let held = held.and_then(|held| held.with(&main.given));
             let failures = held.as_ref().map_or(0, |held| held.failures);
             let held = held.filter(|held| {
-                // Whoever fetches says when it is here: then it is looked at again.
-                let fetching = held.got.as_ref().is_err_and(Problem::is_fetching);
+                // Whoever fetches or compiles says when it is here: then it is looked at again.
+                let fetching = held.got.as_ref().is_err_and(Problem::is_under_way);
                 !fetching && held.again.is_none_or(|again| again > time)
             });
             let held = match held {
                 Some(held) => held,
                 None => {
                     let tried = trial == Some(&digest);
-                    let got = self.revision(registration, main, &digest, tried, downloads);
+                    let got = self.revision(registration, main, &digest, tried, loads);
                     let got = got.await;
                     let failures = match &got {
                         Ok(_) => 0,
-                        Err(problem) if problem.is_fetching() => failures,
+                        Err(problem) if problem.is_under_way() => failures,
                         Err(_) => failures.saturating_add(1),
                     };
                     let pause = got.as_ref().err();
@@ -208,19 +213,19 @@ impl Controller {
         main: &Prepared,
         digest: &str,
         tried: bool,
-        downloads: &mut Downloads,
+        loads: &mut Loads,
     ) -> Result<Prepared, Problem> {
         let fetched = if tried {
-            self.on_trial(registration, digest, downloads).await?
+            self.on_trial(registration, digest, loads).await?
         } else {
             self.former(registration, digest).await?
         };
-        let runtime = self.runtime.clone();
-        let Fetched { bytes, image, .. } = fetched;
-        let plugin = tokio::task::spawn_blocking(move || runtime.load(&bytes))
-            .await
-            .map_err(|_| Problem::passing("LoadFailed", "loading was interrupted"))?
-            .map_err(|error| of_load(&error))?;
+        let name = match tried {
+            true => trial_of(registration.name()),
+            false => former_of(registration.name(), digest),
+        };
+        let plugin = self.loaded(&name, &fetched, loads).await?;
+        let image = fetched.image;
         let manifest = Arc::new(plugin.manifest().clone());
         let spec = &registration.spec;
         check::manifest(spec, &manifest)?;
@@ -256,7 +261,7 @@ impl Controller {
         &self,
         registration: &Registration,
         digest: &str,
-        downloads: &mut Downloads,
+        loads: &mut Loads,
     ) -> Result<Fetched, Problem> {
         let source = origin(registration).unwrap_or(&registration.spec.source);
         let fetch = Fetch {
@@ -265,7 +270,7 @@ impl Controller {
             resolved: None,
         };
         let name = trial_of(registration.name());
-        let fetched = self.component(&name, fetch, downloads).await;
+        let fetched = self.component(&name, fetch, loads).await;
         let fetched = self.or_kept(fetched, source, Some(digest)).await?;
         self.sources.keep(&fetched).await;
         Ok(fetched)

@@ -1,5 +1,6 @@
 //! Compiled code is kept, and never believed when it is not as it was left.
 
+use crate::guest::config;
 use crate::text::{DECIDES, MANIFEST, component, decider, small, with_manifest};
 use kybern_plugin::{CallLimits, Code, Plugin, Runtime, RuntimeConfig, RuntimeError};
 use sha2::{Digest, Sha256};
@@ -31,9 +32,9 @@ fn files(directory: &Path) -> Vec<PathBuf> {
 #[test]
 fn a_second_start_finds_the_code() {
     let directory = tempfile::tempdir().unwrap();
-    let first = load(directory.path(), RuntimeConfig::default());
+    let first = load(directory.path(), config());
     assert_eq!(first.code(), Code::Compiled);
-    let second = load(directory.path(), RuntimeConfig::default());
+    let second = load(directory.path(), config());
     assert_eq!(second.code(), Code::Cached);
     let files = files(directory.path());
     assert_eq!(files.len(), 1);
@@ -46,14 +47,14 @@ fn a_second_start_finds_the_code() {
 
 #[test]
 fn a_component_is_in_memory_once_while_somebody_has_it() {
-    let runtime = Runtime::new(RuntimeConfig::default()).unwrap();
+    let runtime = Runtime::new(config()).unwrap();
     let first = runtime.load(&small()).unwrap();
     let second = runtime.load(&small()).unwrap();
     assert!(second.shares_code_with(&first));
     drop(first);
     let third = runtime.load(&small()).unwrap();
     assert!(third.shares_code_with(&second));
-    let elsewhere = Runtime::new(RuntimeConfig::default()).unwrap();
+    let elsewhere = Runtime::new(config()).unwrap();
     let other = elsewhere.load(&small()).unwrap();
     assert!(!other.shares_code_with(&third));
     // Once nobody has it, it is loaded anew.
@@ -107,13 +108,13 @@ fn recompiled(directory: &Path, reason: &str, change: impl FnOnce(&Path)) {
     let file = files(directory).remove(0);
     change(&file);
     let text = told(|| {
-        let plugin = load(directory, RuntimeConfig::default());
+        let plugin = load(directory, config());
         assert_eq!(plugin.code(), Code::Compiled, "{reason}");
     });
     assert!(text.contains(reason), "{reason}: {text}");
     assert_eq!(text.lines().count(), 1, "{text}");
     let text = told(|| {
-        let plugin = load(directory, RuntimeConfig::default());
+        let plugin = load(directory, config());
         assert_eq!(plugin.code(), Code::Cached, "after {reason}");
     });
     assert_eq!(text, "");
@@ -122,7 +123,7 @@ fn recompiled(directory: &Path, reason: &str, change: impl FnOnce(&Path)) {
 #[test]
 fn changed_code_is_compiled_again() {
     let directory = tempfile::tempdir().unwrap();
-    let whole = load(directory.path(), RuntimeConfig::default());
+    let whole = load(directory.path(), config());
     assert_eq!(whole.code(), Code::Compiled);
     let size = std::fs::metadata(files(directory.path()).remove(0)).unwrap();
     let size = usize::try_from(size.len()).unwrap();
@@ -145,7 +146,7 @@ fn changed_code_is_compiled_again() {
 #[test]
 fn cut_code_is_compiled_again() {
     let directory = tempfile::tempdir().unwrap();
-    load(directory.path(), RuntimeConfig::default());
+    load(directory.path(), config());
     let size = std::fs::metadata(files(directory.path()).remove(0)).unwrap();
     let size = usize::try_from(size.len()).unwrap();
     for length in [0, 1, 8, SEAL - 1, SEAL, SEAL + 1, size / 2, size - 1] {
@@ -169,12 +170,12 @@ fn cut_code_is_compiled_again() {
 fn code_of_another_component_or_engine_is_never_run_under_this_name() {
     let directory = tempfile::tempdir().unwrap();
     let elsewhere = tempfile::tempdir().unwrap();
-    load(directory.path(), RuntimeConfig::default());
+    load(directory.path(), config());
     // Valid code, stored by this host, of a component that answers otherwise.
     let runtime = Runtime::new(RuntimeConfig {
         cache_dir: Some(elsewhere.path().join("code")),
         instances: 4,
-        ..RuntimeConfig::default()
+        ..config()
     })
     .unwrap();
     let other = with_manifest(component(DECIDES, &decider(0, 1024, 2, "[]", "")), MANIFEST);
@@ -201,7 +202,7 @@ fn code_of_another_component_or_engine_is_never_run_under_this_name() {
 #[test]
 fn files_that_others_can_have_written_are_not_read() {
     let directory = tempfile::tempdir().unwrap();
-    load(directory.path(), RuntimeConfig::default());
+    load(directory.path(), config());
     let away = directory.path().join("away");
     recompiled(directory.path(), "others can write to it", |file| {
         std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o622)).unwrap();
@@ -228,12 +229,12 @@ fn files_that_others_can_have_written_are_not_read() {
 #[test]
 fn an_engine_with_other_settings_has_code_of_its_own() {
     let directory = tempfile::tempdir().unwrap();
-    load(directory.path(), RuntimeConfig::default());
+    load(directory.path(), config());
     let runtime = Runtime::new(RuntimeConfig {
         cache_dir: Some(directory.path().join("code")),
         // Without room for a pool memories are checked in another way.
         instances: 100_000,
-        ..RuntimeConfig::default()
+        ..config()
     })
     .unwrap();
     assert_eq!(runtime.load(&small()).unwrap().code(), Code::Compiled);
@@ -248,7 +249,7 @@ fn a_directory_that_others_can_write_to_is_refused() {
     std::fs::set_permissions(&open, std::fs::Permissions::from_mode(0o777)).unwrap();
     let error = Runtime::new(RuntimeConfig {
         cache_dir: Some(open),
-        ..RuntimeConfig::default()
+        ..config()
     })
     .unwrap_err();
     assert!(matches!(error, RuntimeError::Cache { .. }), "{error:?}");

@@ -1,7 +1,9 @@
 //! Builds guests, and calls the hostile one.
 
 use arrow::array::RecordBatch;
-use kybern_plugin::{Call, CallLimits, NamedAnswer, Plugin, Runtime, RuntimeConfig};
+use kybern_plugin::{
+    Call, CallLimits, Child, CompileLimits, Compiler, NamedAnswer, Plugin, Runtime, RuntimeConfig,
+};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -14,7 +16,25 @@ const WASI_TARGET: &str = "wasm32-wasip2";
 /// One runtime for all tests: they run at the same time and share its instances.
 pub(crate) fn runtime() -> &'static Runtime {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
-    RUNTIME.get_or_init(|| Runtime::new(RuntimeConfig::default()).unwrap())
+    RUNTIME.get_or_init(|| Runtime::new(config()).unwrap())
+}
+
+/// The usual settings, with a process of its own for each component that is compiled, as hosts have it.
+pub(crate) fn config() -> RuntimeConfig {
+    RuntimeConfig {
+        compiler: Compiler::Child(child(CompileLimits::default())),
+        ..RuntimeConfig::default()
+    }
+}
+
+/// That process, with these limits.
+pub(crate) fn child(limits: CompileLimits) -> Child {
+    Child {
+        program: env!("CARGO_BIN_EXE_kybern-compile").into(),
+        arguments: Vec::new(),
+        limits,
+        room: None,
+    }
 }
 
 /// The hostile guest's component, its manifest left in the core module.

@@ -6,6 +6,7 @@ use kybern_interface::WIT;
 use kybern_plugin::{CallError, CallLimits, LoadError, Outline, Runtime, RuntimeConfig};
 use proptest::prelude::*;
 use serde_json::json;
+use std::sync::OnceLock;
 
 fn refused(wasm: &[u8]) -> String {
     let error = runtime().load(wasm).unwrap_err();
@@ -259,6 +260,12 @@ fn input_that_does_not_fit_into_memory_is_out_of_memory() {
     assert_eq!(call.result, Err(CallError::OutOfMemory { limit }));
 }
 
+/// What compiles by itself: hundreds of components, one after the other.
+fn in_process() -> &'static Runtime {
+    static RUNTIME: OnceLock<Runtime> = OnceLock::new();
+    RUNTIME.get_or_init(|| Runtime::new(RuntimeConfig::default()).unwrap())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
     /// Whatever bytes come: a plugin that keeps to its limits, or an error.
@@ -275,7 +282,7 @@ proptest! {
         if let Some(cut) = cut {
             wasm.truncate(cut.index(wasm.len()));
         }
-        if let Ok(plugin) = runtime().load(&wasm) {
+        if let Ok(plugin) = in_process().load(&wasm) {
             let _ = plugin.decide("{}", Vec::new(), &CallLimits::default());
         }
     }

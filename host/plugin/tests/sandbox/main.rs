@@ -23,7 +23,8 @@
 //! | another resource's children | host/reconcile/tests/it/ownership.rs `a_plan_that_names_the_child_of_another_cr_is_told_whose_it_is` |
 //! | other plans for the same situation | `evil::impure`; suite `sandbox` |
 //! | to hurt the plugins beside it | `others`; suite `sandbox::each_misbehaviour_is_a_condition_and_an_event_and_hurts_nobody_else` |
-//! | code of its own in the cache | `cache` |
+//! | to keep the compiler busy, to take its memory, to bring it down | `compile`; suite `compile` |
+//! | code of its own in the cache | `cache`, `compile::nothing_is_believed_of_what_is_no_compiler` |
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
@@ -34,6 +35,7 @@
 mod act;
 mod arrow;
 mod cache;
+mod compile;
 mod evil;
 mod floods;
 mod frozen;

@@ -9,9 +9,7 @@ use super::tables::Tables;
 use crate::registration::settings::{self, Given};
 use anyhow::anyhow;
 use kybern_interface::{Gvk, HookError, Plan, Sensing, Trigger};
-use kybern_plugin::{
-    Call, CallError, CallLimits, LoadError, NamedAnswer, Plugin, Runtime, RuntimeConfig, Usage,
-};
+use kybern_plugin::{Call, CallError, CallLimits, LoadError, NamedAnswer, Plugin, Runtime, Usage};
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -59,7 +57,7 @@ pub(super) struct Input {
 impl Subject {
     /// Loads it, with the limits that a registration has if it says nothing.
     pub(super) async fn load(component: &Component) -> anyhow::Result<Result<Self, LoadError>> {
-        let runtime = Runtime::new(RuntimeConfig::default())?;
+        let runtime = Runtime::new(crate::compiler::config()?)?;
         let start = crate::clock::monotonic();
         let plugin = match runtime.load(&component.bytes) {
             Ok(plugin) => plugin,

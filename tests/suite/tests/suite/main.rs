@@ -10,6 +10,7 @@
 
 mod architecture;
 mod cluster;
+mod compile;
 
 mod account;
 mod asking;

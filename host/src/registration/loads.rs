@@ -1,0 +1,84 @@
+//! Components on their way: fetched, then compiled, beside the syncs that ask for them.
+
+use super::controller::Controller;
+use super::jobs::{Job, Jobs};
+use super::problem::{Problem, of_load};
+use crate::source::{Fetch, Fetched};
+use kybern_interface::ResolvedImage;
+use kybern_plugin::Plugin;
+
+/// What came of a fetch.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Arrived {
+    /// It is on disk; what its OCI reference was resolved to.
+    Kept(Option<ResolvedImage>),
+    /// It could not be kept, and is here.
+    Here(Fetched),
+}
+
+/// All that is under way, by registration (or what else it is for).
+#[derive(Default)]
+pub(super) struct Loads {
+    /// Fetches. One that came is kept until it is loaded: a tag is resolved once for it.
+    pub(super) downloads: Jobs<Fetch, Arrived>,
+    /// Components that are compiled, by digest.
+    compiles: Jobs<String, Plugin>,
+}
+
+impl Loads {
+    /// The registrations for which something ended since this was asked last.
+    pub(super) fn ended(&mut self) -> Vec<String> {
+        let mut ended = self.downloads.ended();
+        ended.extend(self.compiles.ended());
+        ended
+    }
+
+    /// Keeps what is for these names; the rest ends.
+    pub(super) fn retain(&mut self, kept: impl Fn(&str) -> bool) {
+        self.downloads.retain(&kept);
+        self.compiles.retain(&kept);
+    }
+
+    /// Returns when something ended.
+    pub(super) async fn changed(&self) {
+        tokio::select! {
+            () = self.downloads.changed() => {}
+            () = self.compiles.changed() => {}
+        }
+    }
+}
+
+impl Controller {
+    /// The plugin, at once if its code is there; else it is compiled, and is here another time.
+    pub(super) async fn loaded(
+        &self,
+        name: &str,
+        fetched: &Fetched,
+        loads: &mut Loads,
+    ) -> Result<Plugin, Problem> {
+        let digest = fetched.digest.clone();
+        let got = match loads.compiles.take(name, &digest) {
+            Job::Running => return Err(Problem::compiling()),
+            Job::Ended(got) => got,
+            Job::Unknown => {
+                let (runtime, bytes) = (self.runtime.clone(), fetched.bytes.clone());
+                let near = runtime.is_near(&digest);
+                let loading = tokio::task::spawn_blocking(move || runtime.load(&bytes));
+                let loading = async move {
+                    let loaded = loading.await;
+                    loaded
+                        .map_err(|_| Problem::passing("LoadFailed", "loading was interrupted"))?
+                        .map_err(|error| of_load(&error))
+                };
+                if !near {
+                    loads.compiles.begin(name, digest, loading);
+                    return Err(Problem::compiling());
+                }
+                loading.await
+            }
+        };
+        loads.compiles.forget(name);
+        loads.downloads.forget(name);
+        got
+    }
+}
