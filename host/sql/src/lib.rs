@@ -59,6 +59,7 @@ mod slots;
 mod source;
 mod spans;
 mod subqueries;
+mod subscribe;
 mod system;
 mod truth;
 mod views;
@@ -73,12 +74,15 @@ pub use engine_facts::{
 };
 pub use error::SqlError;
 pub use facts::{HostFacts, MemoryFact, WatchFact};
-pub use kybern_statement::{Position, Refused, StatementError};
+pub use kybern_statement::{
+    Position, Refused, StatementError, Subscribe, subscribe as parse_subscribe,
+};
 pub use limits::SqlLimits;
 pub use param::Param;
 pub use path_types::{PathStep, PathTypes};
 pub use prepared::Prepared;
 pub use running::{Held, Kept};
+pub use subscribe::{Mark, Subscription, Telling};
 pub use views::View;
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ mod prompt;
 mod script;
 mod session;
 mod shell;
+mod subscribe;
 
 use crate::args::SqlArgs;
 use anyhow::{Context, ensure};

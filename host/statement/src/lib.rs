@@ -32,6 +32,7 @@ mod protect;
 mod quantity;
 mod relations;
 mod rewrite;
+mod subscribe;
 mod unnested;
 
 pub use error::{Position, Refused, StatementError};
@@ -43,6 +44,7 @@ pub use quantity::{Quantity, QuantityError};
 pub use rewrite::{Rewritten, TableUse};
 /// The syntax tree that [`Rewritten`] holds.
 pub use sqlparser::ast;
+pub use subscribe::{Subscribe, subscribe};
 pub use unnested::{Element, Unnested};
 
 /// The longest statement that is read, in bytes.

@@ -10,7 +10,7 @@ use super::extent::Extent;
 use super::failure::Failure;
 use super::progress::Progress;
 use crate::args::SqlArgs;
-use crate::asking::Host;
+use crate::asking::{Feed, Host};
 use crate::budget::{Budget, Facts, Sources};
 use crate::commands::manifests;
 use crate::kinds::Kinds;
@@ -18,7 +18,9 @@ use crate::memory::Meter;
 use crate::offline::{Listing, MAX_OBJECTS, Offline};
 use kybern_interface::Gvk;
 use kybern_kube::Cluster;
-use kybern_sql::{AccessSet, Answer, Engine, Prepared, SqlError, SqlLimits};
+use kybern_sql::{
+    AccessSet, Answer, Engine, Prepared, SqlError, SqlLimits, Subscribe, parse_subscribe,
+};
 use kybern_table::KindKey;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -106,12 +108,35 @@ impl Session {
             let (answer, is_explain) = host.answer(statement).await?;
             return Ok(Answered { answer, is_explain });
         }
+        if let Some(asked) = parse_subscribe(statement).map_err(SqlError::from)? {
+            return self.explain_subscription(&asked).await;
+        }
         let prepared = self.prepare(statement).await?;
         self.load(&prepared).await?;
         let snapshot = self.tables.reader.snapshot();
         Ok(Answered {
             answer: self.engine.execute(&prepared, &[], &snapshot).await?,
             is_explain: prepared.is_explain(),
+        })
+    }
+
+    /// Begins to be told what becomes of an answer.
+    pub(crate) async fn subscribe(&self, statement: &str) -> Result<Feed, Failure> {
+        match &self.host {
+            Some(host) => Ok(host.subscribe(statement).await?),
+            None => Err(Failure::Usage(
+                "SUBSCRIBE needs a running host, which follows the cluster: ask it with --host, or ask again and again with \\watch".to_owned(),
+            )),
+        }
+    }
+
+    async fn explain_subscription(&mut self, asked: &Subscribe) -> Result<Answered, Failure> {
+        let prepared = self.prepare(&asked.query).await?;
+        self.define(&prepared)?;
+        let explained = self.engine.explain_subscription(asked, &self.access);
+        Ok(Answered {
+            answer: explained.await?,
+            is_explain: true,
         })
     }
 
