@@ -19,6 +19,8 @@ mod server;
 mod socket;
 mod subscribe;
 #[cfg(test)]
+mod subscribe_tests;
+#[cfg(test)]
 mod tests;
 
 pub(crate) use client::{Host, HostError};

@@ -203,8 +203,8 @@ async fn answer(
 ) -> Result<Answered, Refusal> {
     let answered = async {
         if let Some(asked) = &explain {
-            let told = sql.explain_subscription(asked, &AccessSet::all());
-            return Ok((told.await?, true));
+            let all = AccessSet::all();
+            return Ok((sql.explain_subscription(asked, &all).await?, true));
         }
         let prepared = sql.prepare(&text, &AccessSet::all()).await?;
         let snapshot = sql.snapshot();

@@ -150,7 +150,8 @@ impl Feed {
         let kept = held.subscription.kept();
         let at = held.subscription.mark().map(|mark| mark.sequence);
         let held = Arc::new(Mutex::new(Some(held)));
-        let (gone, why) = (CancellationToken::new(), Arc::default());
+        let gone = CancellationToken::new();
+        let why: Arc<Mutex<Option<SqlError>>> = Arc::default();
         let wanted_back = {
             let (held, gone, why) = (Arc::clone(&held), gone.clone(), Arc::clone(&why));
             async move {
