@@ -20,7 +20,7 @@ pub(super) fn key(plan: &LogicalPlan) -> Option<Key> {
 }
 
 /// Those of equal length in the order in which they are preferred.
-fn keys(plan: &LogicalPlan) -> Vec<Key> {
+pub(super) fn keys(plan: &LogicalPlan) -> Vec<Key> {
     match plan {
         LogicalPlan::TableScan(scan) => of_scan(scan),
         LogicalPlan::SubqueryAlias(alias) => keys(&alias.input),

@@ -24,6 +24,7 @@
 mod diff;
 mod key;
 mod mark;
+mod order;
 mod past;
 mod telling;
 mod touched;
@@ -128,6 +129,12 @@ impl Engine {
             None => Begin::Now,
         };
         let planned = &prepared.planned;
+        if matches!(begin, Begin::After(_)) && order::matters(&planned.plan) {
+            return Err(refused(
+                "this query cannot be resumed: its answer depends on the order in which rows are read, as with array_agg, row_number(), a sum of floating-point numbers or rows that ORDER BY ... LIMIT finds equal".to_owned(),
+                "subscribe again without RESUME, or end ORDER BY with uid",
+            ));
+        }
         let key = key::key(&planned.plan);
         let columns = planned.layout.schema();
         let form = Form::new(columns, key.as_deref());

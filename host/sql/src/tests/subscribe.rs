@@ -449,6 +449,53 @@ async fn what_cannot_be_told_is_refused() {
 }
 
 #[tokio::test]
+async fn what_depends_on_the_order_of_rows_is_told_but_not_resumed() {
+    let cluster = Cluster::new();
+    let mark = Mark {
+        sequence: Sequence(1),
+        run: RUN,
+    };
+    for (query, is_resumed) in [
+        ("SELECT name FROM pods ORDER BY spec.nodeName", true),
+        (
+            "SELECT name FROM pods ORDER BY spec.nodeName, uid LIMIT 2",
+            true,
+        ),
+        (
+            "SELECT name AS n FROM pods ORDER BY name, namespace LIMIT 2 OFFSET 1",
+            true,
+        ),
+        ("SELECT name FROM pods ORDER BY name LIMIT 2", false),
+        (
+            "SELECT name FROM pods ORDER BY name LIMIT 2 OFFSET 1",
+            false,
+        ),
+        (
+            "SELECT row_number() OVER (ORDER BY name) AS n, uid FROM pods",
+            false,
+        ),
+        ("SELECT array_agg(name) AS n FROM pods", false),
+        (
+            "SELECT count(*), max(name), sum(spec.replicas), avg(spec.replicas) FROM deployments",
+            true,
+        ),
+        ("SELECT sum(quantity(spec.size)) FROM apps", false),
+        (
+            "SELECT name FROM nodes WHERE name IN (SELECT string_agg(name, ',') FROM pods)",
+            false,
+        ),
+    ] {
+        let begun = subscribe(&cluster, &format!("SUBSCRIBE {query}")).await;
+        assert!(begun.is_ok(), "{query}: {begun:?}");
+        let resumed = subscribe(&cluster, &resume(mark, query)).await.map(|_| ());
+        let said = resumed.map_err(|error| error.to_string());
+        assert_eq!(said.is_ok(), is_resumed, "{query}: {said:?}");
+        let why = said.err().unwrap_or_default();
+        assert_eq!(why.contains("cannot be resumed"), !is_resumed, "{why}");
+    }
+}
+
+#[tokio::test]
 async fn explain_says_how_it_is_told() {
     let cluster = Cluster::new();
     let explained = async |sql: &str| {

@@ -152,8 +152,12 @@ impl Reader {
     async fn come_back(&mut self, world: &World) -> Result<(), String> {
         let mark = self.subscription.mark().ok_or("no mark")?;
         let sql = format!("SUBSCRIBE WITH (RESUME '{mark}') {}", self.sql);
-        let subscription = subscribe(&world.cluster, &sql).await;
-        self.subscription = subscription.map_err(|error| error.to_string())?;
+        self.subscription = match subscribe(&world.cluster, &sql).await {
+            Ok(subscription) => subscription,
+            // What depends on the order of rows is not resumed.
+            Err(SqlError::Statement(_)) => return self.tell(world).await,
+            Err(error) => return Err(format!("{sql}\n{error}")),
+        };
         let before = self.folded.clone();
         self.tell(world).await?;
         count(&RESUMED, usize::from(self.folded != before));
