@@ -1,27 +1,35 @@
-//! What a running host tells of a subscription, row by row.
+//! What is told of a subscription, row by row: by a running host, or by this process.
 
 use super::client::{Host, HostError};
-use super::{KEY_HEADER, PROGRESS_HEADER, SQL_PATH};
+use super::server::{Asked, Refusal};
+use super::subscribe::Teller;
+use super::{AskConfig, KEY_HEADER, PROGRESS_HEADER, SQL_PATH};
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::buffer::Buffer;
 use arrow::datatypes::UInt64Type;
 use arrow::ipc::reader::StreamDecoder;
+use axum::BoxError;
+use axum::body::Body;
+use http::HeaderMap;
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
-use kybern_sql::Answer;
-use tokio::task::JoinSet;
+use kybern_sql::{Answer, Engine, Subscribe};
+use kybern_table::Sequence;
+use std::any::Any;
+use tokio::sync::watch;
 
-/// A subscription at a running host. It ends when this is dropped.
+/// A subscription. It ends when this is dropped.
 pub(crate) struct Feed {
-    host: Host,
-    body: Incoming,
+    /// None: this process tells.
+    host: Option<Host>,
+    body: Body,
     decoder: StreamDecoder,
     buffer: Buffer,
     /// Whether marks were asked for; they come in any case.
     pub(crate) marks: bool,
     /// The columns by which rows are told apart, by position.
     pub(crate) key: Option<Vec<usize>>,
-    _connection: JoinSet<Result<(), hyper::Error>>,
+    /// What must be there for as long as it is told.
+    keep: Vec<Box<dyn Any + Send>>,
 }
 
 /// Rows that came together.
@@ -49,32 +57,78 @@ impl Host {
     pub(crate) async fn subscribe(&self, statement: &str) -> Result<Feed, HostError> {
         let sent = self.send(SQL_PATH, statement.to_owned()).await?;
         let (head, body, connection) = self.accepted(sent).await?;
-        let text = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
-        Ok(Feed {
-            marks: text(PROGRESS_HEADER) == Some("true"),
-            key: text(KEY_HEADER).and_then(|key| serde_json::from_str(key).ok()),
-            host: self.clone(),
-            body,
-            decoder: StreamDecoder::new(),
-            buffer: Buffer::default(),
-            _connection: connection,
-        })
+        let feed = Feed::new(&head.headers, Body::new(body), Some(self.clone()));
+        Ok(feed.with(Box::new(connection)))
+    }
+}
+
+/// The same where this process has the tables.
+pub(crate) async fn tell_here(
+    sql: Engine,
+    commits: watch::Receiver<Sequence>,
+    asked: Subscribe,
+    statement: &str,
+) -> Result<Feed, HostError> {
+    let teller = Teller {
+        sql,
+        asked: Asked::new(&AskConfig::default()),
+        commits,
+        run: crate::clock::wall().as_microsecond().unsigned_abs(),
+    };
+    let told = teller.response(asked, statement).await;
+    let (head, body) = told.map_err(HostError::from)?.into_parts();
+    Ok(Feed::new(&head.headers, body, None))
+}
+
+impl From<Refusal> for HostError {
+    fn from(Refusal(status, text): Refusal) -> Self {
+        let at_fault = status.is_client_error();
+        Self::Refused { at_fault, text }
     }
 }
 
 impl Feed {
+    fn new(headers: &HeaderMap, body: Body, host: Option<Host>) -> Self {
+        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        Self {
+            marks: text(PROGRESS_HEADER) == Some("true"),
+            key: text(KEY_HEADER).and_then(|key| serde_json::from_str(key).ok()),
+            host,
+            body,
+            decoder: StreamDecoder::new(),
+            buffer: Buffer::default(),
+            keep: Vec::new(),
+        }
+    }
+
+    /// The same with something that goes with it.
+    pub(crate) fn with(mut self, keep: Box<dyn Any + Send>) -> Self {
+        self.keep.push(keep);
+        self
+    }
+
+    fn broken(&self, error: impl Into<BoxError>) -> HostError {
+        match &self.host {
+            Some(host) => host.broken(error),
+            None => HostError::Refused {
+                at_fault: false,
+                text: format!("error: internal error: {}\n", error.into()),
+            },
+        }
+    }
+
     /// What comes next; none where the host has ended without a word. Nothing is lost if this is
     /// dropped while it waits.
     pub(crate) async fn next(&mut self) -> Result<Option<News>, HostError> {
         loop {
             let decoded = self.decoder.decode(&mut self.buffer);
-            if let Some(rows) = decoded.map_err(|error| self.host.broken(error))? {
-                return Ok(Some(news(&rows).map_err(|error| self.host.broken(error))?));
+            if let Some(rows) = decoded.map_err(|error| self.broken(error))? {
+                return Ok(Some(news(&rows).map_err(|error| self.broken(error))?));
             }
             let Some(frame) = self.body.frame().await else {
                 return Ok(None);
             };
-            let frame = frame.map_err(|error| self.host.broken(error))?;
+            let frame = frame.map_err(|error| self.broken(error))?;
             if let Ok(bytes) = frame.into_data() {
                 self.buffer = Buffer::from(bytes);
             }

@@ -25,7 +25,7 @@ mod tests;
 
 pub(crate) use client::{Host, HostError};
 pub(crate) use facts::EngineNow;
-pub(crate) use feed::{Feed, Happened, News};
+pub(crate) use feed::{Feed, Happened, News, tell_here};
 pub(crate) use server::{Asked, Server};
 pub(crate) use socket::Claim;
 

@@ -9,6 +9,7 @@ mod complete;
 mod describe;
 mod extent;
 mod failure;
+mod follow;
 mod input;
 mod output;
 mod progress;

@@ -1,4 +1,4 @@
-//! SUBSCRIBE at a running host: shows what becomes of an answer until Ctrl-C.
+//! SUBSCRIBE: shows what becomes of an answer until Ctrl-C.
 
 use super::failure::Failure;
 use super::output::Changes;
@@ -13,7 +13,7 @@ impl Shell {
         if self.interrupts.is_none() {
             self.cancel_on_interrupt().map_err(anyhow::Error::from)?;
         }
-        let (session, interrupts) = (&self.session, &mut self.interrupts);
+        let (session, interrupts) = (&mut self.session, &mut self.interrupts);
         let begin = session.subscribe(statement);
         let mut feed = match cancellable(interrupts, begin).await {
             Err(Failure::Cancelled) => return Ok(()),

@@ -1,8 +1,8 @@
-//! SUBSCRIBE at a running host: all rows, then changes in their order; who comes back misses nothing,
+//! SUBSCRIBE at a running host, or at a cluster: all rows, then changes in their order; who comes back misses nothing,
 //! and who comes too late is told so.
 
 use crate::asking::asked;
-use crate::scene::{SOON, Scene, failed, kybern};
+use crate::scene::{SOON, Scene, kybern};
 use anyhow::{Context, Result, ensure};
 use kybern_testcluster::{Object, Progress, until};
 use serde_json::{Value, json};
@@ -18,8 +18,14 @@ struct Told {
 
 impl Told {
     fn new(host: &str, format: &str, statement: &str) -> Result<Self> {
+        Self::of(&[host], format, statement)
+    }
+
+    fn of(place: &[&str], format: &str, statement: &str) -> Result<Self> {
         let mut child = Command::new(kybern_testcluster::kybern()?)
-            .args(["sql", host, "-o", format, statement])
+            .arg("sql")
+            .args(place)
+            .args(["-o", format, statement])
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()?;
@@ -56,6 +62,18 @@ impl Told {
                 return Ok(row["resume"].as_str().context("a mark")?.to_owned());
             }
         }
+    }
+
+    /// Its exit code, and what it said besides, where it ends by itself.
+    fn ended(mut self) -> Result<(Option<i32>, String)> {
+        let status = until("the command to end", SOON, || {
+            Ok(match self.child.try_wait()? {
+                Some(status) => Progress::Done(status),
+                None => Progress::Waiting("it goes on".to_owned()),
+            })
+        })?;
+        let said = self.child.stderr.take().context("a pipe")?;
+        Ok((status.code(), std::io::read_to_string(said)?))
     }
 
     /// Ctrl-C; whether it ended well, and what it said besides.
@@ -237,7 +255,7 @@ fn rows_come_first_then_changes_in_order_and_who_comes_back_misses_nothing() -> 
 fn too_late(scene: &mut Scene, host: &str, last: &str) -> Result<()> {
     let (_, run) = last.split_once('@').context("a mark")?;
     let resume = |mark: &str| format!("SUBSCRIBE WITH (RESUME '{mark}') {QUERY}");
-    let (code, said) = failed(&["sql", host, &resume(&format!("1@{run}"))])?;
+    let (code, said) = Told::new(host, "json", &resume(&format!("1@{run}")))?.ended()?;
     assert_eq!(code, Some(1), "{said}");
     assert!(
         said.contains("not known any more; subscribe again without RESUME"),
@@ -248,22 +266,13 @@ fn too_late(scene: &mut Scene, host: &str, last: &str) -> Result<()> {
     scene.stop_host()?;
     scene.start_host_with(&[&format!("--socket={socket}")])?;
     wait(host, |rows| rows.len() == 1)?;
-    let (code, said) = failed(&["sql", host, &resume(last)])?;
+    let (code, said) = Told::new(host, "json", &resume(last))?.ended()?;
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("without RESUME"), "{said}");
-    // What is wrong, and what only a host can do.
-    let (code, said) = failed(&["sql", host, "SUBSCRIBE SELECT now() AS t"])?;
+    let (code, said) = Told::new(host, "json", "SUBSCRIBE SELECT now() AS t")?.ended()?;
     assert_eq!(code, Some(2), "{said}");
     let kubeconfig = scene.plane.admin_kubeconfig()?;
     let kubeconfig = kubeconfig.to_string_lossy();
-    let (code, said) = failed(&[
-        "sql",
-        "--kubeconfig",
-        &kubeconfig,
-        "SUBSCRIBE SELECT name FROM pods",
-    ])?;
-    assert_eq!(code, Some(2), "{said}");
-    assert!(said.contains("--host"), "{said}");
     let explained = kybern(&[
         "sql",
         "--kubeconfig",
@@ -274,5 +283,53 @@ fn too_late(scene: &mut Scene, host: &str, last: &str) -> Result<()> {
         explained.starts_with("told: by row") && explained.contains("key: uid"),
         "{explained}"
     );
+    Ok(())
+}
+
+#[test]
+fn a_cluster_is_followed_where_no_host_runs() -> Result<()> {
+    let scene = Scene::new("followed")?;
+    let kubeconfig = scene.plane.admin_kubeconfig()?;
+    let kubeconfig = kubeconfig.to_string_lossy();
+    let place = ["--kubeconfig", &*kubeconfig, "-n", &*scene.namespace];
+    let first = deployment(&scene, "first")?;
+    let told = Told::of(
+        &place,
+        "json",
+        &format!("SUBSCRIBE WITH (PROGRESS) {QUERY}"),
+    )?;
+    let row = told.change()?;
+    assert_eq!(seen(&row), ("insert", "first", None, Some(1)));
+    let mark = told.mark(&row)?;
+    scale(&scene, &first, 2)?;
+    let row = told.change()?;
+    assert_eq!(seen(&row), ("update", "first", Some(1), Some(2)));
+    scene.client().delete(&first)?;
+    assert_eq!(seen(&told.change()?), ("delete", "first", Some(2), None));
+    let (good, said) = told.interrupt()?;
+    assert!(good, "{said}");
+    // Another process counts anew; what cannot be watched, and what does not change, is refused.
+    let resume = format!("SUBSCRIBE WITH (RESUME '{mark}') {QUERY}");
+    let files = concat!(env!("CARGO_MANIFEST_DIR"), "/../fixtures");
+    let all = "SUBSCRIBE SELECT name FROM";
+    for (place, statement, code, why) in [
+        (&place[..], &*resume, 1, "without RESUME"),
+        (
+            &place[..],
+            &*format!("{all} componentstatuses"),
+            2,
+            "cannot be followed",
+        ),
+        (
+            &["-f", files][..],
+            &*format!("{all} pods"),
+            2,
+            "manifests do not change",
+        ),
+    ] {
+        let (ended, said) = Told::of(place, "json", statement)?.ended()?;
+        assert!(said.contains(why), "{said}");
+        assert_eq!(ended, Some(code), "{said}");
+    }
     Ok(())
 }
