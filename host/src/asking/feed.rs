@@ -142,7 +142,7 @@ fn news(rows: &RecordBatch) -> Result<News, String> {
         column.ok_or_else(|| format!("there is no column {name}"))
     };
     let wrong = || "a column has another type than it should".to_owned();
-    let texts = |name| Ok::<_, String>(column(name)?.as_string_opt::<i32>().ok_or_else(wrong)?);
+    let texts = |name| column(name)?.as_string_opt::<i32>().ok_or_else(wrong);
     let (ops, words) = (texts("op")?, texts("text")?);
     let sequences = column("sequence")?;
     let sequences = sequences

@@ -71,10 +71,8 @@ impl Form {
 
     pub(super) fn set(&self, batches: &[RecordBatch]) -> Result<Set> {
         let mut rows = self.rows.empty_rows(0, 0);
-        let mut keys = match &self.keys {
-            Some((_, converter)) => Some(converter.empty_rows(0, 0)),
-            None => None,
-        };
+        let empty = |(_, converter): &(_, RowConverter)| converter.empty_rows(0, 0);
+        let mut keys = self.keys.as_ref().map(empty);
         for batch in batches {
             self.rows.append(&mut rows, batch.columns())?;
             if let (Some((at, converter)), Some(keys)) = (&self.keys, &mut keys) {
