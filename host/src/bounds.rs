@@ -299,6 +299,13 @@ impl Bounds {
         put(
             encoder,
             gauge,
+            "kybern_asked_subscriptions",
+            "Subscriptions from the host's socket that are told",
+            one(size(self.asked.subscribed())),
+        )?;
+        put(
+            encoder,
+            gauge,
             "kybern_plugins_loaded",
             "Components that are loaded",
             one(size(self.guests.loaded())),

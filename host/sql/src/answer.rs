@@ -56,6 +56,11 @@ impl Layout {
         }
     }
 
+    /// The columns of the answers.
+    pub(crate) fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
     /// Whether ORDER BY has ordered the rows.
     pub(crate) fn is_ordered(&self) -> bool {
         self.order.is_none()

@@ -136,6 +136,7 @@ fn bind_scan(
             source,
             view,
             namespace,
+            past: None,
         }));
     } else if let Ok(provider) = source_as_provider(&scan.source)
         && let Some(system) = provider.downcast_ref::<SystemSource>()

@@ -153,6 +153,11 @@ impl Engine {
     /// Counts an answer as held until this goes.
     pub fn keep(&self, answer: &Answer) -> Kept {
         let bytes = answer.batches.iter().map(bytes_of).sum();
+        self.keep_bytes(bytes)
+    }
+
+    /// The same of something else that takes so many bytes.
+    pub(crate) fn keep_bytes(&self, bytes: usize) -> Kept {
         Kept::new(self.inner.running.begin(), bytes)
     }
 

@@ -46,6 +46,15 @@ pub enum SqlError {
     /// on a newer one, helps.
     #[error("{0}: ask again on a newer snapshot")]
     Expired(SnapshotTooOld),
+    /// The changes that are to be told next are not known any more. Subscribing anew, without RESUME,
+    /// helps.
+    #[error(
+        "{why}: the changes since then are not known any more; subscribe again without RESUME, and put the new snapshot in the place of what was told"
+    )]
+    TooOld {
+        /// What is too old.
+        why: String,
+    },
     /// The statement ran into one of [`crate::SqlLimits`]. Trying again rarely helps.
     #[error("{message}")]
     Limit {

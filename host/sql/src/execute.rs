@@ -238,7 +238,7 @@ impl Engine {
     }
 
     /// The memory that a statement may take; all that are made for it share one account.
-    fn room(&self, statement: &Arc<Statement>) -> Room {
+    pub(crate) fn room(&self, statement: &Arc<Statement>) -> Room {
         let all = Arc::clone(&self.inner.pool);
         let most = self.inner.limits.statement_bytes;
         Arc::new(StatementPool::new(all, most, Arc::clone(statement)))
@@ -286,7 +286,7 @@ impl Engine {
             .map_err(|error| own(&error, SqlError::planning))
     }
 
-    async fn collect(
+    pub(crate) async fn collect(
         &self,
         plan: Arc<dyn ExecutionPlan>,
         end: &End,
@@ -329,14 +329,14 @@ impl Engine {
 }
 
 /// What an answer holds so far.
-struct Total<'a> {
+pub(crate) struct Total<'a> {
     rows: usize,
     bytes: usize,
     statement: &'a Statement,
 }
 
 impl<'a> Total<'a> {
-    fn of(statement: &'a Statement) -> Self {
+    pub(crate) fn of(statement: &'a Statement) -> Self {
         Self {
             rows: 0,
             bytes: 0,
@@ -344,7 +344,7 @@ impl<'a> Total<'a> {
         }
     }
 
-    fn add(&mut self, batch: &RecordBatch, limits: &SqlLimits) -> Result<(), SqlError> {
+    pub(crate) fn add(&mut self, batch: &RecordBatch, limits: &SqlLimits) -> Result<(), SqlError> {
         self.rows += batch.num_rows();
         self.bytes += bytes_of(batch);
         self.statement.has_answered(self.bytes);

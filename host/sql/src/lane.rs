@@ -21,14 +21,14 @@ use datafusion::logical_expr::expr::Placeholder;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::{Expr, LogicalPlan, TableScan};
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
-use kybern_table::{Index, Snapshot, TableView};
+use kybern_table::{Index, Row, Snapshot, TableView};
 
 use crate::bind::{Values, external, view};
 use crate::guard::End;
 use crate::keys::Keys;
 use crate::lookup::{conjuncts, lookups};
 use crate::planner::kind_source;
-use crate::scan::{Conditions, RowScan, Shape};
+use crate::scan::{Batches, Conditions, RowScan, Shape};
 use crate::slots::{Slots, beside};
 use crate::source::{BoundSource, KindSource, is_free_of, needs_other_rows};
 
@@ -81,6 +81,25 @@ pub(crate) fn lane(plan: &LogicalPlan, props: &ExecutionProps) -> Lane {
 }
 
 fn key_lookup(plan: &LogicalPlan, props: &ExecutionProps) -> Option<KeyLookup> {
+    let found = row_by_row(plan)?;
+    let KeyLookup {
+        scan,
+        source,
+        steps,
+        ..
+    } = &found;
+    let mut filters = source.scope_filters(Some("any"));
+    filters.extend(scan.filters.iter().map(with_any_values));
+    // A namespace alone reads many rows: the general lane does that in chunks.
+    let keyed = lookups(source, &filters)
+        .iter()
+        .any(|lookup| has_index(source, &lookup.index) && lookup.index != Index::Namespace);
+    let ready = keyed.then(|| Ready::new(source, scan, steps, props));
+    ready.map(|ready| KeyLookup { ready, ..found })
+}
+
+/// A plan in which each row of one table goes its own way, whether it is reached by keys or not.
+pub(crate) fn row_by_row(plan: &LogicalPlan) -> Option<KeyLookup> {
     let mut steps = Vec::new();
     let mut node = plan;
     loop {
@@ -102,18 +121,12 @@ fn key_lookup(plan: &LogicalPlan, props: &ExecutionProps) -> Option<KeyLookup> {
                     Step::Project(exprs) => exprs.iter().all(is_plain),
                 });
                 let source = kind_source(&scan.source)?;
-                let mut filters = source.scope_filters(Some("any"));
-                filters.extend(scan.filters.iter().map(with_any_values));
-                // A namespace alone reads many rows: the general lane does that in chunks.
-                let keyed = lookups(&source, &filters).iter().any(|lookup| {
-                    has_index(&source, &lookup.index) && lookup.index != Index::Namespace
-                });
                 steps.reverse();
-                return (plain && keyed).then(|| KeyLookup {
-                    ready: Ready::new(&source, scan, &steps, props),
+                return plain.then(|| KeyLookup {
                     scan: scan.clone(),
                     source,
                     steps,
+                    ready: None,
                 });
             }
             _ => return None,
@@ -174,24 +187,47 @@ impl KeyLookup {
         match &self.ready {
             Some(ready) if view.has_index(&ready.keys.index) => {
                 let scan = Arc::new(ready.scan(view, values, namespace)?);
-                answer(&scan, &ready.steps, end)
+                answer(&scan, scan.batches()?, &ready.steps, end)
             }
-            _ => self.compile_and_run(values, view, namespace, props, end),
+            _ => {
+                let (scan, steps) = self.compile(values, view, namespace, props)?;
+                answer(&scan, scan.batches()?, &steps, end)
+            }
         }
     }
 
-    fn compile_and_run(
+    /// The table that it reads.
+    pub(crate) fn source(&self) -> &KindSource {
+        &self.source
+    }
+
+    /// What the statement makes of one set of rows and of another, whatever is in its table.
+    pub(crate) fn of_rows(
+        &self,
+        [one, other]: [Vec<Row>; 2],
+        snapshot: &Snapshot,
+        (values, namespace): (Values<'_>, Option<&Arc<str>>),
+        props: &ExecutionProps,
+        end: &End,
+    ) -> Result<[Vec<RecordBatch>; 2]> {
+        let view = view(snapshot, &self.source)?;
+        let (scan, steps) = self.compile(values, view, namespace, props)?;
+        let of = |rows| answer(&scan, scan.batches_of(rows), &steps, end);
+        Ok([of(one)?, of(other)?])
+    }
+
+    fn compile(
         &self,
         values: Values<'_>,
         view: TableView,
         namespace: Option<&Arc<str>>,
         props: &ExecutionProps,
-        end: &End,
-    ) -> Result<Vec<RecordBatch>> {
+    ) -> Result<(Arc<RowScan>, Vec<Compiled>)> {
         let bound = BoundSource {
             source: Arc::clone(&self.source),
             view,
             namespace: namespace.cloned(),
+            past: None,
         };
         let with_values = |expr: &Expr| Ok(values.substitute(expr.clone())?.data);
         let filters = self.scan.filters.iter();
@@ -205,14 +241,19 @@ impl KeyLookup {
             .iter()
             .map(|(step, schema)| Compiled::new(&step.map(with_values)?, schema, false, props))
             .collect::<Result<Vec<_>>>()?;
-        answer(&scan, &steps, end)
+        Ok((scan, steps))
     }
 }
 
 /// What the steps make of the rows.
-fn answer(scan: &Arc<RowScan>, steps: &[Compiled], end: &End) -> Result<Vec<RecordBatch>> {
+fn answer(
+    scan: &RowScan,
+    batches: Batches,
+    steps: &[Compiled],
+    end: &End,
+) -> Result<Vec<RecordBatch>> {
     let mut answer = Vec::new();
-    for batch in scan.batches()? {
+    for batch in batches {
         end.check()?;
         let batch = batch?;
         if batch.num_rows() > 0 {

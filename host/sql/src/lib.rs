@@ -60,6 +60,7 @@ mod slots;
 mod source;
 mod spans;
 mod subqueries;
+mod subscribe;
 mod system;
 mod truth;
 mod views;
@@ -77,13 +78,14 @@ pub use error::SqlError;
 pub use facts::{HostFacts, MemoryFact, WatchFact};
 pub use kybern_statement::{
     Mode, Path as FieldPath, Position, Propagation, Refused, Segment as FieldStep, StatementError,
-    Verb, is_write,
+    Subscribe, Verb, is_write, subscribe as parse_subscribe,
 };
 pub use limits::SqlLimits;
 pub use param::Param;
 pub use path_types::{PathStep, PathTypes};
 pub use prepared::Prepared;
 pub use running::{Held, Kept};
+pub use subscribe::{Mark, Subscription, Telling};
 pub use views::View;
 pub use write::{Action, Assignment, Change, EditError, Edited, PreparedWrite, SetsStatus, edit};
 

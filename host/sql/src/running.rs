@@ -103,6 +103,16 @@ impl Kept {
         Self(ticket)
     }
 
+    /// It takes so many bytes from now on.
+    pub(crate) fn set(&self, bytes: usize) {
+        self.0.statement.has_answered(bytes);
+    }
+
+    /// The error to end with, once its memory was wanted back.
+    pub(crate) fn wanted_back(&self) -> Option<SqlError> {
+        self.0.statement.cancelled()
+    }
+
     /// Waits until its memory is wanted back.
     pub async fn cancelled(&self) -> SqlError {
         self.0.statement.wait().await

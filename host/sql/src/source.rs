@@ -23,7 +23,7 @@ use crate::access::RowScope;
 use crate::catalog::Table;
 use crate::lookup::Lookup;
 use crate::names::segments;
-use crate::scan::{RowScan, SnapshotScan};
+use crate::scan::{Past, RowScan, SnapshotScan};
 
 /// How a column is read from a chunk.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -424,6 +424,8 @@ pub(crate) struct BoundSource {
     pub source: Arc<KindSource>,
     pub view: TableView,
     pub namespace: Option<Arc<str>>,
+    /// What was otherwise, where an earlier sequence is read.
+    pub past: Option<Arc<Past>>,
 }
 
 #[async_trait]

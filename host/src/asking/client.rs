@@ -3,8 +3,10 @@
 use super::{EXPLAIN_HEADER, FINGERPRINT_HEADER, LAST_PATH, LastAsk, SOCKET, SQL_PATH};
 use arrow::ipc::reader::StreamReader;
 use bytes::Bytes;
+use http::response::Parts;
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use kybern_sql::Answer;
@@ -47,6 +49,9 @@ pub(crate) enum HostError {
         text: String,
     },
 }
+
+/// The beginning of an answer, what is to come of it, and the connection.
+pub(super) type Sent = (Parts, Incoming, JoinSet<Result<(), hyper::Error>>);
 
 /// A running host.
 #[derive(Debug, Clone)]
@@ -94,7 +99,10 @@ impl Host {
         Ok(String::from_utf8_lossy(&body).into_owned())
     }
 
-    fn broken(&self, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> HostError {
+    pub(super) fn broken(
+        &self,
+        error: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> HostError {
         HostError::Broken {
             path: self.path.clone(),
             error: error.into(),
@@ -114,6 +122,15 @@ impl Host {
     /// Headers and body of a good answer. The connection is closed when this is dropped, which ends
     /// the statement.
     async fn post(&self, path: &str, body: String) -> Result<(HeaderMap, Bytes), HostError> {
+        let sent = self.send(path, body).await?;
+        let (head, body, _connection) = self.accepted(sent).await?;
+        let body = Limited::new(body, LONGEST).collect().await;
+        let body = body.map_err(|error| self.broken(error))?.to_bytes();
+        Ok((head.headers, body))
+    }
+
+    /// The beginning of an answer, whatever it is, and its connection.
+    pub(super) async fn send(&self, path: &str, body: String) -> Result<Sent, HostError> {
         let stream = TokioIo::new(self.connect().await?);
         let connected = http1::handshake(stream).await;
         let (mut sender, connection) = connected.map_err(|error| self.broken(error))?;
@@ -125,11 +142,17 @@ impl Host {
             .map_err(|error| self.broken(error))?;
         let response = sender.send_request(request).await;
         let (head, body) = response.map_err(|error| self.broken(error))?.into_parts();
+        Ok((head, body, connections))
+    }
+
+    /// The same, if it is a good one.
+    pub(super) async fn accepted(&self, sent: Sent) -> Result<Sent, HostError> {
+        let (head, body, connection) = sent;
+        if head.status == StatusCode::OK {
+            return Ok((head, body, connection));
+        }
         let body = Limited::new(body, LONGEST).collect().await;
         let body = body.map_err(|error| self.broken(error))?.to_bytes();
-        if head.status == StatusCode::OK {
-            return Ok((head.headers, body));
-        }
         Err(HostError::Refused {
             at_fault: head.status.is_client_error(),
             text: String::from_utf8_lossy(&body).into_owned(),

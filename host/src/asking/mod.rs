@@ -1,5 +1,5 @@
-//! A running host is asked through a socket of its own: statements, and what the last pass over a
-//! custom resource did.
+//! A running host is asked through a socket of its own: statements, what becomes of their answers,
+//! and what the last pass over a custom resource did.
 //!
 //! # Contract
 //! Nothing is written. Whoever may connect reads what the host reads, Secrets that it watches
@@ -12,15 +12,20 @@
 
 mod client;
 mod facts;
+mod feed;
 mod last;
 mod plugins;
 mod server;
 mod socket;
+mod subscribe;
+#[cfg(test)]
+mod subscribe_tests;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use client::{Host, HostError};
 pub(crate) use facts::EngineNow;
+pub(crate) use feed::{Feed, Happened, News, tell_here};
 pub(crate) use server::{Asked, Server};
 pub(crate) use socket::Claim;
 
@@ -37,12 +42,18 @@ const LAST_PATH: &str = "/last";
 const EXPLAIN_HEADER: &str = "kybern-explain";
 /// Of an answer: its fingerprint, in hexadecimal digits.
 const FINGERPRINT_HEADER: &str = "kybern-fingerprint";
+/// Of a subscription: whether marks were asked for.
+const PROGRESS_HEADER: &str = "kybern-progress";
+/// Of a subscription: the positions of the columns of its key, if it has one.
+const KEY_HEADER: &str = "kybern-key";
 
 /// How much is answered at once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct AskConfig {
     /// Statements whose answers are made or read; more are refused.
     pub(crate) statements: usize,
+    /// Subscriptions that are told; more are refused.
+    pub(crate) subscriptions: usize,
     /// Bytes of one statement.
     pub(crate) statement_bytes: usize,
 }
@@ -51,6 +62,7 @@ impl Default for AskConfig {
     fn default() -> Self {
         Self {
             statements: 4,
+            subscriptions: 16,
             statement_bytes: 1 << 20,
         }
     }

@@ -1,13 +1,15 @@
 //! Answers who asks a running host.
 //!
 //! # Contract
-//! One request is one statement, or one custom resource by name. An answer is an Arrow IPC stream;
+//! One request is one statement, or one custom resource by name. An answer is an Arrow IPC stream,
+//! that of a SUBSCRIBE one that goes on;
 //! what is wrong is text for people, as the command that asked prints it: status 400 where the
 //! statement is at fault, 503 where asking again or elsewhere can help. A statement ends when whoever
 //! asked goes away.
 
 use super::facts::EngineNow;
 use super::socket::Socket;
+use super::subscribe::Teller;
 use super::{AskConfig, EXPLAIN_HEADER, FINGERPRINT_HEADER, LAST_PATH, LastAsk, SQL_PATH, last};
 use crate::wiring::work;
 use arrow::array::RecordBatch;
@@ -19,13 +21,14 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{BoxError, Router};
-use kybern_sql::{AccessSet, Answer, Engine, Kept, SqlError};
+use kybern_sql::{AccessSet, Answer, Engine, Kept, SqlError, Subscribe, parse_subscribe};
+use kybern_table::Sequence;
 use parking_lot::Mutex;
 use std::io;
 use std::sync::Arc;
 use tokio::net::UnixStream;
 use tokio::net::unix::SocketAddr;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -40,6 +43,8 @@ const PART: usize = 1 << 20;
 pub(crate) struct Asked {
     places: Arc<Semaphore>,
     most: usize,
+    subscriptions: Arc<Semaphore>,
+    most_subscriptions: usize,
 }
 
 impl Asked {
@@ -48,12 +53,28 @@ impl Asked {
         Self {
             places: Arc::new(Semaphore::new(config.statements)),
             most: config.statements,
+            subscriptions: Arc::new(Semaphore::new(config.subscriptions)),
+            most_subscriptions: config.subscriptions,
         }
     }
 
     /// How many.
     pub(crate) fn running(&self) -> usize {
         self.most.saturating_sub(self.places.available_permits())
+    }
+
+    /// How many subscriptions.
+    pub(crate) fn subscribed(&self) -> usize {
+        let free = self.subscriptions.available_permits();
+        self.most_subscriptions.saturating_sub(free)
+    }
+
+    /// A place for one more; how many there are if all are taken.
+    pub(super) fn subscribe(&self) -> Result<OwnedSemaphorePermit, usize> {
+        let places = Arc::clone(&self.subscriptions);
+        places
+            .try_acquire_owned()
+            .map_err(|_| self.most_subscriptions)
     }
 }
 
@@ -66,6 +87,10 @@ pub(crate) struct Server {
     pub(crate) engine: EngineNow,
     /// How many are answered.
     pub(crate) asked: Asked,
+    /// The newest commit, and news of later ones.
+    pub(crate) commits: watch::Receiver<Sequence>,
+    /// A number that no other host has, nor this one after its next start.
+    pub(crate) run: u64,
 }
 
 impl Server {
@@ -117,7 +142,7 @@ impl axum::serve::Listener for Connections {
 }
 
 /// What is told instead of an answer.
-struct Refusal(StatusCode, String);
+pub(super) struct Refusal(pub(super) StatusCode, pub(super) String);
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
@@ -130,6 +155,19 @@ async fn sql(State(server): State<Server>, body: Bytes) -> Result<Response, Refu
         let text = "error: the statement is not UTF-8\n".to_owned();
         Refusal(StatusCode::BAD_REQUEST, text)
     })?;
+    let subscribe = parse_subscribe(&text).map_err(|error| refused(&error.into(), &text))?;
+    let explain = match subscribe {
+        Some(asked) if !asked.explain => {
+            let teller = Teller {
+                sql: server.sql,
+                asked: server.asked,
+                commits: server.commits,
+                run: server.run,
+            };
+            return teller.response(asked, &text).await;
+        }
+        explain => explain,
+    };
     let place = Arc::clone(&server.asked.places);
     let place = place.try_acquire_owned().map_err(|_| {
         let most = server.asked.most;
@@ -139,12 +177,12 @@ async fn sql(State(server): State<Server>, body: Bytes) -> Result<Response, Refu
         Refusal(StatusCode::SERVICE_UNAVAILABLE, text)
     })?;
     // It ends with this future, which is dropped when the connection is closed.
-    let work = AbortOnDropHandle::new(work::pool().spawn(answer(server.sql, text, place)));
+    let work = AbortOnDropHandle::new(work::pool().spawn(answer(server.sql, text, explain, place)));
     let answered = work.await.map_err(|error| internal(&error))??;
     answered.response().map_err(|error| internal(&error))
 }
 
-fn internal(error: &dyn std::error::Error) -> Refusal {
+pub(super) fn internal(error: &dyn std::error::Error) -> Refusal {
     let text = format!("error: internal error: {error}\n");
     Refusal(StatusCode::INTERNAL_SERVER_ERROR, text)
 }
@@ -160,9 +198,14 @@ struct Answered {
 async fn answer(
     sql: Engine,
     text: String,
+    explain: Option<Subscribe>,
     place: OwnedSemaphorePermit,
 ) -> Result<Answered, Refusal> {
     let answered = async {
+        if let Some(asked) = &explain {
+            let all = AccessSet::all();
+            return Ok((sql.explain_subscription(asked, &all).await?, true));
+        }
         let prepared = sql.prepare(&text, &AccessSet::all()).await?;
         let snapshot = sql.snapshot();
         let answer = sql.execute(&prepared, &[], &snapshot).await?;
@@ -177,11 +220,12 @@ async fn answer(
     })
 }
 
-fn refused(error: &SqlError, text: &str) -> Refusal {
+pub(super) fn refused(error: &SqlError, text: &str) -> Refusal {
     let status = match error {
         SqlError::NotReady { .. }
         | SqlError::NotTold { .. }
         | SqlError::Expired(_)
+        | SqlError::TooOld { .. }
         | SqlError::Cancelled { .. }
         | SqlError::Internal { .. } => StatusCode::SERVICE_UNAVAILABLE,
         SqlError::Statement(_)
@@ -251,7 +295,7 @@ impl Parts {
 }
 
 /// How many rows of a batch are made into bytes at once.
-fn rows_at_once(batch: &RecordBatch) -> usize {
+pub(super) fn rows_at_once(batch: &RecordBatch) -> usize {
     let of_one = batch.get_array_memory_size() / batch.num_rows().max(1);
     (PART / of_one.max(1)).clamp(1, ROWS)
 }

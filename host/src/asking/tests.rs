@@ -7,7 +7,7 @@ use crate::wiring::decide::Guests;
 use arrow::util::pretty::pretty_format_batches;
 use kybern_kube::LeaderState;
 use kybern_sql::{AccessSet, Engine, SqlLimits};
-use kybern_table::StoreConfig;
+use kybern_table::{Reader, Sequence, StoreConfig, Writer};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,11 +18,14 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 /// A host without tables that runs no passes, and whoever asks it.
-struct Running {
-    host: Host,
-    sql: Engine,
-    asked: Asked,
-    path: PathBuf,
+pub(super) struct Running {
+    pub(super) host: Host,
+    pub(super) sql: Engine,
+    pub(super) asked: Asked,
+    pub(super) path: PathBuf,
+    pub(super) reader: Reader,
+    pub(super) writer: Writer,
+    pub(super) commits: watch::Sender<Sequence>,
     _dir: TempDir,
     _tasks: JoinSet<std::io::Result<()>>,
     _states: watch::Sender<LeaderState>,
@@ -32,10 +35,10 @@ fn running() -> Running {
     running_with(AskConfig::default())
 }
 
-fn running_with(config: AskConfig) -> Running {
+pub(super) fn running_with(config: AskConfig) -> Running {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("k.sock");
-    let (_, reader) = kybern_table::store(StoreConfig::default());
+    let (writer, reader) = kybern_table::store(StoreConfig::default());
     let sql = Engine::new(reader.clone(), SqlLimits::default());
     let sources = Sources {
         reader: reader.clone(),
@@ -47,7 +50,7 @@ fn running_with(config: AskConfig) -> Running {
     let engine = EngineNow {
         engine: Arc::default(),
         states,
-        reader,
+        reader: reader.clone(),
         class: String::new(),
         guests: Guests::new(false),
     };
@@ -60,10 +63,13 @@ fn running_with(config: AskConfig) -> Running {
     let sql = sql
         .with_host(Arc::new(facts))
         .with_clock(|| 1_700_000_000_000_000);
+    let (commits, news) = watch::channel(Sequence(0));
     let server = Server {
         sql: sql.clone(),
         engine,
         asked: asked.clone(),
+        commits: news,
+        run: 0xc0ffee,
     };
     let socket = super::socket::Socket::bind(&path).unwrap();
     let mut tasks = JoinSet::new();
@@ -73,6 +79,9 @@ fn running_with(config: AskConfig) -> Running {
         sql,
         asked,
         path,
+        reader,
+        writer,
+        commits,
         _dir: dir,
         _tasks: tasks,
         _states: states_in,
@@ -80,7 +89,7 @@ fn running_with(config: AskConfig) -> Running {
 }
 
 /// Whether the statement is at fault, and what is told.
-async fn refused(host: &Host, statement: &str) -> (bool, String) {
+pub(super) async fn refused(host: &Host, statement: &str) -> (bool, String) {
     match host.answer(statement).await {
         Err(HostError::Refused { at_fault, text }) => (at_fault, text),
         other => panic!("{statement}: {other:?}"),
@@ -88,7 +97,7 @@ async fn refused(host: &Host, statement: &str) -> (bool, String) {
 }
 
 /// Waits for a state of the host.
-async fn until(what: &str, is: impl Fn() -> bool) {
+pub(super) async fn until(what: &str, is: impl Fn() -> bool) {
     let deadline = Duration::from_secs(20);
     let waited = tokio::time::timeout(deadline, async {
         while !is() {

@@ -475,12 +475,18 @@ fn of_values(config: &ValuesConfig) -> Vec<Bound> {
 fn of_asking(config: &AskConfig) -> Vec<Bound> {
     let AskConfig {
         statements,
+        subscriptions,
         statement_bytes,
     } = config;
-    let is = |name, value: usize| bound("asking", name, size(value), "kybern_asked_running");
+    let is = |name, value: usize, usage| bound("asking", name, size(value), usage);
     vec![
-        is("statements", *statements),
-        is("statement_bytes", *statement_bytes),
+        is("statements", *statements, "kybern_asked_running"),
+        is(
+            "subscriptions",
+            *subscriptions,
+            "kybern_asked_subscriptions",
+        ),
+        is("statement_bytes", *statement_bytes, "kybern_asked_running"),
     ]
 }
 

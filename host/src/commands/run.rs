@@ -175,6 +175,8 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
             sql: told.with_clock(|| crate::clock::wall().as_microsecond()),
             engine: passes,
             asked,
+            commits: ingest.commits(),
+            run: crate::clock::wall().as_microsecond().unsigned_abs(),
         };
         tasks.spawn(server.run(socket, settings.asking.clone(), shutdown.child_token()));
     }

@@ -9,6 +9,7 @@ mod complete;
 mod describe;
 mod extent;
 mod failure;
+mod follow;
 mod input;
 mod items;
 mod output;
@@ -17,6 +18,7 @@ mod prompt;
 mod script;
 mod session;
 mod shell;
+mod subscribe;
 mod write;
 
 use crate::args::SqlArgs;

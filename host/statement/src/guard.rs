@@ -236,6 +236,12 @@ fn refuse_word(word: &str, at: Position) -> Result<(), StatementError> {
             "SELECT * FROM information_schema.columns WHERE table_name = '...'",
             Refused::Other,
         ),
+        "SUBSCRIBE" => refuse(
+            "SUBSCRIBE is refused here: a running host answers it, and nothing else does"
+                .to_owned(),
+            "ask the host, with kybern sql --host, or write SELECT",
+            Refused::Other,
+        ),
         "CREATE" | "ALTER" | "DROP" | "GRANT" | "REVOKE" | "COMMENT" => refuse(
             format!("{upper} is refused: tables are the kinds that the API server serves"),
             "define kinds with a CustomResourceDefinition",
@@ -429,6 +435,7 @@ mod tests {
             ("EXPLAIN DELETE FROM pods", Other),
             ("EXPLAIN ANALYZE INSERT INTO pods VALUES (1)", Other),
             ("VACUUM", Other),
+            ("SUBSCRIBE SELECT 1", Other),
         ];
         for (sql, reason) in refused {
             assert_eq!(refusal(sql).0, Some(reason), "{sql}");

@@ -35,6 +35,7 @@ mod protect;
 mod quantity;
 mod relations;
 mod rewrite;
+mod subscribe;
 mod unnested;
 mod write;
 
@@ -47,6 +48,7 @@ pub use quantity::{Quantity, QuantityError};
 pub use rewrite::{Rewritten, TableUse};
 /// The syntax tree that [`Rewritten`] holds.
 pub use sqlparser::ast;
+pub use subscribe::{Subscribe, subscribe};
 pub use unnested::{Element, Unnested};
 pub use write::{KEYS, Lowered, Mode, Propagation, Verb, Write, is_write, parse_write};
 

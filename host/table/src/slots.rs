@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::block::{Rows, Slot};
 use crate::body::Codec;
+use crate::change::Sequence;
 use crate::garbage::Garbage;
 use crate::index::{Entries, Indexes};
 use crate::job::{Made, Task};
@@ -43,13 +44,14 @@ pub(crate) struct Slots {
 }
 
 impl Slots {
-    pub(crate) fn new(def: TableDef, plain: Arc<Codec>) -> Slots {
+    pub(crate) fn new(def: TableDef, since: Sequence, plain: Arc<Codec>) -> Slots {
         let def = normal(def);
         let (indexes, _) = Indexes::of(&def, None);
         Slots {
             version: Version {
                 facts: Arc::new(Facts {
                     def: Arc::new(def),
+                    since,
                     state: TableState::Loading,
                     rows: 0,
                     tombstones: 0,
@@ -74,6 +76,7 @@ impl Slots {
         Version {
             facts: Arc::new(Facts {
                 def: Arc::clone(self.def()),
+                since: self.version.facts.since,
                 state,
                 rows: self.rows,
                 tombstones,

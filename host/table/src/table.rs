@@ -64,7 +64,7 @@ impl Table {
         Table {
             number: work.next_table,
             key: def.key.clone(),
-            slots: Slots::new(def, Arc::clone(&work.built_in)),
+            slots: Slots::new(def, work.sequence, Arc::clone(&work.built_in)),
             state: TableState::Loading,
             tombstones: Tombstones::new(work.config.tombstones),
             list: None,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::block::Slot;
+use crate::change::Sequence;
 use crate::index::{self, Indexes};
 use crate::key::{Index, TableDef};
 use crate::postings::Position;
@@ -13,6 +14,8 @@ use crate::view::TableState;
 #[derive(Clone, Debug)]
 pub(crate) struct Facts {
     pub(crate) def: Arc<TableDef>,
+    /// The commit that defined the table.
+    pub(crate) since: Sequence,
     pub(crate) state: TableState,
     pub(crate) rows: usize,
     pub(crate) tombstones: usize,

@@ -7,6 +7,7 @@ use arrow::array::{ArrayRef, BooleanArray};
 use bytes::Bytes;
 
 use crate::block::Slot;
+use crate::change::Sequence;
 use crate::column::{Column, PathType};
 use crate::extract::Want;
 use crate::key::{Index, TableDef};
@@ -57,6 +58,12 @@ impl TableView {
     /// The definition at this sequence.
     pub fn def(&self) -> &TableDef {
         &self.facts.def
+    }
+
+    /// The commit that defined the table. One that was dropped and defined again is another table,
+    /// of which the change log does not say what became of the rows of the first.
+    pub fn since(&self) -> Sequence {
+        self.facts.since
     }
 
     /// Whether the table can be read. What it holds can be seen in any state,

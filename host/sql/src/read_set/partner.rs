@@ -79,6 +79,7 @@ impl Known<'_> {
             source: Arc::clone(source),
             view: view(at.snapshot, source)?,
             namespace: at.namespace.cloned(),
+            past: None,
         };
         let filters: Vec<Expr> = self.filters.iter().cloned().map(unnormalize_col).collect();
         let props = ExecutionProps::new();

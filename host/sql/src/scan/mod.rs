@@ -8,6 +8,7 @@
 
 mod input;
 mod leaf;
+mod past;
 mod shape;
 
 use std::collections::VecDeque;
@@ -34,6 +35,7 @@ use self::input::{Input, Loaded, Together, parts};
 use self::shape::is_of_elements;
 
 pub(crate) use self::leaf::SnapshotScan;
+pub(crate) use self::past::Past;
 pub(crate) use self::shape::{Conditions, Shape};
 
 /// What is read from a table, and how.
@@ -47,6 +49,8 @@ pub(crate) struct RowScan {
     /// What stands beside the rows.
     slots: Vec<ScalarValue>,
     limit: Option<usize>,
+    /// What of the table is to be read otherwise than the snapshot has it.
+    past: Option<Arc<Past>>,
 }
 
 impl RowScan {
@@ -62,9 +66,10 @@ impl RowScan {
         let scope = source.scope_filters(bound.namespace.as_deref());
         let early = filters.iter().filter(|f| !is_of_elements(source, f));
         let all: Vec<Expr> = scope.iter().chain(early).cloned().collect();
+        // The indexes know the rows of now.
         let lookup = lookups(source, &all)
             .into_iter()
-            .find(|lookup| bound.view.has_index(&lookup.index));
+            .find(|lookup| bound.past.is_none() && bound.view.has_index(&lookup.index));
         let granted = lookups(source, &scope)
             .into_iter()
             .find(|lookup| lookup.index == Index::Namespace);
@@ -80,6 +85,7 @@ impl RowScan {
             granted,
             slots: Vec::new(),
             limit,
+            past: bound.past.clone(),
         })
     }
 
@@ -97,6 +103,7 @@ impl RowScan {
             granted: None,
             slots,
             limit: None,
+            past: None,
         }
     }
 
@@ -116,7 +123,9 @@ impl RowScan {
         let count = self.view.count();
         match (&self.shape.source.scope, &self.lookup) {
             (RowScope::All, None)
-                if self.shape.condition.is_none() && self.shape.elements.is_none() =>
+                if self.shape.condition.is_none()
+                    && self.shape.elements.is_none()
+                    && self.past.is_none() =>
             {
                 Precision::Exact(self.limit.map_or(count, |limit| limit.min(count)))
             }
@@ -134,12 +143,13 @@ impl RowScan {
 
     /// The rows, in batches that are made as they are asked for.
     pub(crate) fn batches(self: &Arc<Self>) -> Result<Batches> {
-        let input = match &self.lookup {
-            None => {
+        let input = match (&self.lookup, &self.past) {
+            (_, Some(past)) => parts(past.rows(&self.view)?),
+            (None, None) => {
                 let chunks = self.view.scan().map_err(too_old)?;
                 chunks.into_iter().map(Input::Chunk).collect()
             }
-            Some(lookup) => {
+            (Some(lookup), None) => {
                 let mut rows: Vec<Row> = Vec::new();
                 for key in &lookup.keys {
                     rows.extend(self.view.lookup(&lookup.index, key).map_err(too_old)?);
@@ -147,12 +157,21 @@ impl RowScan {
                 parts(rows)
             }
         };
-        Ok(Batches {
+        Ok(self.batches_from(input))
+    }
+
+    /// The same of these rows, whatever is in the table.
+    pub(crate) fn batches_of(self: &Arc<Self>, rows: Vec<Row>) -> Batches {
+        self.batches_from(parts(rows))
+    }
+
+    fn batches_from(self: &Arc<Self>, input: VecDeque<Input>) -> Batches {
+        Batches {
             scan: Arc::clone(self),
             input,
             expanding: None,
             left: self.limit,
-        })
+        }
     }
 
     fn batch(&self, input: &Input) -> Result<RecordBatch> {

@@ -3,6 +3,7 @@
 mod access;
 mod engine_tables;
 mod fixture;
+mod folding;
 mod generated;
 mod golden;
 mod host;
@@ -12,3 +13,4 @@ mod many;
 mod read_sets;
 mod snapshots;
 mod statements;
+mod subscribe;

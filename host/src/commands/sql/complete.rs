@@ -50,6 +50,7 @@ const KEYWORDS: &[&str] = &[
     "PARTITION",
     "RIGHT",
     "SELECT",
+    "SUBSCRIBE",
     "THEN",
     "TRUE",
     "UNION",

@@ -39,6 +39,7 @@ impl Failure {
                 SqlError::NotReady { .. }
                 | SqlError::NotTold { .. }
                 | SqlError::Expired(_)
+                | SqlError::TooOld { .. }
                 | SqlError::Cancelled { .. }
                 | SqlError::Internal { .. },
             )

@@ -8,22 +8,26 @@
 
 use super::extent::Extent;
 use super::failure::Failure;
+use super::follow::follow;
 use super::items::Items;
 use super::progress::Progress;
 use super::write::{Planned, title};
 use crate::args::SqlArgs;
-use crate::asking::Host;
+use crate::asking::{Feed, Host};
 use crate::budget::{Budget, Facts, Sources};
 use crate::commands::manifests;
 use crate::kinds::Kinds;
 use crate::memory::Meter;
 use crate::offline::{Listing, MAX_OBJECTS, Offline};
+use crate::wiring::watches::{Part, Wanted};
 use crate::operate::Outcome;
 use anyhow::anyhow;
 use bytes::Bytes;
 use kybern_interface::Gvk;
 use kybern_kube::Cluster;
-use kybern_sql::{AccessSet, Answer, Engine, Prepared, SqlError, SqlLimits};
+use kybern_sql::{
+    AccessSet, Answer, Engine, Prepared, SqlError, SqlLimits, Subscribe, parse_subscribe,
+};
 use kybern_table::KindKey;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -119,12 +123,65 @@ impl Session {
             let (answer, is_explain) = host.answer(statement).await?;
             return Ok(Answered { answer, is_explain });
         }
+        if let Some(asked) = parse_subscribe(statement).map_err(SqlError::from)? {
+            return self.explain_subscription(&asked).await;
+        }
         let prepared = self.prepare(statement).await?;
         self.load(&prepared, None).await?;
         let snapshot = self.tables.reader.snapshot();
         Ok(Answered {
             answer: self.engine.execute(&prepared, &[], &snapshot).await?,
             is_explain: prepared.is_explain(),
+        })
+    }
+
+    /// Begins to be told what becomes of an answer.
+    pub(crate) async fn subscribe(&mut self, statement: &str) -> Result<Feed, Failure> {
+        if let Some(host) = &self.host {
+            return Ok(host.subscribe(statement).await?);
+        }
+        let Some(asked) = parse_subscribe(statement).map_err(SqlError::from)? else {
+            return Err(Failure::Usage("SUBSCRIBE is expected".to_owned()));
+        };
+        let prepared = self.prepare(&asked.query).await?;
+        let Some(cluster) = &self.cluster else {
+            return Err(Failure::Usage(
+                "manifests do not change: SUBSCRIBE follows a cluster, without -f, or a host, with --host".to_owned(),
+            ));
+        };
+        let wanted = prepared
+            .tables()
+            .iter()
+            .map(|key| self.wanted(key, &prepared));
+        let wanted = wanted.collect::<Result<_, Failure>>()?;
+        follow(cluster, &self.kinds, wanted, asked, statement).await
+    }
+
+    /// What is watched of a table for a query.
+    fn wanted(&self, key: &KindKey, prepared: &Prepared) -> Result<Wanted, Failure> {
+        let served = self.kinds.served();
+        let resource = served.get(&gvk(key)).filter(|found| found.can("watch"));
+        let Some(resource) = resource else {
+            return Err(Failure::Usage(format!(
+                "{key} cannot be followed: the API server does not let it be watched; ask again and again with \\watch"
+            )));
+        };
+        let def = crate::kinds::table(resource);
+        let extent = self.bounded(Extent::needed(&prepared.read_set(&[]), key));
+        let part = match extent.namespace.filter(|_| def.namespaced) {
+            Some(namespace) => Part::namespace(&namespace),
+            None => Part::ALL,
+        };
+        Ok(Wanted { def, part })
+    }
+
+    async fn explain_subscription(&mut self, asked: &Subscribe) -> Result<Answered, Failure> {
+        let prepared = self.prepare(&asked.query).await?;
+        self.define(&prepared)?;
+        let explained = self.engine.explain_subscription(asked, &self.access);
+        Ok(Answered {
+            answer: explained.await?,
+            is_explain: true,
         })
     }
 

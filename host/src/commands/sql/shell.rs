@@ -12,6 +12,7 @@ use crate::terminal;
 use anyhow::anyhow;
 use arrow::array::{Array, AsArray};
 use futures::FutureExt;
+use kybern_sql::{SqlError, parse_subscribe};
 use kybern_table::Path;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -43,16 +44,16 @@ pub(crate) enum Ended {
 /// A session, and how it is shown.
 pub(crate) struct Shell {
     pub(crate) session: Session,
-    style: Style,
+    pub(super) style: Style,
     /// What statements that change objects may do.
     allowed: Allowed,
     timing: bool,
     /// Ctrl-C, at the prompt; elsewhere it ends the process.
-    interrupts: Option<Signal>,
+    pub(super) interrupts: Option<Signal>,
     /// The last statement, for `\watch`.
     last: Option<String>,
     /// What stands before the next answer of the same input.
-    between: &'static str,
+    pub(super) between: &'static str,
 }
 
 impl Shell {
@@ -109,6 +110,10 @@ impl Shell {
     }
 
     async fn answer(&mut self, statement: &str, listed: Listed) -> Result<(), Failure> {
+        let subscribe = parse_subscribe(statement).map_err(SqlError::from)?;
+        if subscribe.is_some_and(|asked| !asked.explain) {
+            return self.subscribe(statement).await;
+        }
         let session = &mut self.session;
         let began = crate::clock::monotonic();
         let work = async {
@@ -312,7 +317,7 @@ fn lines(answer: &kybern_sql::Answer) -> String {
 }
 
 /// Runs the work until it is done or Ctrl-C.
-async fn cancellable<T>(
+pub(super) async fn cancellable<T>(
     interrupts: &mut Option<Signal>,
     work: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, Failure> {

@@ -338,3 +338,29 @@ fn what_is_not_defined_is_refused_and_the_rest_goes_on() {
     apply(&mut writer, vec![Change::Define(def())]);
     assert_eq!(reader.snapshot().table(&key()).unwrap().count(), 0);
 }
+
+#[test]
+fn a_table_that_was_dropped_and_defined_again_is_another() {
+    let (mut writer, reader) = store(small());
+    let since = |reader: &kybern_table::Reader| reader.snapshot().table(&key()).unwrap().since();
+    let applied = apply(&mut writer, vec![Change::Define(def())]);
+    let first = since(&reader);
+    assert_eq!(first, applied.sequence);
+    // Neither a list, nor rows, nor another index make it another.
+    let mut more = def();
+    more.label_keys.push("other".to_owned());
+    let object = Object::new("a", "1", 5);
+    for change in [
+        Change::ListBegin { table: key() },
+        object.upsert(Origin::List),
+        list_end(3),
+        Change::Define(more),
+    ] {
+        apply(&mut writer, vec![change]);
+    }
+    assert_eq!(since(&reader), first);
+    let again = vec![Change::Drop(key()), Change::Define(def())];
+    let applied = apply(&mut writer, again);
+    assert_eq!(since(&reader), applied.sequence);
+    assert!(since(&reader) > first);
+}

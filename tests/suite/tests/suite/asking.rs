@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 const HIDDEN: &str = "not-to-be-shown";
 
 /// A host with the guest that puts Deployments to sleep, and `--host=` with its socket.
-fn asked(name: &str) -> Result<(Scene, String)> {
+pub(crate) fn asked(name: &str) -> Result<(Scene, String)> {
     let mut scene = Scene::new(name)?;
     let registration = keeper(&scene)?;
     scene.grant(std::slice::from_ref(&registration))?;

@@ -53,6 +53,7 @@ mod snapshot;
 mod sources;
 mod sql;
 mod status;
+mod subscribe;
 mod swap;
 mod takeover;
 mod uninstall;

@@ -5,6 +5,7 @@ mod many;
 mod queries;
 mod reads;
 mod rows;
+mod tellings;
 mod world;
 
 use crate::Answer;

@@ -10,13 +10,13 @@ pub(super) fn render(names: &[String], rows: &[Vec<Option<String>>]) -> String {
     text
 }
 
-fn line(text: &mut String, fields: impl Iterator<Item = String>) {
+pub(super) fn line(text: &mut String, fields: impl Iterator<Item = String>) {
     let fields: Vec<String> = fields.collect();
     text.push_str(&fields.join(","));
     text.push_str("\r\n");
 }
 
-fn field(cell: Option<&str>) -> String {
+pub(super) fn field(cell: Option<&str>) -> String {
     let Some(text) = cell else {
         return String::new();
     };

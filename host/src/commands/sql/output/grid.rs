@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// How NULL is shown: an empty text is shown as nothing.
-const NULL: &str = "<null>";
+pub(super) const NULL: &str = "<null>";
 /// Blanks between two columns, as kubectl has them.
 const GAP: usize = 3;
 /// A column is not cut below this.
@@ -138,7 +138,7 @@ fn narrowed(natural: &[usize], line: usize) -> Vec<usize> {
 }
 
 /// At most `width` columns of the text; `…` says that there is more.
-fn cut(text: &str, width: usize) -> Cow<'_, str> {
+pub(super) fn cut(text: &str, width: usize) -> Cow<'_, str> {
     if text.width() <= width {
         return Cow::Borrowed(text);
     }
@@ -157,7 +157,7 @@ fn cut(text: &str, width: usize) -> Cow<'_, str> {
 }
 
 /// The text with its control characters escaped.
-fn one_line(text: &str) -> Cow<'_, str> {
+pub(super) fn one_line(text: &str) -> Cow<'_, str> {
     if !text.contains(is_unsafe) {
         return Cow::Borrowed(text);
     }

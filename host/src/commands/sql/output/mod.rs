@@ -6,10 +6,12 @@
 //! terminal as a control sequence: both only for people (`table`, `wide`,
 //! expanded). JSON, CSV and YAML give values as they are.
 
+mod changes;
 mod csv;
 mod grid;
 mod json;
 
+pub(crate) use changes::Changes;
 pub(crate) use grid::Grid;
 
 use crate::args::Output;
