@@ -77,14 +77,12 @@ impl Registry {
         let users = folder.path().join("htpasswd");
         std::fs::write(&users, format!("{USER}:{KEPT}\n")).context("write the users")?;
         // YAML is what it reads, and JSON is YAML.
-        let mut settings = settings(
+        let settings = settings(
             folder.path(),
             &address,
             authorization.as_ref().map(|_| &*users),
+            tls,
         );
-        if let Some((certificate, key)) = tls {
-            settings["http"]["tls"] = json!({ "certificate": certificate, "key": key });
-        }
         std::fs::write(&config, settings.to_string()).context("write the settings")?;
         let (url, agent) = match tls {
             None => (format!("http://{address}"), Agent::new_with_defaults()),
@@ -220,7 +218,17 @@ fn trusting(certificates: &Path) -> Result<Agent> {
     Ok(config.new_agent())
 }
 
-fn settings(folder: &Path, address: &str, users: Option<&Path>) -> Value {
+fn settings(
+    folder: &Path,
+    address: &str,
+    users: Option<&Path>,
+    tls: Option<(&Path, &Path)>,
+) -> Value {
+    let mut http = json!({ "addr": address });
+    if let (Some((certificate, key)), Value::Object(http)) = (tls, &mut http) {
+        let files = json!({ "certificate": certificate, "key": key });
+        http.insert("tls".to_owned(), files);
+    }
     let mut settings = json!({
         "version": "0.1",
         "log": { "level": "warn", "accesslog": { "disabled": true } },
@@ -228,7 +236,7 @@ fn settings(folder: &Path, address: &str, users: Option<&Path>) -> Value {
             "filesystem": { "rootdirectory": folder.join("artifacts") },
             "delete": { "enabled": true },
         },
-        "http": { "addr": address },
+        "http": http,
     });
     if let (Some(users), Value::Object(all)) = (users, &mut settings) {
         let auth = json!({ "htpasswd": { "realm": "tests", "path": users } });

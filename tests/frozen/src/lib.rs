@@ -152,7 +152,8 @@ impl Plugin for Frozen {
 
     fn act(effect: &Effect) -> Result<Value, HookError> {
         log::warn(format!("{} for the {}. time", effect.name, effect.attempt));
-        let url = effect.input["url"].as_str().unwrap_or_default();
+        let url = effect.input.get("url").and_then(Value::as_str);
+        let url = url.unwrap_or_default();
         let plain = http::get(url).header("X-Key", &effect.key).send()?;
         let asked = http::post(url)
             .timeout(Duration::from_secs(5))
