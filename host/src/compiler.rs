@@ -55,3 +55,33 @@ impl Room for Meter {
         Some(limit.saturating_sub(kept))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::args::Args;
+    use clap::Parser;
+
+    #[test]
+    fn limits_have_limits() {
+        let run = |flag: &str| Args::try_parse_from(["kybern", "run", flag]);
+        for good in [
+            "--compile-time=1s",
+            "--compile-time=1h",
+            "--compile-memory=64Mi",
+            "--compile-memory=16Gi",
+            "--compiles=16",
+        ] {
+            assert!(run(good).is_ok(), "{good}");
+        }
+        for (bad, told) in [
+            ("--compile-time=999ms", "must be from 1s to 1h"),
+            ("--compile-time=3601s", "must be from 1s to 1h"),
+            ("--compile-memory=63Mi", "must be from 64Mi to 16Gi"),
+            ("--compile-memory=17Gi", "must be from 64Mi to 16Gi"),
+            ("--compiles=0", "is not in 1..=16"),
+        ] {
+            let error = run(bad).unwrap_err().to_string();
+            assert!(error.contains(told), "{error}");
+        }
+    }
+}

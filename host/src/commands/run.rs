@@ -202,7 +202,7 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
         kinds: kinds.clone(),
         watches: watches.clone(),
         sources,
-        runtime,
+        runtime: runtime.clone(),
         guests: guests.clone(),
         sense: Arc::clone(&sense),
         counters: counters.clone(),
@@ -270,6 +270,8 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     election.release().await;
     let _ = tokio::time::timeout(drain, controller).await;
     let _ = tokio::time::timeout(drain, watches.ended()).await;
+    // Nobody waits for what they would make.
+    runtime.stop_compiling(Duration::ZERO);
     tracing::info!("stopped");
     Ok(code)
 }

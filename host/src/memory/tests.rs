@@ -3,7 +3,7 @@
 use super::level::{Level, at_the_edge, pause, relaxed};
 use super::meter::{Meter, Reading};
 use super::{Guard, GuardConfig, message, reserve};
-use kybern_plugin::{Child, CompileLimits, Compiler, Runtime, RuntimeConfig};
+use kybern_plugin::{Child, CompileLimits, Compiler, Room, Runtime, RuntimeConfig};
 use kybern_table::{KindKey, Stats, StoreConfig, TableStats};
 use parking_lot::Mutex;
 use std::path::{Path, PathBuf};
@@ -293,6 +293,18 @@ fn compiling() -> (Vec<u8>, Runtime) {
         ..RuntimeConfig::default()
     });
     (component, runtime.unwrap())
+}
+
+#[test]
+fn what_compiles_gets_what_the_reserve_leaves_of_the_container() {
+    let root = Root::new("0::/\n");
+    assert_eq!(root.meter(Some(100 * MIB)).left(), None, "no container");
+    root.two("sys/fs/cgroup", "268435456", 200 * MIB, 0);
+    let left = 256 * MIB - 200 * MIB - reserve(256 * MIB);
+    assert_eq!(root.meter(None).left(), Some(left));
+    assert_eq!(root.meter(Some(MIB)).left(), Some(left), "its own limit");
+    root.write("sys/fs/cgroup/memory.current", &format!("{}\n", 256 * MIB));
+    assert_eq!(root.meter(None).left(), Some(0));
 }
 
 #[test]

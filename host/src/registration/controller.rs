@@ -267,8 +267,7 @@ impl Controller {
             of.filter(|of| !deleting(of))
         };
         loads.retain(|name| {
-            let of = there(revisions::fetched_for(name));
-            of.is_some_and(|of| of.name() == name || of.spec.trial.is_some())
+            there(revisions::worked_for(name)).is_some_and(|of| revisions::wants(of, name))
         });
         revisions.retain(|name| there(name).is_some());
         reviews.retain(|name| there(name).is_some(), &self.reviewer);
@@ -287,6 +286,9 @@ impl Controller {
             let prepared = self
                 .prepare(registration, &registrations, role, before, loads)
                 .await;
+            if !prepared.as_ref().is_err_and(Problem::is_under_way) {
+                loads.settle(registration.name());
+            }
             let before = known.remove(registration.name());
             let mut entry = Known::after(before, registration, prepared, role);
             if let Ok(prepared) = &mut entry.prepared {

@@ -19,13 +19,19 @@ pub(super) enum Arrived {
 /// All that is under way, by registration (or what else it is for).
 #[derive(Default)]
 pub(super) struct Loads {
-    /// Fetches. One that came is kept until it is loaded: a tag is resolved once for it.
+    /// Fetches. One that came is kept while it is compiled: a tag is resolved once for it.
     pub(super) downloads: Jobs<Fetch, Arrived>,
     /// Components that are compiled, by digest.
     compiles: Jobs<String, Plugin>,
 }
 
 impl Loads {
+    /// What came for this name was used, or is of no use: the next look asks anew.
+    pub(super) fn settle(&mut self, name: &str) {
+        self.downloads.forget(name);
+        self.compiles.forget(name);
+    }
+
     /// The registrations for which something ended since this was asked last.
     pub(super) fn ended(&mut self) -> Vec<String> {
         let mut ended = self.downloads.ended();
@@ -57,8 +63,8 @@ impl Controller {
         loads: &mut Loads,
     ) -> Result<Plugin, Problem> {
         let digest = fetched.digest.clone();
-        let got = match loads.compiles.take(name, &digest) {
-            Job::Running => return Err(Problem::compiling()),
+        match loads.compiles.take(name, &digest) {
+            Job::Running => Err(Problem::compiling()),
             Job::Ended(got) => got,
             Job::Unknown => {
                 let (runtime, bytes) = (self.runtime.clone(), fetched.bytes.clone());
@@ -76,9 +82,6 @@ impl Controller {
                 }
                 loading.await
             }
-        };
-        loads.compiles.forget(name);
-        loads.downloads.forget(name);
-        got
+        }
     }
 }

@@ -65,8 +65,13 @@ fn former_of(registration: &str, digest: &str) -> String {
     format!("{registration}/{digest}")
 }
 
+/// Whether a registration still has a use for what is under way under this name.
+pub(super) fn wants(registration: &Registration, name: &str) -> bool {
+    name != trial_of(registration.name()) || registration.spec.trial.is_some()
+}
+
 /// The registration for which something is under way.
-pub(super) fn fetched_for(name: &str) -> &str {
+pub(super) fn worked_for(name: &str) -> &str {
     name.split('/').next().unwrap_or(name)
 }
 
@@ -179,8 +184,15 @@ impl Controller {
                 Some(held) => held,
                 None => {
                     let tried = trial == Some(&digest);
-                    let got = self.revision(registration, main, &digest, tried, loads);
+                    let work = match tried {
+                        true => trial_of(name),
+                        false => former_of(name, &digest),
+                    };
+                    let got = self.revision(registration, main, &digest, tried, &work, loads);
                     let got = got.await;
+                    if !got.as_ref().is_err_and(Problem::is_under_way) {
+                        loads.settle(&work);
+                    }
                     let failures = match &got {
                         Ok(_) => 0,
                         Err(problem) if problem.is_under_way() => failures,
@@ -213,6 +225,7 @@ impl Controller {
         main: &Prepared,
         digest: &str,
         tried: bool,
+        work: &str,
         loads: &mut Loads,
     ) -> Result<Prepared, Problem> {
         let fetched = if tried {
@@ -220,11 +233,7 @@ impl Controller {
         } else {
             self.former(registration, digest).await?
         };
-        let name = match tried {
-            true => trial_of(registration.name()),
-            false => former_of(registration.name(), digest),
-        };
-        let plugin = self.loaded(&name, &fetched, loads).await?;
+        let plugin = self.loaded(work, &fetched, loads).await?;
         let image = fetched.image;
         let manifest = Arc::new(plugin.manifest().clone());
         let spec = &registration.spec;

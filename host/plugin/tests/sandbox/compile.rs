@@ -65,14 +65,22 @@ fn answers(plugin: &Plugin) {
     assert_eq!(call.result.unwrap(), "{}");
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "deadlines and figures of these tests"
+)]
+fn now() -> Instant {
+    Instant::now()
+}
+
 /// Looks until there is something to see.
 fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + LATE;
+    let deadline = now() + LATE;
     loop {
         if let Some(seen) = look() {
             return seen;
         }
-        assert!(Instant::now() < deadline, "never: {what}");
+        assert!(now() < deadline, "never: {what}");
         std::thread::yield_now();
     }
 }
@@ -80,13 +88,13 @@ fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
 #[test]
 fn a_bomb_is_refused_within_its_limit_while_others_are_loaded_and_answer() {
     let runtime = limited(|limits| limits.time = Duration::from_secs(3));
-    let begun = Instant::now();
+    let begun = now();
     let error = std::thread::scope(|scope| {
         let bomb = scope.spawn(|| (runtime.load(slow()).unwrap_err(), begun.elapsed()));
         until("the bomb is compiled", || {
             (runtime.compiled().running == 1).then_some(())
         });
-        let good = Instant::now();
+        let good = now();
         answers(&runtime.load(&small()).unwrap());
         let good = good.elapsed();
         assert!(!bomb.is_finished(), "the other load waited for the bomb");
