@@ -7,6 +7,8 @@ pub struct WriteOptions {
     pub field_manager: Option<String>,
     /// Ask the API server to do everything but store the result (`dryRun=All`).
     pub dry_run: bool,
+    /// Refuse fields that the kind does not have, instead of dropping them (`fieldValidation=Strict`).
+    pub strict: bool,
 }
 
 impl WriteOptions {
@@ -16,6 +18,7 @@ impl WriteOptions {
         WriteOptions {
             field_manager: Some(field_manager.to_owned()),
             dry_run: false,
+            strict: false,
         }
     }
 }
@@ -29,6 +32,8 @@ pub struct ApplyOptions {
     pub force: bool,
     /// Do everything but store the result.
     pub dry_run: bool,
+    /// Refuse fields that the kind does not have, instead of dropping them (`fieldValidation=Strict`).
+    pub strict: bool,
 }
 
 impl ApplyOptions {
@@ -39,6 +44,7 @@ impl ApplyOptions {
             field_manager: field_manager.to_owned(),
             force: true,
             dry_run: false,
+            strict: false,
         }
     }
 
@@ -49,6 +55,7 @@ impl ApplyOptions {
             field_manager: field_manager.to_owned(),
             force: false,
             dry_run: false,
+            strict: false,
         }
     }
 }

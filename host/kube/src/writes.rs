@@ -173,6 +173,9 @@ impl Writes {
         if options.dry_run {
             parameters.push(("dryRun", "All"));
         }
+        if options.strict {
+            parameters.push(("fieldValidation", "Strict"));
+        }
         self.send(
             Method::PATCH,
             &target.path(subresource),
@@ -339,6 +342,9 @@ fn push_write<'a>(parameters: &mut Vec<(&'a str, &'a str)>, options: &'a WriteOp
     }
     if options.dry_run {
         parameters.push(("dryRun", "All"));
+    }
+    if options.strict {
+        parameters.push(("fieldValidation", "Strict"));
     }
 }
 

@@ -19,6 +19,7 @@ pub(crate) async fn expand(
     cx: &Context,
     mut plan: Plan,
 ) -> Result<(Plan, Option<Vec<ScanRead>>), Finding> {
+    let most = shared.deps.config.plan.actions;
     if !plan
         .actions
         .iter()
@@ -45,6 +46,11 @@ pub(crate) async fn expand(
         let expanded = shared.deps.sense.expand(request).await;
         let expanded = expanded.map_err(|error| Finding::of_sense(&error))?;
         reads.extend(expanded.read_set.scans);
+        if actions.len() + patches.len() + expanded.actions.len() > most {
+            return Err(Finding::refused(format!(
+                "with what the statement {name} asks for the plan has more than {most} actions: write a narrower WHERE"
+            )));
+        }
         for action in expanded.actions {
             match action {
                 Action::Patch(patch) => join(&mut patches, patch, &name)?,

@@ -98,6 +98,15 @@ fn fault(write: &PreparedWrite) -> Option<String> {
     let Some(reads) = write.reads() else {
         return Some("the statement reads whole objects or their versions, which its own patch changes: read the fields that count".to_owned());
     };
+    let is_generation = |read: &&FieldPath| {
+        let name = read.to_string();
+        ["metadata.generation", "status.observedGeneration"].contains(&name.as_str())
+    };
+    if let Some(path) = reads.iter().find(is_generation) {
+        return Some(format!(
+            "the statement reads {path}, which its own patch changes: read the fields that count"
+        ));
+    }
     let overlap = |read: &FieldPath, set: &FieldPath| {
         read.segments().starts_with(set.segments()) || set.segments().starts_with(read.segments())
     };

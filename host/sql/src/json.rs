@@ -2,7 +2,7 @@
 
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Float64Type, Int64Type};
+use arrow::datatypes::{DataType, Float64Type, Int64Type, UInt64Type};
 use arrow::util::display::array_value_to_string;
 use serde_json::{Map, Value};
 
@@ -29,6 +29,7 @@ pub(crate) fn value(column: &ArrayRef, row: usize) -> Value {
                 .collect();
             Value::Object(object)
         }
+        DataType::UInt64 => Value::from(column.as_primitive::<UInt64Type>().value(row)),
         of if of.is_integer() => {
             let one = cast(&column.slice(row, 1), &DataType::Int64).ok();
             one.map_or(Value::Null, |one| {

@@ -48,6 +48,10 @@ pub(crate) fn lines(before: &Value, after: &Value, values: Values) -> Vec<String
 }
 
 fn is_secret(path: &str) -> bool {
+    // What was applied last is the Secret once more.
+    if path.starts_with("metadata.annotations") && path.contains("last-applied-configuration") {
+        return true;
+    }
     ["data", "stringData"].iter().any(|field| {
         path.strip_prefix(field)
             .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
@@ -130,7 +134,13 @@ mod tests {
             "spec": {"replicas": 2, "items": [{"image": "a"}, 1]}});
         let after = json!({"metadata": {"resourceVersion": "2", "labels": {}},
             "spec": {"replicas": 3, "items": [{"image": "b"}], "new": {"deep": true}}});
-        insta::assert_snapshot!(lines(&before, &after, Values::Shown).join("\n"), @"");
+        insta::assert_snapshot!(lines(&before, &after, Values::Shown).join("\n"), @r#"
+        metadata.labels['a/b']: "x" -> (none)
+        spec.items[0].image: "a" -> "b"
+        spec.items[1]: 1 -> (none)
+        spec.new: (none) -> {"deep":true}
+        spec.replicas: 2 -> 3
+        "#);
     }
 
     #[test]
@@ -138,7 +148,10 @@ mod tests {
         let secret =
             |value: &str| json!({"metadata": {"labels": {"a": value}}, "data": {"key": value}});
         let shown = lines(&secret("old\u{9b}1m"), &secret("new"), Values::Hidden);
-        insta::assert_snapshot!(shown.join("\n"), @"");
+        insta::assert_snapshot!(shown.join("\n"), @r#"
+        data.key: *** -> *** (another)
+        metadata.labels.a: "old\u{9b}1m" -> "new"
+        "#);
         let many = |value: i32| {
             json!(
                 (0..100)

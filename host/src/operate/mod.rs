@@ -45,6 +45,13 @@ pub(crate) struct Item {
     pub(crate) work: Work,
 }
 
+impl Item {
+    /// Whether its values are not for terminals and logs.
+    pub(crate) fn is_secret(&self) -> bool {
+        self.resource.group.is_empty() && self.resource.kind == "Secret"
+    }
+}
+
 /// What becomes of an object.
 #[derive(Debug, Clone)]
 pub(crate) enum Work {

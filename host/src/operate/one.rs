@@ -67,6 +67,20 @@ struct One<'a> {
     stop: &'a CancellationToken,
 }
 
+impl Edit<'_> {
+    /// Whether the statement reads what it sets.
+    fn reads_own(&self) -> bool {
+        let Some(reads) = self.reads else {
+            return true;
+        };
+        let overlap = |a: &FieldPath, b: &FieldPath| {
+            a.segments().starts_with(b.segments()) || b.segments().starts_with(a.segments())
+        };
+        let mut set = self.assignments.iter().map(|assignment| &assignment.path);
+        set.any(|set| reads.iter().any(|read| overlap(read, set)))
+    }
+}
+
 struct Edit<'a> {
     before: &'a Value,
     assignments: &'a [Assignment],
@@ -92,12 +106,14 @@ impl One<'_> {
             let edited = kybern_sql::edit(&base, edit.assignments)
                 .map_err(|error| Refusal::Invalid(error.to_string()))?;
             if edited.operations.is_empty() {
-                let done = if lost.is_some() {
-                    Done::Updated
-                } else {
-                    Done::Unchanged
+                return match lost {
+                    // It is so now, by us or by somebody who wanted the same.
+                    Some(_) if !edit.reads_own() => Ok((Done::Updated, Some(base))),
+                    Some(why) => Err(Refusal::Unknown(format!(
+                        "{why}; the object has the values now, which somebody else may have set"
+                    ))),
+                    None => Ok((Done::Unchanged, Some(base))),
                 };
-                return Ok((done, Some(base)));
             }
             let version = |field: &str| json!({"op": "replace", "path": format!("/metadata/{field}"), "value": base.pointer(&format!("/metadata/{field}"))});
             let mut operations = vec![version("uid"), version("resourceVersion")];
@@ -111,7 +127,9 @@ impl One<'_> {
             let error = match answer {
                 Ok(answer) => {
                     let after = object(&answer)?;
-                    let same = version_of(&after) == version_of(&base) && !self.dry_run;
+                    // One that went with its last finalizer is answered as it was.
+                    let went = after.pointer("/metadata/deletionTimestamp").is_some();
+                    let same = version_of(&after) == version_of(&base) && !self.dry_run && !went;
                     let done = if same { Done::Unchanged } else { Done::Updated };
                     return Ok((done, Some(after)));
                 }
@@ -167,7 +185,7 @@ impl One<'_> {
             match self.again(&error, &base, reads, &[]).await? {
                 Now::Same => {}
                 Now::Alike(fresh) => base = fresh,
-                Now::Other(Refusal::Gone(_)) if is_lost(&error) => {
+                Now::Other(Refusal::Gone(_)) if is_lost(&error) || lost.is_some() => {
                     return Ok((Done::Deleted, Some(base)));
                 }
                 Now::Other(refusal) => return Err(refusal),
@@ -218,6 +236,7 @@ impl One<'_> {
             field_manager: MANAGER.to_owned(),
             force,
             dry_run: self.dry_run,
+            strict: true,
         };
         let mut tries = 0;
         loop {
@@ -246,11 +265,14 @@ impl One<'_> {
         reads: Option<&Arc<[FieldPath]>>,
         assignments: &[Assignment],
     ) -> std::result::Result<Now, Refusal> {
+        let code = error.api().map(|api| api.code);
         let is_conflict = error.api().is_some_and(|api| api.is_conflict());
-        if !is_conflict && !error.is_transient() {
+        // A patch of an object that has become another may have no place in it any more.
+        let may_be_stale = code == Some(422) && !assignments.is_empty();
+        if !is_conflict && !may_be_stale && !error.is_transient() {
             return Err(Refusal::of(error));
         }
-        if !is_conflict {
+        if error.is_transient() {
             tokio::time::sleep(pause(error)).await;
         }
         let fresh = match self.writes.get(&self.target()).await {
@@ -266,32 +288,40 @@ impl One<'_> {
             return Ok(Now::Other(Refusal::Gone(message)));
         }
         if version_of(&fresh) == version_of(base) {
-            return Ok(Now::Same);
+            return if may_be_stale {
+                Err(Refusal::of(error))
+            } else {
+                Ok(Now::Same)
+            };
+        }
+        let is_done = || {
+            let edited = kybern_sql::edit(&fresh, assignments);
+            !assignments.is_empty() && edited.is_ok_and(|edited| edited.operations.is_empty())
+        };
+        if is_lost(error) && is_done() {
+            return Ok(Now::Alike(fresh));
         }
         let lists = assignments
             .iter()
             .filter_map(|assignment| list(&assignment.path));
-        let Some(reads) = reads else {
-            let message = "it has changed since the statement read it".to_owned();
-            return Ok(Now::Other(Refusal::Conflict(message)));
-        };
-        let changed = reads
-            .iter()
-            .cloned()
-            .chain(lists)
-            .find(|path| at(base, path) != at(&fresh, path));
-        // An answer that was lost has made the change itself.
-        let is_own = |path: &FieldPath| {
-            is_lost(error)
-                && assignments.iter().any(|own| own.path == *path)
-                && kybern_sql::edit(&fresh, assignments)
-                    .is_ok_and(|edit| edit.operations.is_empty())
+        let changed = match reads {
+            None => Some("it".to_owned()),
+            Some(reads) => {
+                let mut paths = reads.iter().cloned().chain(lists);
+                let changed = paths.find(|path| at(base, path) != at(&fresh, path));
+                changed.map(|path| path.to_string())
+            }
         };
         Ok(match changed {
-            Some(path) if !is_own(&path) => Now::Other(Refusal::Conflict(format!(
-                "{path} has changed since the statement read it"
+            None => Now::Alike(fresh),
+            // By whom, the answer would have said.
+            Some(what) if is_lost(error) => Now::Other(Refusal::Unknown(format!(
+                "{}; {what} has changed since the statement read it",
+                error.chain()
             ))),
-            _ => Now::Alike(fresh),
+            Some(what) => Now::Other(Refusal::Conflict(format!(
+                "{what} has changed since the statement read it"
+            ))),
         })
     }
 
@@ -303,6 +333,7 @@ impl One<'_> {
     fn options(&self) -> WriteOptions {
         WriteOptions {
             dry_run: self.dry_run,
+            strict: true,
             ..WriteOptions::by(MANAGER)
         }
     }

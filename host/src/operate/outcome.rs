@@ -65,6 +65,13 @@ impl Outcome {
     }
 
     pub(super) fn refused(item: &Item, refusal: Refusal) -> Self {
+        let refusal = match refusal {
+            // The API server quotes the whole Secret.
+            Refusal::Invalid(_) if item.is_secret() => Refusal::Invalid(
+                "the API server finds the Secret invalid; what it says is left out, because it quotes values".to_owned(),
+            ),
+            other => other,
+        };
         Self {
             namespace: item.namespace.clone(),
             name: item.name.clone(),
@@ -135,6 +142,7 @@ impl Refusal {
             404 => Self::Gone(text),
             409 => Self::Conflict(text),
             400 | 422 => Self::Invalid(text),
+            500.. => Self::Unknown(text),
             _ => Self::Failed(text),
         }
     }

@@ -42,7 +42,13 @@ pub fn edit(object: &Value, assignments: &[Assignment]) -> Result<Edited, EditEr
         object: object.clone(),
         operations: Vec::new(),
     };
-    for assignment in assignments {
+    // Elements are taken out last, and from the end on: numbers mean the list as it was read.
+    let (mut removed, others): (Vec<_>, Vec<_>) = assignments.iter().partition(|assignment| {
+        let last = assignment.path.segments().last();
+        assignment.value.is_none() && matches!(last, Some(Segment::Index(_)))
+    });
+    removed.sort_by(|a, b| b.path.cmp(&a.path));
+    for assignment in others.into_iter().chain(removed) {
         let operation = assign(&mut edited.object, assignment)?;
         edited.operations.extend(operation);
     }
@@ -260,6 +266,9 @@ mod tests {
             let edited = edit(&object, std::slice::from_ref(&assignment)).unwrap();
             assert_eq!(Value::Array(edited.operations), wanted, "{assignment:?}");
         }
+        let list = json!(["a", "b", "c"]);
+        let two = edit(&list, &[unset(&["0"]), unset(&["1"])]).unwrap();
+        assert_eq!(two.object, json!(["c"]));
         let beyond = edit(&object, &[set(&["spec", "list", "2"], json!(1))]).unwrap_err();
         assert_eq!(beyond.to_string(), "spec.list[2]: the list has 1 elements");
         let in_the_way = edit(&object, &[set(&["spec", "n", "x"], json!(1))]).unwrap_err();

@@ -256,6 +256,12 @@ impl Engine {
             catalog: &catalog,
             grants,
         })?;
+        if rewritten.tables.len() > 1 {
+            return Err(SqlError::Plan {
+                message: "RETURNING reads the changed objects alone, once: SELECT more of them afterwards"
+                    .to_owned(),
+            });
+        }
         let (state, functions) = self.planning();
         let plan =
             async { planner::plan_rewritten(kind, rewritten, &catalog, grants, state, functions) };

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use kybern_statement::{Path, Rewritten, TableShape, Verb, Write};
+use kybern_statement::{Path, Rewritten, TableShape, TableUse, Verb, Write};
 use serde_json::{Map, Value, json};
 
 use super::value::{Wants, taken};
@@ -16,6 +16,11 @@ use crate::json::value;
 /// and paths. The columns that say which object a row is about are fixed or looked at anyway.
 pub(super) fn reads(write: &Write, shape: &Arc<TableShape>, rows: &Rewritten) -> Option<Vec<Path>> {
     if write.reads_version() {
+        return None;
+    }
+    // The same objects in another version.
+    let twin = |used: &&TableUse| used.shape.table == shape.table && used.shape != *shape;
+    if rows.tables.iter().any(|used| twin(&used)) {
         return None;
     }
     let mut paths = Vec::new();

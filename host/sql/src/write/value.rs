@@ -96,9 +96,26 @@ pub(super) fn taken(value: Value, is_json: bool, wants: &Wants) -> Result<Option
         (_, other) => Err(other),
     };
     fits.map(Some).map_err(|value| {
-        let shown: String = value.to_string().chars().take(80).collect();
-        format!("the schema wants {} there, not {shown}", wants.name())
+        // Not the value itself: it may be a secret.
+        format!(
+            "the schema wants {} there, not {}",
+            wants.name(),
+            kind(&value)
+        )
     })
+}
+
+/// What a value is, in words.
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "true or false",
+        Value::Number(number) if number.is_f64() => "a number with a fraction",
+        Value::Number(_) => "a number",
+        Value::String(_) => "text that is none",
+        Value::Array(_) => "a JSON array",
+        Value::Object(_) => "a JSON object",
+    }
 }
 
 /// Text where no schema says what there is: objects and arrays are what they look like; numbers and
@@ -161,32 +178,32 @@ mod tests {
             (
                 Wants::Integer,
                 json!("x"),
-                "the schema wants an integer there, not \"x\"",
+                "the schema wants an integer there, not text that is none",
             ),
             (
                 Wants::Integer,
                 json!(3.5),
-                "the schema wants an integer there, not 3.5",
+                "the schema wants an integer there, not a number with a fraction",
             ),
             (
                 Wants::Boolean,
                 json!(1),
-                "the schema wants true or false there, not 1",
+                "the schema wants true or false there, not a number",
             ),
             (
                 Wants::List,
                 json!("{}"),
-                "the schema wants a JSON array there, not \"{}\"",
+                "the schema wants a JSON array there, not text that is none",
             ),
             (
                 Wants::Object,
                 json!(1),
-                "the schema wants a JSON object there, not 1",
+                "the schema wants a JSON object there, not a number",
             ),
             (
                 Wants::Text,
                 json!([1]),
-                "the schema wants text there, not [1]",
+                "the schema wants text there, not a JSON array",
             ),
         ];
         for (wants, given, message) in cases {

@@ -9,6 +9,7 @@ use kybern_kube::{ApiResource, Resource};
 use kybern_sql::{Action, Change, PreparedWrite, SetsStatus, Verb};
 use kybern_table::{Index, KindKey, Snapshot};
 use serde_json::{Value, json};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// What requests are made from.
@@ -26,9 +27,19 @@ impl Items<'_> {
     pub(super) fn of(&self, changes: Vec<Change>) -> Result<Vec<Item>, Failure> {
         let reads = self.write.reads().map(Arc::from);
         let status = self.subresource()?;
+        let mut seen = HashSet::new();
         let items = changes.into_iter().map(|change| {
             let resource = self.resource(&change)?;
             let namespace = self.namespace_of(&change, &resource)?;
+            if let Action::Create(object) = &change.action
+                && object.get("status").is_some()
+                && resource.subresources.contains_key("status")
+            {
+                return Err(Failure::Usage(format!(
+                    "a new {} gets no status: UPDATE it afterwards",
+                    resource.kind
+                )));
+            }
             let work = match change.action {
                 Action::Set(assignments) => Work::Edit {
                     before: self.before(&change.uid)?,
@@ -50,6 +61,18 @@ impl Items<'_> {
                     force: matches!(self.write.verb(), Verb::Apply { force: true }),
                 },
             };
+            let named = !change.name.is_empty();
+            let key = (
+                resource.kind.clone(),
+                resource.group.clone(),
+                namespace.clone(),
+            );
+            if named && !seen.insert((key, change.name.clone())) {
+                return Err(Failure::Usage(format!(
+                    "{} {} is in the statement twice: nothing was done",
+                    resource.kind, change.name
+                )));
+            }
             Ok(Item {
                 resource: Resource::from(&resource),
                 namespace,

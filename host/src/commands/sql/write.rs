@@ -258,7 +258,7 @@ fn changes(item: &Item, outcome: &Outcome) -> Vec<String> {
 
 /// Values of Secrets are not for terminals and logs.
 fn values(item: &Item) -> Values {
-    if item.resource.group.is_empty() && item.resource.kind == "Secret" {
+    if item.is_secret() {
         Values::Hidden
     } else {
         Values::Shown
@@ -267,17 +267,17 @@ fn values(item: &Item) -> Values {
 
 fn named(item: &Item) -> String {
     match (&item.namespace, item.name.as_str()) {
-        (Some(namespace), "") => format!("{namespace}/(new)"),
-        (Some(namespace), name) => format!("{namespace}/{name}"),
+        (Some(namespace), "") => plain(&format!("{namespace}/(new)")),
+        (Some(namespace), name) => plain(&format!("{namespace}/{name}")),
         (None, "") => "(new)".to_owned(),
-        (None, name) => name.to_owned(),
+        (None, name) => plain(name),
     }
 }
 
 fn called(outcome: &Outcome) -> String {
     match &outcome.namespace {
-        Some(namespace) => format!("{namespace}/{}", outcome.name),
-        None => outcome.name.clone(),
+        Some(namespace) => plain(&format!("{namespace}/{}", outcome.name)),
+        None => plain(&outcome.name),
     }
 }
 

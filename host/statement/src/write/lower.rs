@@ -44,7 +44,10 @@ pub fn parse_write(sql: &str) -> Result<Write, StatementError> {
     let mut clauses = Clauses::new(&tokens);
     let mode = mode(&mut clauses)?;
     let with = with(&mut clauses);
-    let reads_version = tokens.iter().any(is_version);
+    // RETURNING reads what became of the objects.
+    let returning = |token: &TokenWithSpan| word(token).as_deref() == Some("RETURNING");
+    let end = tokens.iter().rposition(returning).unwrap_or(tokens.len());
+    let reads_version = tokens.iter().take(end).any(is_version);
     let lowering = Lowering {
         sql,
         mode,

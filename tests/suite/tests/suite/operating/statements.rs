@@ -96,9 +96,39 @@ fn paths_of_lists_status_and_whole_objects_are_written() -> Result<()> {
     assert!(
         wrong
             .said
-            .contains("the schema wants an integer there, not \"soon\""),
+            .contains("the schema wants an integer there, not text that is none"),
         "{}",
         wrong.said
+    );
+    // Fields that the kind does not have are not dropped in silence.
+    let unknown = person.run(&["--yes", "UPDATE pods SET spec.bogus = 'x' ALL ROWS"])?;
+    assert_eq!(
+        (unknown.code, unknown.outcomes()),
+        (Some(1), vec!["p: invalid".to_owned()]),
+        "{}",
+        unknown.rows
+    );
+    assert!(
+        unknown.rows.to_string().contains("spec.bogus"),
+        "{}",
+        unknown.rows
+    );
+    let twice = person.run(&["--yes", r#"APPLY '{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "t"}}', '{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "t"}}'"#])?;
+    assert!(
+        twice
+            .said
+            .contains("ConfigMap t is in the statement twice: nothing was done"),
+        "{}",
+        twice.said
+    );
+    let status = person.run(&[
+        "--yes",
+        "INSERT INTO pods (name, status.phase) VALUES ('q', 'Running')",
+    ])?;
+    assert!(
+        status.said.contains("a new Pod gets no status"),
+        "{}",
+        status.said
     );
     // An immutable field is the API server's to refuse.
     let immutable = person.run(&[
@@ -277,5 +307,16 @@ fn a_person_at_a_terminal_is_shown_the_objects_and_asked() -> Result<()> {
         "{said}"
     );
     assert_eq!(person.scene.client().get(&secret)?["data"]["key"], "bmV3");
+    // The API server quotes the whole Secret.
+    let wrong = person.run(&[
+        "--yes",
+        "UPDATE secrets SET data['other'] = '!' WHERE name = 's'",
+    ])?;
+    assert_eq!(wrong.outcomes(), ["s: invalid"]);
+    assert!(
+        !format!("{}{}", wrong.rows, wrong.said).contains("bmV3"),
+        "{}",
+        wrong.rows
+    );
     Ok(())
 }
