@@ -252,7 +252,7 @@ pub(crate) struct SqlArgs {
     #[arg(long, value_name = "SOCKET", num_args = 0..=1, require_equals = true,
           conflicts_with_all = ["kubeconfig", "context", "namespace", "filename"])]
     pub(crate) host: Option<Option<PathBuf>>,
-    /// Statements (SELECT, EXPLAIN, UPDATE, DELETE, INSERT, APPLY) separated by `;`. Without one, or with `-`, they are read
+    /// Statements (SELECT, EXPLAIN, SUBSCRIBE, UPDATE, DELETE, INSERT, APPLY) separated by `;`. Without one, or with `-`, they are read
     /// from standard input; at a terminal there is a prompt.
     #[arg(value_name = "STATEMENTS")]
     pub(crate) statement: Option<String>,
