@@ -78,7 +78,7 @@ pub(crate) struct RegistryArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Watches the cluster and runs the registered plugins.
-    Run(RunArgs),
+    Run(Box<RunArgs>),
     /// Answers SQL over a cluster, or over manifests in files: at a prompt, or as told.
     Sql(SqlArgs),
     /// Runs a plugin over manifests in memory, without a cluster, until nothing changes.

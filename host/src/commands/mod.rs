@@ -25,7 +25,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         .build()?;
     let done = runtime.block_on(async {
         match args.command {
-            Command::Run(args) => run::run(args).await,
+            Command::Run(args) => run::run(*args).await,
             Command::Sql(args) => sql::run(args).await,
             Command::Simulate(args) => simulate::run(args).await,
             Command::Explain(args) => explain::run(args).await,
