@@ -53,7 +53,9 @@ pub(crate) async fn expand(
         }
         for action in expanded.actions {
             match action {
-                Action::Patch(patch) => join(&mut patches, patch, &name)?,
+                Action::Patch(patch) => {
+                    join(&mut patches, patch, &name).map_err(Finding::refused)?
+                }
                 other => actions.push(other),
             }
         }
@@ -63,8 +65,8 @@ pub(crate) async fn expand(
     Ok((plan, Some(reads)))
 }
 
-/// Adds a patch to those of other statements.
-fn join(patches: &mut Vec<PatchObject>, new: PatchObject, name: &str) -> Result<(), Finding> {
+/// Adds a patch to those of other statements. The error is a sentence for people.
+fn join(patches: &mut Vec<PatchObject>, new: PatchObject, name: &str) -> Result<(), String> {
     let same =
         |old: &&mut PatchObject| old.target == new.target && old.subresource == new.subresource;
     let Some(old) = patches.iter_mut().find(same) else {
@@ -73,10 +75,10 @@ fn join(patches: &mut Vec<PatchObject>, new: PatchObject, name: &str) -> Result<
     };
     merge(&mut old.patch, &new.patch, "").map_err(|path| {
         let target = &new.target;
-        Finding::refused(format!(
+        format!(
             "the statement {name} and one before it give {} {}/{} different values of {path}",
             target.kind, target.namespace, target.name
-        ))
+        )
     })
 }
 
