@@ -34,6 +34,10 @@ fn wasm() -> Vec<u8> {
 }
 
 /// What is kept under a name. Only what is not there yet is written, with KYBERN_BLESS=1.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test asks whoever runs it whether to write what is kept"
+)]
 fn kept(name: &str, now: &Value) -> Value {
     let path = PathBuf::from(format!("{KEPT}/{name}.json"));
     if !path.exists() && std::env::var("KYBERN_BLESS").is_ok() {

@@ -49,7 +49,7 @@ pub(crate) enum Written {
     /// It was only asked how its rows are found; what it is called.
     Explained(String, Answered),
     /// It is ready to be run.
-    Planned(Planned),
+    Planned(Box<Planned>),
 }
 
 /// A cluster or manifests, and what is known of them.
@@ -234,11 +234,11 @@ impl Session {
             snapshot: &snapshot,
         };
         let items = items.of(changes)?;
-        Ok(Written::Planned(Planned {
+        Ok(Written::Planned(Box::new(Planned {
             write,
             items,
             cluster,
-        }))
+        })))
     }
 
     /// What RETURNING says of what became of objects; none without RETURNING.
