@@ -310,7 +310,8 @@ fn what_compiles_gets_what_the_reserve_leaves_of_the_container() {
 #[test]
 fn what_is_compiled_goes_before_the_host() {
     let root = Root::new("0::/\n");
-    root.two("sys/fs/cgroup", "268435456", 255 * MIB, 0);
+    // Full, and not so near the end that nobody could wait.
+    root.two("sys/fs/cgroup", "268435456", 248 * MIB, 0);
     let log = root.path().join("termination-log");
     let (component, runtime) = compiling();
     std::thread::scope(|scope| {
