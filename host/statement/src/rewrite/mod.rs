@@ -36,7 +36,7 @@ use sqlparser::tokenizer::Span;
 use crate::protect::MARK;
 use crate::unnested::{Element, Unnested, table_name};
 use crate::{Names, Path, StatementError, TableShape};
-pub(crate) use access::{Steps, steps};
+pub(crate) use access::steps;
 pub(crate) use from::unresolved;
 use output::Output;
 use scope::{Derived, Scope};

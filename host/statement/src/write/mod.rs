@@ -32,7 +32,7 @@ use sqlparser::ast::{Expr, Query};
 use sqlparser::tokenizer::Span;
 
 use crate::guard::Statement;
-use crate::rewrite::{self, Rewritten};
+use crate::rewrite::Rewritten;
 use crate::{Names, Path, StatementError, TableShape};
 pub use lower::{is_write, parse_write};
 use target::Target;
@@ -199,11 +199,6 @@ impl Write {
             rows,
         })
     }
-}
-
-/// See [`rewrite::steps`]: what an expression names, if it names something.
-pub(crate) fn steps(expr: &Expr) -> Result<Option<rewrite::Steps>, StatementError> {
-    rewrite::steps(expr)
 }
 
 /// The query of a lowered statement.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use sqlparser::ast::{Expr, Spanned};
 use sqlparser::tokenizer::Span;
 
-use super::{Relation, Verb, steps};
-use crate::rewrite::{folded, is_quoted, unresolved};
+use super::{Relation, Verb};
+use crate::rewrite::{folded, is_quoted, steps, unresolved};
 use crate::{Names, Path, Resolution, Segment, StatementError, TableShape, nearest};
 
 /// Fields of metadata that the API server sets, or that say which object it is.
