@@ -5,7 +5,6 @@ use super::meter::{Meter, Reading};
 use super::{Guard, GuardConfig, message, reserve};
 use kybern_plugin::{Child, CompileLimits, Compiler, Room, Runtime, RuntimeConfig};
 use kybern_table::{KindKey, Stats, StoreConfig, TableStats};
-use parking_lot::Mutex;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -235,35 +234,6 @@ fn the_termination_log_is_written_but_never_made_and_never_too_long() {
     assert_eq!(std::fs::read_to_string(&log).unwrap(), "short");
     message::to_termination_log(&log, &"ä".repeat(5000)).unwrap();
     assert_eq!(std::fs::read_to_string(&log).unwrap(), "ä".repeat(2048));
-}
-
-/// The two tests that look at what the whole process holds take turns.
-static ALLOCATOR: Mutex<()> = Mutex::new(());
-
-#[test]
-fn the_allocator_gives_back_what_was_freed() {
-    let _turn = ALLOCATOR.lock();
-    // Other tests of this process take and give back some meanwhile.
-    let before = kybern_allocator::held().unwrap();
-    let block = vec![1_u8; 256 << 20];
-    let full = kybern_allocator::held().unwrap();
-    assert!(full.allocated >= before.allocated + 240 * MIB, "{full:?}");
-    assert!(full.resident >= before.resident + 240 * MIB, "{full:?}");
-    drop(block);
-    kybern_allocator::give_back();
-    let after = kybern_allocator::held().unwrap();
-    assert!(after.resident + 240 * MIB <= full.resident, "{after:?}");
-}
-
-#[test]
-fn the_allocator_does_not_keep_what_nobody_wants() {
-    let _turn = ALLOCATOR.lock();
-    let blocks: Vec<Vec<u8>> = (0..192).map(|_| vec![1_u8; 1 << 20]).collect();
-    let full = kybern_allocator::held().unwrap();
-    drop(blocks);
-    kybern_allocator::trim();
-    let after = kybern_allocator::held().unwrap();
-    assert!(after.resident + 120 * MIB <= full.resident, "{after:?}");
 }
 
 /// A component that compilers get to see, and a compiler that never ends.
