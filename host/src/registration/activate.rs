@@ -8,7 +8,7 @@ use super::prepared::{Prepared, unready};
 use super::problem::Problem;
 use super::report::Outcome;
 use super::revisions::Revisions;
-use super::{access, check, hold, status_shape, trial};
+use super::{access, check, status_shape, trial};
 use crate::kinds::Served;
 use kybern_interface::{Gvk, PluginSpec, Registration};
 use kybern_reconcile::{Active, Engine, Revision};
@@ -98,7 +98,7 @@ impl Controller {
             prepared.limits.clone(),
         );
         if let Role::Leader(_) = role
-            && let Err(error) = hold::hold(&self.writes, registration).await
+            && let Err(error) = entry.held.hold(&self.writes, registration).await
         {
             return broken(Problem::passing(
                 "FinalizerFailed",

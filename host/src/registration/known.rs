@@ -2,6 +2,7 @@
 
 use super::controller::Role;
 use super::given;
+use super::hold::Held;
 use super::limits;
 use super::prepared::Prepared;
 use super::problem::Problem;
@@ -22,6 +23,8 @@ pub(super) struct Known {
     pub(super) again: Option<Duration>,
     /// What the engine runs: generation, digest and whether each kind is served as before.
     pub(super) running: Option<String>,
+    /// What was written of our finalizer.
+    pub(super) held: Held,
     /// What of which kinds that needs: also while another version of it is being prepared.
     pub(super) needs: Vec<Wanted>,
     /// The ConfigMap that the component comes from.
@@ -81,6 +84,7 @@ impl Known {
         };
         let running = before.as_ref().and_then(|known| known.running.clone());
         let needs = before.as_ref().map(|known| known.needs.clone());
+        let held = before.as_ref().map(|known| known.held.clone());
         let last_good = before.and_then(|known| known.last_good(registration));
         let (prepared, degraded) = match (looked, last_good) {
             (Err(problem), Some(good)) => (Ok(good), Some(problem)),
@@ -92,6 +96,7 @@ impl Known {
             prepared,
             again: pause.map(|pause| crate::clock::monotonic().saturating_add(pause)),
             running,
+            held: held.unwrap_or_default(),
             needs: needs.unwrap_or_default(),
             settings: given::named(&registration.spec).into_keys().collect(),
             source: source.map(|s| (s.namespace.clone(), s.name.clone())),

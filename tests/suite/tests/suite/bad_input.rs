@@ -1,6 +1,6 @@
 //! Bad input: each a condition whose message says what to do; the host and other plugins go on.
 
-use crate::scene::{SOON, Scene};
+use crate::scene::{SOON, Scene, under_way};
 use anyhow::Result;
 use kybern_testcluster::{Object, guest};
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ fn refused(scene: &Scene, change: impl FnOnce(&mut Value)) -> Result<Value> {
     change(&mut registration);
     let object = scene.submit(&registration)?;
     let condition = crate::scene::condition(scene.client(), &object, "Ready", |c| {
-        c["status"] == "False" && c["reason"] != "Loading"
+        c["status"] == "False" && !under_way(c)
     })?;
     scene.client().delete(&object)?;
     scene.client().wait_gone(&object, SOON)?;

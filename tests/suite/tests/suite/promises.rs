@@ -131,7 +131,7 @@ fn a_missing_permission_is_named_and_concerns_only_who_needs_it() -> Result<()> 
     }
     let (app, evil) = (Object::of(&app)?, Object::of(&evil)?);
     let condition = crate::scene::condition(scene.client(), &app, "Ready", |c| {
-        let passing = c["reason"] == "Loading" || c["reason"] == "KindNotServed";
+        let passing = crate::scene::under_way(c) || c["reason"] == "KindNotServed";
         c["status"] == "False" && !passing
     })?;
     let message = condition["message"].as_str().unwrap_or_default();

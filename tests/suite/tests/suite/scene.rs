@@ -149,6 +149,11 @@ impl Scene {
         self.launch_with(own, arguments)
     }
 
+    /// The same, and it sees the whole cluster.
+    pub(crate) fn launch_everywhere(&self) -> Result<Host> {
+        self.launch_with(Vec::new(), &[])
+    }
+
     /// Starts a replica with this kubeconfig: its requests are told apart by their user, or by
     /// the way that they take. The caller keeps it.
     pub(crate) fn replica(&self, kubeconfig: PathBuf) -> Result<Host> {
@@ -341,6 +346,12 @@ impl Scene {
             Ok(found.into())
         })
     }
+}
+
+/// Whether a condition only says that something is on its way.
+pub(crate) fn under_way(condition: &Value) -> bool {
+    let reason = condition["reason"].as_str().unwrap_or_default();
+    ["Loading", "Fetching", "Compiling"].contains(&reason)
 }
 
 /// Waits until a condition of an object satisfies `is`; the condition.
