@@ -14,8 +14,8 @@ use datafusion::logical_expr::expr::Placeholder;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner};
 use datafusion::logical_expr::{
-    AggregateUDF, Cast, Expr, ExprSchemable, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource,
-    TryCast, WindowUDF,
+    AggregateUDF, Cast, Expr, ExprSchemable, HigherOrderUDF, LogicalPlan, LogicalPlanBuilder,
+    ScalarUDF, TableSource, TryCast, WindowUDF,
 };
 use datafusion::sql::planner::{ParserOptions, SqlToRel};
 use kybern_statement::{Kind, Rewritten, TableUse, ast, parse};
@@ -277,8 +277,14 @@ fn bind_now(plan: LogicalPlan) -> Result<(LogicalPlan, bool)> {
 
 /// Types of parameters may have changed the types of what is computed from them.
 pub(crate) fn recompute(plan: LogicalPlan) -> Result<LogicalPlan> {
-    let plan =
-        plan.transform_up_with_subqueries(|node| Ok(Transformed::yes(node.recompute_schema()?)))?;
+    let plan = plan.transform_up_with_subqueries(|node| {
+        Ok(Transformed::yes(match node {
+            // Its own schema is kept by `recompute_schema`, also where it was made before the types
+            // of its parameters were known.
+            LogicalPlan::Values(values) => LogicalPlanBuilder::values(values.values)?.build()?,
+            other => other.recompute_schema()?,
+        }))
+    })?;
     Ok(plan.data)
 }
 

@@ -2,7 +2,9 @@
 
 use crate::args::Options;
 use crate::report::Report;
-use crate::{call, converge, ingest, live, memory, pass, ring, rolebindings, sql, startup, swap};
+use crate::{
+    call, converge, ingest, live, memory, operate, pass, ring, rolebindings, sql, startup, swap,
+};
 use anyhow::{Result, bail};
 
 /// One benchmark.
@@ -58,6 +60,10 @@ pub(crate) const BENCHES: &[Bench] = &[
     Bench {
         name: swap::NAME,
         run: swap::run,
+    },
+    Bench {
+        name: operate::NAME,
+        run: operate::run,
     },
 ];
 

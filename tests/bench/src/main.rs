@@ -20,6 +20,7 @@ mod lines;
 mod listing;
 mod live;
 mod memory;
+mod operate;
 mod operator;
 mod pass;
 mod proc;

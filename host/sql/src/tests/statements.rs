@@ -74,6 +74,11 @@ async fn parameters_take_the_type_of_what_they_meet() {
             2,
         ),
         (
+            "SELECT * FROM (VALUES ($1, $2), ('b', 3)) AS v (a, b) WHERE a = 'x'",
+            vec![Param::from("x"), Param::Int(1)],
+            1,
+        ),
+        (
             "SELECT $1 AS a, $2::bigint AS b",
             vec![Param::from("x"), Param::Int(1)],
             1,

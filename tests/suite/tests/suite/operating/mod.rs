@@ -2,7 +2,7 @@
 
 mod faults;
 mod person;
-mod plans;
+pub(crate) mod plans;
 mod random;
 mod rights;
 mod statements;

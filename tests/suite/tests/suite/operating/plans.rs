@@ -5,13 +5,12 @@ use anyhow::Result;
 use kybern_testcluster::{Object, guest};
 use serde_json::{Value, json};
 
-/// The Runbook plugin with all that it asks for.
-fn with_runbook(name: &str) -> Result<Scene> {
-    let mut scene = Scene::new(name)?;
+/// The registration of Runbook with all that it asks for.
+pub(crate) fn runbook(scene: &Scene) -> Result<Value> {
     let cluster = |group: &str, kinds: &[&str], verbs: &[&str]| json!({ "group": group, "kinds": kinds, "verbs": verbs, "scope": "Cluster" });
     let read =
         |group: &str, kinds: &[&str]| json!({ "group": group, "kinds": kinds, "scope": "Cluster" });
-    let registration = json!({
+    Ok(json!({
         "apiVersion": "kybern.dev/v1alpha1", "kind": "Plugin",
         "metadata": { "name": scene.namespace },
         "spec": {
@@ -33,7 +32,13 @@ fn with_runbook(name: &str) -> Result<Scene> {
                 ],
             },
         },
-    });
+    }))
+}
+
+/// A host with it.
+fn with_runbook(name: &str) -> Result<Scene> {
+    let mut scene = Scene::new(name)?;
+    let registration = runbook(&scene)?;
     scene.grant(std::slice::from_ref(&registration))?;
     scene.start_host_everywhere(&[])?;
     scene.register(&registration)?;
