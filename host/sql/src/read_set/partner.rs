@@ -20,7 +20,8 @@ const MOST: usize = 1024;
 
 /// Adds to each scan without keys the values of a partner that has some, until nothing is left to
 /// be learnt: deployments know their replica sets, and those know their pods. Partners that do not
-/// fit are not asked.
+/// fit are not asked, nor those that know what they know from the one that asks: two scans that know
+/// each other's rows would both miss a row that is new to both.
 pub(super) fn narrow(
     known: &mut [Known<'_>],
     links: &[Link],
@@ -28,18 +29,38 @@ pub(super) fn narrow(
     fits: impl Fn(&Known<'_>) -> bool,
 ) -> Result<()> {
     let mut left: Vec<&Link> = links.iter().collect();
+    let mut told: Vec<(usize, usize)> = Vec::new();
     while let Some(next) = left.iter().position(|link| is_due(known, link)) {
         let Link { from, to } = left.swap_remove(next);
-        if !known.get(from.scan).is_some_and(&fits) {
+        if !known.get(from.scan).is_some_and(&fits) || knows(&told, to.scan, from.scan) {
             continue;
         }
+        let scan = to.scan;
         if let Some(filter) = filter(known, from, to, at)?
-            && let Some(to) = known.get_mut(to.scan)
+            && let Some(to) = known.get_mut(scan)
         {
             to.filters.push(filter);
+            told.push((from.scan, scan));
         }
     }
     Ok(())
+}
+
+/// Whether what the second scan knows comes from the first, of these tellings.
+fn knows(told: &[(usize, usize)], first: usize, second: usize) -> bool {
+    let mut reached = vec![first];
+    while let Some(scan) = reached.pop() {
+        if scan == second {
+            return true;
+        }
+        // There are no circles in what was told.
+        reached.extend(
+            told.iter()
+                .filter(|(from, _)| *from == scan)
+                .map(|(_, to)| to),
+        );
+    }
+    false
 }
 
 /// Whether one end has keys and the other has none. A namespace is no key to speak of: each row of

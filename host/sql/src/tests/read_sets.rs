@@ -216,6 +216,15 @@ fn statements() -> Vec<(&'static str, Vec<Param>)> {
             "SELECT d.name, p.name AS pod FROM (SELECT uid, name FROM deployments WHERE uid = $1) d FULL JOIN pods p ON p.owner_uid = d.uid",
             vec!["Deployment-a-shop".into()],
         ),
+        // A row that is new to both.
+        (
+            "SELECT o.name FROM pods p JOIN pods o ON o.uid = p.uid WHERE p.name = $1 AND o.namespace = $2",
+            vec!["shop-1".into(), "a".into()],
+        ),
+        (
+            "SELECT d.name, p.name AS pod FROM pods p JOIN deployments d ON d.name = p.labels['app'] WHERE p.spec.nodeName IS NOT NULL AND d.namespace = $1",
+            vec!["a".into()],
+        ),
         (
             "SELECT d.name, p.name AS pod FROM deployments d JOIN (SELECT owner_uid, name FROM pods UNION ALL SELECT uid, name FROM apps) p ON p.owner_uid = d.uid WHERE d.uid = $1",
             vec!["Deployment-a-shop".into()],
