@@ -320,3 +320,167 @@ fn nodes_are_cordoned_and_what_runs_there_is_scaled_by_two_statements() -> Resul
     }
     Ok(())
 }
+
+/// A statement about the ConfigMap of its own name, `$1` in namespace `$2`.
+struct Kind {
+    name: &'static str,
+    text: &'static str,
+    verb: &'static str,
+}
+
+/// Every kind of statement, and every way to name what it is about.
+const KINDS: [Kind; 12] = [
+    Kind {
+        name: "update",
+        text: "UPDATE configmaps SET data['did'] = 'it' WHERE name = $1 AND namespace = $2",
+        verb: "patch",
+    },
+    Kind {
+        name: "update-schema",
+        text: "UPDATE core.configmaps SET data['did'] = 'it' WHERE name = $1 AND namespace = $2",
+        verb: "patch",
+    },
+    Kind {
+        name: "update-quoted",
+        text: r#"UPDATE "core"."configmaps" AS "c" SET data['did'] = 'it' WHERE "c".name = $1 AND namespace = $2"#,
+        verb: "patch",
+    },
+    Kind {
+        name: "update-from",
+        text: "UPDATE configmaps c SET data['did'] = 'it' FROM configmaps o WHERE o.uid = c.uid AND c.name = $1 AND o.namespace = $2",
+        verb: "patch",
+    },
+    Kind {
+        name: "update-with",
+        text: "WITH w AS (SELECT uid FROM configmaps WHERE name = $1) UPDATE configmaps SET data['did'] = 'it' WHERE uid IN (SELECT uid FROM w) AND namespace = $2",
+        verb: "patch",
+    },
+    Kind {
+        name: "delete",
+        text: "DELETE FROM configmaps WHERE name = $1 AND namespace = $2",
+        verb: "delete",
+    },
+    Kind {
+        name: "delete-schema",
+        text: "DELETE FROM core.configmaps AS c WHERE c.name = $1 AND namespace = $2",
+        verb: "delete",
+    },
+    Kind {
+        name: "delete-using",
+        text: "DELETE FROM configmaps c USING configmaps o WHERE o.uid = c.uid AND o.name = $1 AND c.namespace = $2",
+        verb: "delete",
+    },
+    Kind {
+        name: "insert",
+        text: "INSERT INTO configmaps (name, namespace, data['did']) VALUES ($1 || '-new', $2, 'it')",
+        verb: "apply",
+    },
+    Kind {
+        name: "insert-schema",
+        text: "INSERT INTO core.configmaps (name, namespace, data['did']) SELECT name || '-new', namespace, 'it' FROM configmaps WHERE name = $1 AND namespace = $2",
+        verb: "apply",
+    },
+    Kind {
+        name: "apply",
+        text: r#"APPLY SELECT '{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "' || name || '-new"}, "data": {"did": "it"}}' FROM configmaps WHERE name = $1 AND namespace = $2"#,
+        verb: "apply",
+    },
+    Kind {
+        name: "apply-values",
+        text: r#"APPLY VALUES ('{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "' || $1 || '-new", "namespace": "' || $2 || '"}, "data": {"did": "it"}}')"#,
+        verb: "apply",
+    },
+];
+
+#[test]
+fn every_kind_of_statement_needs_its_grant_however_it_names_its_target() -> Result<()> {
+    let mut scene = Scene::new("plangrants")?;
+    let mut registration = runbook(&scene)?;
+    scene.grant(std::slice::from_ref(&registration))?;
+    scene.start_host_everywhere(&[])?;
+    // Of the verbs, and of the namespace of the resource or of none that it can name.
+    let verbs: [&[&str]; 5] = [
+        &[],
+        &["patch"],
+        &["delete"],
+        &["apply"],
+        &["patch", "delete", "apply"],
+    ];
+    let elsewhere = json!({ "Namespaces": ["elsewhere"] });
+    let profiles = verbs.map(|verbs| (verbs, json!("Own"))).into_iter();
+    let profiles = profiles.chain([(verbs[4], elsewhere)]);
+    let mut plugin = None;
+    for (at, (verbs, scope)) in profiles.enumerate() {
+        let inside = scope == "Own";
+        let grant = json!({ "group": "", "kinds": ["ConfigMap"], "verbs": verbs, "scope": scope });
+        let grants = if verbs.is_empty() {
+            vec![]
+        } else {
+            vec![grant]
+        };
+        registration["spec"]["grants"]["write"] = grants.into();
+        let plugin = match &plugin {
+            // The host's own rights stay those of the whole registration.
+            None => {
+                scene.client().create(&registration)?;
+                plugin.insert(Object::of(&registration)?)
+            }
+            Some(plugin) => {
+                let spec = json!({ "spec": { "grants": registration["spec"]["grants"] } });
+                scene.client().merge_patch(plugin, &spec)?;
+                plugin
+            }
+        };
+        scene.wait(plugin, |plugin| {
+            let conditions = plugin["status"]["conditions"].as_array();
+            let ready = conditions
+                .into_iter()
+                .flatten()
+                .find(|c| c["type"] == "Ready");
+            ready.is_some_and(|ready| {
+                ready["status"] == "True"
+                    && ready["observedGeneration"] == plugin["metadata"]["generation"]
+            })
+        })?;
+        let mut runs = Vec::new();
+        for kind in &KINDS {
+            let name = format!("{}-{at}", kind.name);
+            let target = configmap(&scene, &name, "no")?;
+            let text = sql(kind.text, json!([name, scene.namespace]));
+            let resource = json!({
+                "apiVersion": "ops.example.com/v1", "kind": "Runbook",
+                "metadata": {
+                    "name": name, "namespace": scene.namespace, "labels": { "corner": scene.namespace },
+                },
+                "spec": { "statements": [text] },
+            });
+            scene.client().create(&resource)?;
+            runs.push((kind, name, target, Object::of(&resource)?));
+        }
+        for (kind, name, target, resource) in &runs {
+            let allowed = inside && verbs.contains(&kind.verb);
+            let what = format!("{name} with {verbs:?} and {scope}");
+            let live = scene.wait(resource, |resource| {
+                let conditions = resource["status"]["conditions"].as_array();
+                let mut ready = conditions.into_iter().flatten();
+                ready.any(|c| c["type"] == "Ready" && (c["status"] == "True") == allowed)
+            });
+            let live = live.map_err(|error| error.context(what.clone()))?;
+            let new = scene.object("v1", "ConfigMap", &format!("{name}-new"));
+            let (found, new) = (scene.client().find(target)?, scene.client().find(&new)?);
+            let did = match kind.verb {
+                "patch" => found.as_ref().is_some_and(|o| o["data"]["did"] == "it"),
+                "delete" => found.is_none(),
+                _ => new.is_some_and(|o| o["data"]["did"] == "it"),
+            };
+            assert_eq!(did, allowed, "{what}: {live}");
+            let told = live["status"]["conditions"].to_string();
+            assert_eq!(told.contains("ConfigMap"), !allowed, "{what}: {told}");
+        }
+        for (_, _, _, resource) in &runs {
+            scene.client().delete(resource)?;
+            scene.client().wait_gone(resource, SOON)?;
+        }
+    }
+    Ok(())
+}
