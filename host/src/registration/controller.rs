@@ -13,6 +13,7 @@ use super::loads::Loads;
 use super::news::{Changes, Seen, states};
 use super::next::{Next, Schemas};
 use super::problem::Problem;
+use super::read::{self, Unreadable};
 use super::rediscover::Rediscover;
 use super::releases::{Key, Progress, Releases};
 use super::removal::Means;
@@ -243,9 +244,14 @@ impl Controller {
             reviews,
         } = ongoing;
         let mut next = Next::OnChange;
-        let (registrations, broken) = self.registrations(snapshot);
-        for (name, problem) in broken {
-            tracing::error!(plugin = %name, message = %problem.message, "registration cannot be read");
+        let (registrations, unreadable) = self.registrations(snapshot);
+        for of in unreadable {
+            let outcome = Outcome::Broken(of.problem);
+            if let Role::Leader(_) = role
+                && self.report(&of.rest, &outcome, None).await == Reported::Failed
+            {
+                next = Next::Soon;
+            }
         }
         // Gone without our finalizer, or of another class now.
         let gone: Vec<String> = known
@@ -409,13 +415,14 @@ impl Controller {
         }
     }
 
-    /// The registrations of this class, and those that cannot be read.
+    /// The registrations of this class, and those that cannot be read: what is being deleted is
+    /// let go of either way.
     pub(super) fn registrations(
         &self,
         snapshot: &Snapshot,
-    ) -> (Vec<Arc<Registration>>, Vec<(String, Problem)>) {
+    ) -> (Vec<Arc<Registration>>, Vec<Unreadable>) {
         let mut good = Vec::new();
-        let mut broken = Vec::new();
+        let mut unreadable = Vec::new();
         let key = plugin_table().key;
         let objects = crate::tables::objects(snapshot, &key).unwrap_or_else(|_| {
             self.reader
@@ -429,18 +436,15 @@ impl Controller {
             if class != self.class {
                 continue;
             }
-            let name = value
-                .pointer("/metadata/name")
-                .and_then(Value::as_str)
-                .unwrap_or_default()
-                .to_owned();
-            match serde_json::from_value::<Registration>(value) {
-                Ok(registration) => good.push(Arc::new(registration)),
-                Err(error) => broken.push((name, Problem::new("InvalidSpec", error.to_string()))),
+            match read::registration(value) {
+                Some(Ok(registration)) => good.push(Arc::new(registration)),
+                Some(Err(of)) if deleting(&of.rest) => good.push(Arc::new(of.rest)),
+                Some(Err(of)) => unreadable.push(*of),
+                None => tracing::error!("a Plugin without metadata cannot be read"),
             }
         }
         good.sort_by(|a, b| a.name().cmp(b.name()));
-        (good, broken)
+        (good, unreadable)
     }
 
     /// Lets go of everything, then lets the object go. None: nothing stands in the way so far.

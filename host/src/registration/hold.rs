@@ -127,7 +127,8 @@ mod tests {
         .unwrap();
         let wanted = [PLUGIN_FINALIZER.to_owned()];
         let tried = |found: Value, registration: &Registration| {
-            let patch = serde_json::from_value(change(registration, &wanted)).unwrap();
+            let patch: json_patch::Patch =
+                serde_json::from_value(change(registration, &wanted)).unwrap();
             let mut object = json!({ "metadata": { "uid": "u", "resourceVersion": "8" } });
             object["metadata"]["finalizers"] = found;
             json_patch::patch(&mut object, &patch)

@@ -31,6 +31,7 @@ pub(crate) mod origin;
 pub(crate) mod prepare;
 pub(crate) mod prepared;
 pub(crate) mod problem;
+pub(crate) mod read;
 pub(crate) mod rediscover;
 pub(crate) mod releases;
 pub(crate) mod removal;

@@ -4,6 +4,7 @@ use super::dropped::Dropped;
 use super::hold;
 use super::known::{deleting, identity};
 use super::problem::Problem;
+use super::read;
 use super::releases::Tried;
 use crate::kinds::{Kinds, Served, plugin_table};
 use kybern_interface::{
@@ -296,7 +297,10 @@ impl Means {
         let row = self
             .reader
             .read(|snapshot| crate::tables::row(snapshot, &plugin_table().key, "", &self.name))?;
-        let registration: Registration = serde_json::from_value(row.value()).ok()?;
+        let registration = match read::registration(row.value())? {
+            Ok(registration) => registration,
+            Err(unreadable) => unreadable.rest,
+        };
         (identity(&registration).0 == self.uid).then(|| Arc::new(registration))
     }
 }

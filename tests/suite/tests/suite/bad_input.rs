@@ -123,9 +123,28 @@ fn each_fault_of_a_registration_is_a_condition_that_says_what_to_do() -> Result<
 
     // After all that a good registration still works.
     let registration = scene.appservice()?;
-    scene.register(&registration)?;
+    let object = scene.register(&registration)?;
     scene.create_app("web", 1)?;
-    Ok(())
+
+    // What cannot even be read is told too, and can go.
+    let grants = |scope: &str| {
+        let mut grants = registration["spec"]["grants"].clone();
+        grants["write"][0]["scope"] = json!(scope);
+        json!({ "spec": { "grants": grants } })
+    };
+    scene.client().merge_patch(&object, &grants("Everywhere"))?;
+    let condition = scene.plugin_condition(&object, "Ready", "False")?;
+    has(
+        &condition,
+        "InvalidSpec",
+        &["spec.grants.write[0].scope", "`Everywhere`", "`Own`"],
+    );
+    scene.client().merge_patch(&object, &grants("Own"))?;
+    scene.plugin_condition(&object, "Ready", "True")?;
+    scene.client().merge_patch(&object, &grants("Everywhere"))?;
+    scene.plugin_condition(&object, "Ready", "False")?;
+    scene.client().delete(&object)?;
+    scene.client().wait_gone(&object, SOON)
 }
 
 /// The same component, built for a version of the interface that does not exist.
