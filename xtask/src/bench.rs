@@ -81,7 +81,7 @@ fn kube_rs(workspace: &Workspace) -> Result<PathBuf> {
 
 /// Whether the host itself is measured, and nobody said which.
 fn hosted(args: &BenchArgs) -> bool {
-    let names = ["converge", "live", "ring"];
+    let names = ["converge", "live", "operate", "ring"];
     let asked = args
         .name
         .as_deref()

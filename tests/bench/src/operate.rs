@@ -3,7 +3,7 @@
 //! *Work.* A control plane of its own holds ConfigMaps. In each round `kybern sql` sets one field of
 //! all of them by one UPDATE, as a process that finds out what is served, lists, patches each object
 //! and prints what became of it. The peer, `native`, does the part that nobody can leave out: it
-//! knows the objects' names and sends the same patches, as many at a time, through kube's client.
+//! knows the objects' names and sends a merge patch for each, as many at a time, through kube's client.
 //! After each all objects are read; one that was not changed fails the benchmark. Then one more
 //! statement is interrupted (SIGINT) in the middle.
 //!
@@ -232,11 +232,8 @@ fn patch_all(kubeconfig: &Path, value: &str, objects: u64) -> Result<()> {
     runtime.block_on(async {
         let client = crate::listing::client(kubeconfig).await?;
         let api: Api<ConfigMap> = Api::namespaced(client, NAMESPACE);
-        let patch: json_patch::Patch = serde_json::from_value(json!([
-            { "op": "test", "path": "/metadata/namespace", "value": NAMESPACE },
-            { "op": "add", "path": format!("/data/{FIELD}"), "value": value },
-        ]))?;
-        let (patch, parameters) = (Patch::<()>::Json(patch), PatchParams::default());
+        let patch = Patch::Merge(json!({ "data": { FIELD: value } }));
+        let parameters = PatchParams::default();
         let requests = stream::iter(0..objects).map(|number| {
             let (api, patch, parameters) = (&api, &patch, &parameters);
             async move { api.patch(&name(number), parameters, patch).await }

@@ -202,6 +202,34 @@ fn a_swap_loses_and_doubles_nothing() {
 }
 
 #[test]
+fn a_statement_changes_all_and_an_interrupted_one_says_what_it_did() {
+    let kybern = kybern_testcluster::kybern().expect("the host is built");
+    let output = Command::new(env!("CARGO_BIN_EXE_kybern-bench"))
+        .args(["operate", "--quick", "--json", "--kybern"])
+        .arg(&kybern)
+        .output()
+        .expect("it starts");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+    let printed = String::from_utf8(output.stdout).expect("text");
+    let mut seen = BTreeSet::new();
+    for line in printed.lines() {
+        let line: Value = serde_json::from_str(line).expect("only JSON is on standard output");
+        let value = line["value"].as_f64().expect("a number");
+        let words = ["case", "metric", "system"].map(|key| line[key].as_str().expect("text"));
+        assert_eq!(value > 0.0, words[1] != "untrue", "{line}: {errors}");
+        seen.insert(words.join(" "));
+    }
+    let expected = [
+        "interrupted stop_ms kybern",
+        "interrupted untrue kybern",
+        "update_200 objects_per_s kybern",
+        "update_200 objects_per_s native",
+    ];
+    assert_eq!(seen, expected.map(str::to_owned).into());
+}
+
+#[test]
 fn operators_converge_and_pass_on() {
     let kybern = kybern_testcluster::kybern().expect("the host is built");
     let mut seen = BTreeSet::new();
