@@ -4,7 +4,7 @@ package main
 
 import (
 	"encoding/json"
-	"io/fs"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -139,7 +139,7 @@ func install(c *Case) (*release.Release, error) {
 		return nil, err
 	}
 	if kind, _ := about.MetadataAsMap()["Type"].(string); kind != "" && kind != "application" {
-		return nil, fs.ErrInvalid
+		return nil, fmt.Errorf("%s charts are not installable", kind)
 	}
 	if wanted := about.MetaDependencies(); len(wanted) > 0 {
 		if err := action.CheckDependencies(chart, wanted); err != nil {
@@ -166,4 +166,3 @@ func install(c *Case) (*release.Release, error) {
 	rel, _ := made.(*release.Release)
 	return rel, err
 }
-

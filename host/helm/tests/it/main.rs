@@ -8,5 +8,6 @@
 
 mod engine;
 mod limits;
+mod parity;
 mod purity;
 mod rendering;

@@ -10,31 +10,52 @@ import (
 	"io"
 )
 
-type Reader struct{ r *bufio.Reader }
+var separator = []byte("---")
 
-func NewReader(r *bufio.Reader) *Reader { return &Reader{r} }
+// Reader reads documents, one after the other.
+type Reader struct{ from *bufio.Reader }
 
-// Read returns the text up to the next separator line, or io.EOF when none is
-// left. Only blanks and a comment may follow the dashes of a separator.
-func (y *Reader) Read() ([]byte, error) {
-	var doc bytes.Buffer
+// NewReader reads from here.
+func NewReader(from *bufio.Reader) *Reader { return &Reader{from} }
+
+// Read returns the lines up to the next separator, or io.EOF when none are
+// left. Only blanks and a comment may follow the dashes of a separator. A
+// separator with nothing before it belongs to the document behind it.
+func (r *Reader) Read() ([]byte, error) {
+	var document bytes.Buffer
 	for {
-		line, err := y.r.ReadBytes('\n')
-		if err != nil && !errors.Is(err, io.EOF) {
-			return nil, err
-		}
-		if rest, ok := bytes.CutPrefix(line, []byte("---")); !ok {
-			doc.Write(line)
-		} else if rest = bytes.TrimSpace(rest); len(rest) > 0 && rest[0] != '#' {
-			return nil, fmt.Errorf("invalid Yaml document separator: %s", rest)
-		} else if doc.Len() > 0 {
-			return doc.Bytes(), nil
+		line, err := r.line()
+		if errors.Is(err, io.EOF) {
+			if document.Len() == 0 {
+				return nil, io.EOF
+			}
+			return document.Bytes(), nil
 		}
 		if err != nil {
-			if doc.Len() > 0 {
-				return doc.Bytes(), nil
-			}
-			return nil, io.EOF
+			return nil, err
 		}
+		if rest, ok := bytes.CutPrefix(line, separator); ok {
+			rest = bytes.TrimSpace(rest)
+			if len(rest) > 0 && rest[0] != '#' {
+				return nil, fmt.Errorf("invalid Yaml document separator: %s", rest)
+			}
+			if document.Len() > 0 {
+				return document.Bytes(), nil
+			}
+		}
+		document.Write(line)
+		document.WriteByte('\n')
 	}
+}
+
+// line gives a line without its end, which is \n or \r\n or that of the text.
+func (r *Reader) line() ([]byte, error) {
+	line, err := r.from.ReadBytes('\n')
+	if err != nil && len(line) > 0 && errors.Is(err, io.EOF) {
+		return line, nil
+	}
+	if line, ok := bytes.CutSuffix(line, []byte("\n")); ok {
+		return bytes.TrimSuffix(line, []byte("\r")), err
+	}
+	return line, err
 }

@@ -8,47 +8,61 @@ import (
 	"strings"
 )
 
+// Version holds two numbers at least.
 type Version struct{ parts []uint }
 
-// ParseGeneric reads "v1.33.4-anything" as 1.33.4. It wants two numbers at
-// least, without leading zeros, and drops what follows them.
-func ParseGeneric(s string) (*Version, error) {
-	rest := strings.TrimPrefix(strings.TrimLeft(s, " \t\r\n\v\f"), "v")
-	v := &Version{}
-	for {
-		n := 0
-		for n < len(rest) && rest[n] >= '0' && rest[n] <= '9' {
-			n++
-		}
-		if n == 0 {
-			break
-		}
-		if n > 1 && rest[0] == '0' {
-			return nil, fmt.Errorf("illegal zero-prefixed version component %q in %q", rest[:n], s)
-		}
-		p, err := strconv.ParseUint(rest[:n], 10, 32)
-		if err != nil {
-			return nil, fmt.Errorf("illegal version component in %q: %w", s, err)
-		}
-		v.parts = append(v.parts, uint(p))
-		if rest = rest[n:]; len(rest) < 2 || rest[0] != '.' || rest[1] < '0' || rest[1] > '9' {
-			break
-		}
-		rest = rest[1:]
+// ParseGeneric reads "v1.33.4-anything" as 1.33.4. The first number has no
+// leading zeros; what follows the last one is not looked at, but for an end of
+// line, which no version has.
+func ParseGeneric(text string) (*Version, error) {
+	rest := strings.TrimPrefix(strings.TrimLeft(text, " \t\r\n\f"), "v")
+	numbers := leading(rest)
+	if numbers == "" || strings.Contains(rest[len(numbers):], "\n") {
+		return nil, fmt.Errorf("could not parse %q as version", text)
 	}
-	if len(v.parts) < 2 {
-		return nil, fmt.Errorf("could not parse %q as version", s)
+	fields := strings.Split(numbers, ".")
+	if len(fields) < 2 {
+		return nil, fmt.Errorf("illegal version string %q", text)
+	}
+	v := &Version{}
+	for i, field := range fields {
+		if i == 0 && field != "0" && field[0] == '0' {
+			return nil, fmt.Errorf("illegal zero-prefixed version component %q in %q", field, text)
+		}
+		part, err := strconv.ParseUint(field, 10, 0)
+		if err != nil {
+			return nil, fmt.Errorf("illegal non-numeric version component %q in %q: %v", field, text, err)
+		}
+		v.parts = append(v.parts, uint(part))
 	}
 	return v, nil
 }
 
+// leading gives the digits at the beginning, and the single dots between them.
+func leading(text string) string {
+	end := 0
+	for i, c := range []byte(text) {
+		if c == '.' && end == i && i > 0 {
+			continue
+		}
+		if c < '0' || c > '9' {
+			break
+		}
+		end = i + 1
+	}
+	return text[:end]
+}
+
+// Major is the first number.
 func (v *Version) Major() uint { return v.parts[0] }
+
+// Minor is the second number.
 func (v *Version) Minor() uint { return v.parts[1] }
 
 func (v *Version) String() string {
-	s := make([]string, len(v.parts))
-	for i, p := range v.parts {
-		s[i] = strconv.FormatUint(uint64(p), 10)
+	texts := make([]string, len(v.parts))
+	for i, part := range v.parts {
+		texts[i] = strconv.FormatUint(uint64(part), 10)
 	}
-	return strings.Join(s, ".")
+	return strings.Join(texts, ".")
 }
