@@ -3,7 +3,9 @@
 //! # Contract
 //! `<cache>/guests/helm-engine.wasm` follows from the module's sources, those of the snapshot, and the
 //! version of Go; while they are the same it is not built again. The same ones give the same bytes on
-//! every machine.
+//! every machine. Beside it are the texts of the licences of what is linked into it.
+
+mod licenses;
 
 use crate::guests::hash_folder;
 use crate::workspace::{Workspace, succeed};
@@ -17,6 +19,7 @@ use std::process::Command;
 
 /// What the module is called where it is kept.
 const NAME: &str = "helm-engine.wasm";
+const LICENSES: &str = "helm-engine.licenses.txt";
 /// Packages of the standard library, and the small ones that stand in for them.
 const STAND_INS: [(&str, &str); 3] = [
     ("net/http", "net_http/http.go"),
@@ -26,8 +29,17 @@ const STAND_INS: [(&str, &str); 3] = [
 /// Of the module: what is in the engine, and not what tests and benchmarks take beside.
 const SOURCES: [&str; 5] = ["guest", "render", "standin", "std", "stubs"];
 
+/// The engine, built.
+#[derive(Debug)]
+pub(crate) struct Built {
+    /// The module.
+    pub(crate) module: PathBuf,
+    /// Texts of licences.
+    pub(crate) licenses: PathBuf,
+}
+
 /// Builds it, or leaves it as it is if nothing changed; none = there is no Go.
-pub(crate) fn build(workspace: &Workspace) -> Result<Option<PathBuf>> {
+pub(crate) fn build(workspace: &Workspace) -> Result<Option<Built>> {
     let guests = workspace.cache.join("guests");
     fs::create_dir_all(&guests).with_context(|| format!("create {}", guests.display()))?;
     if !kybern_testcluster::go_is_there() {
@@ -41,15 +53,23 @@ pub(crate) fn build(workspace: &Workspace) -> Result<Option<PathBuf>> {
 
     let go = GoRoot::find()?;
     let path = guests.join(NAME);
+    let built = Built {
+        module: path.clone(),
+        licenses: guests.join(LICENSES),
+    };
     let stamp_path = path.with_extension("stamp");
     let stamp = stamp(workspace, &go)?;
-    if path.is_file() && fs::read_to_string(&stamp_path).is_ok_and(|old| old == stamp) {
+    if built.is_there() && fs::read_to_string(&stamp_path).is_ok_and(|old| old == stamp) {
         eprintln!("helm-engine: unchanged");
-        return Ok(Some(path));
+        return Ok(Some(built));
     }
     eprintln!("helm-engine: building with Go (minutes the first time)");
     let compiled = work.join("compiled.wasm");
-    compile(workspace, &go, &work, &compiled)?;
+    let overlay = work.join("overlay.json");
+    fs::write(&overlay, overlaid(&go, &folder(workspace).join("std"))?)
+        .with_context(|| format!("write {}", overlay.display()))?;
+    licenses(workspace, &go, &overlay, &built.licenses)?;
+    compile(workspace, &overlay, &compiled)?;
     let taken = work.join("taken.wasm");
     snapshot(workspace, &compiled, &taken)?;
     let _ = fs::remove_file(&stamp_path);
@@ -57,7 +77,13 @@ pub(crate) fn build(workspace: &Workspace) -> Result<Option<PathBuf>> {
     fs::write(&stamp_path, &stamp).with_context(|| format!("write {}", stamp_path.display()))?;
     let bytes = fs::metadata(&path)?.len();
     eprintln!("helm-engine: {bytes} bytes");
-    Ok(Some(path))
+    Ok(Some(built))
+}
+
+impl Built {
+    fn is_there(&self) -> bool {
+        self.module.is_file() && self.licenses.is_file()
+    }
 }
 
 fn folder(workspace: &Workspace) -> PathBuf {
@@ -67,7 +93,7 @@ fn folder(workspace: &Workspace) -> PathBuf {
 /// Where Go's own sources are.
 struct GoRoot {
     version: String,
-    sources: PathBuf,
+    folder: PathBuf,
 }
 
 impl GoRoot {
@@ -81,7 +107,7 @@ impl GoRoot {
         let (version, root) = text.trim().split_once('\n').context("`go env` is short")?;
         Ok(Self {
             version: version.to_owned(),
-            sources: Path::new(root).join("src"),
+            folder: root.into(),
         })
     }
 }
@@ -89,12 +115,13 @@ impl GoRoot {
 fn stamp(workspace: &Workspace, go: &GoRoot) -> Result<String> {
     let mut hash = Sha256::new();
     hash.update(include_str!("helm_engine.rs"));
+    hash.update(include_str!("helm_engine/licenses.rs"));
     hash.update(&go.version);
     let module = folder(workspace);
     for sources in SOURCES {
         hash_folder(&mut hash, &module.join(sources))?;
     }
-    for file in ["go.mod", "go.sum"] {
+    for file in ["go.mod", "go.sum", "licenses.txt"] {
         hash.update(fs::read(module.join(file)).with_context(|| format!("read {file}"))?);
     }
     let helm = workspace.root.join("host").join("helm").join("src");
@@ -104,33 +131,45 @@ fn stamp(workspace: &Workspace, go: &GoRoot) -> Result<String> {
     Ok(format!("{:x}\n", hash.finalize()))
 }
 
-fn compile(workspace: &Workspace, go: &GoRoot, work: &Path, to: &Path) -> Result<()> {
-    let module = folder(workspace);
-    let overlay = work.join("overlay.json");
-    fs::write(&overlay, overlaid(go, &module.join("std"))?)
-        .with_context(|| format!("write {}", overlay.display()))?;
-    let mut command = Command::new("go");
-    command
-        .current_dir(&module)
+/// go, for the module of the engine.
+fn go(workspace: &Workspace, overlay: &Path, command: &str) -> Command {
+    let mut go = Command::new("go");
+    go.current_dir(folder(workspace))
         // The environment's flags could name other modules than the pinned ones.
         .env_remove("GOFLAGS")
         .env("GOWORK", "off")
         .env("GOOS", "wasip1")
         .env("GOARCH", "wasm")
-        .args(["build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w"])
-        .args(["-buildmode=c-shared", "-overlay"])
-        .arg(&overlay)
-        .arg("-o")
+        .args([command, "-overlay"])
+        .arg(overlay);
+    go
+}
+
+fn compile(workspace: &Workspace, overlay: &Path, to: &Path) -> Result<()> {
+    let mut build = go(workspace, overlay, "build");
+    build
+        .args(["-trimpath", "-buildvcs=false", "-ldflags=-s -w"])
+        .args(["-buildmode=c-shared", "-o"])
         .arg(to)
         .arg("./guest");
-    succeed(&mut command)
+    succeed(&mut build)
+}
+
+fn licenses(workspace: &Workspace, root: &GoRoot, overlay: &Path, to: &Path) -> Result<()> {
+    // Not the standard library, which has no module, and not what is in this checkout.
+    let line = "{{with .Module}}{{if not (or .Main .Replace)}}\
+        {{.Path}}\t{{.Version}}\t{{.Dir}}\t{{$.Dir}}{{end}}{{end}}";
+    let mut list = go(workspace, overlay, "list");
+    list.args(["-deps", "-f", line, "./guest"]);
+    let known = folder(workspace).join("licenses.txt");
+    licenses::write(&mut list, &known, &root.folder, to)
 }
 
 /// What go reads in place of three packages of its own, for this build alone: a quarter of the module.
 fn overlaid(go: &GoRoot, stand_ins: &Path) -> Result<String> {
     let mut replaced = BTreeMap::new();
     for (package, stand_in) in STAND_INS {
-        let folder = go.sources.join(package);
+        let folder = go.folder.join("src").join(package);
         let entries =
             fs::read_dir(&folder).with_context(|| format!("list {}", folder.display()))?;
         for entry in entries {

@@ -14,6 +14,7 @@ use kybern_plugin::{
 };
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
+use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 use wasmtime::{InstancePre, Linker, Module, Store, bail};
@@ -25,8 +26,20 @@ pub struct Config {
     pub modules: ModulesConfig,
     /// What renders may use.
     pub limits: Limits,
-    /// What passwords and keys that charts make follow from, beside the request.
+    /// What passwords and keys that charts make follow from, beside the request. Keep it: with another
+    /// one charts that make such without a look at what is there make others.
     pub secret: [u8; 32],
+}
+
+impl Config {
+    /// The usual limits.
+    pub fn new(modules: ModulesConfig, secret: [u8; 32]) -> Self {
+        Self {
+            modules,
+            limits: Limits::default(),
+            secret,
+        }
+    }
 }
 
 /// Where an [`Engine`] stands.
@@ -63,7 +76,8 @@ struct Inner {
 enum State {
     /// With the module's bytes.
     Cold(Arc<[u8]>),
-    Compiling,
+    /// The same.
+    Compiling(Arc<[u8]>),
     Ready(InstancePre<Held<Call>>),
     Unusable(PrepareError),
 }
@@ -78,7 +92,7 @@ impl State {
     fn status(&self) -> Status {
         match self {
             Self::Cold(_) => Status::Cold,
-            Self::Compiling => Status::Compiling,
+            Self::Compiling(_) => Status::Compiling,
             Self::Ready(_) => Status::Ready,
             Self::Unusable(error) => Status::Unusable(error.clone()),
         }
@@ -122,10 +136,10 @@ impl Engine {
             match &*state {
                 State::Ready(_) => return Ok(()),
                 State::Unusable(error) => return Err(error.clone()),
-                State::Compiling => return Ok(()),
-                State::Cold(module) => {
+                // Who began it is gone: nobody else holds the lock.
+                State::Cold(module) | State::Compiling(module) => {
                     let module = Arc::clone(module);
-                    *state = State::Compiling;
+                    *state = State::Compiling(Arc::clone(&module));
                     module
                 }
             }
@@ -138,6 +152,24 @@ impl Engine {
         };
         *inner.state.lock() = state;
         result
+    }
+
+    /// Prepares it on a thread of its own: what a host does when it starts, or when the first
+    /// registration comes that renders charts. [`Engine::status`] says what came of it.
+    ///
+    /// # Errors
+    /// No thread can be started.
+    pub fn prepare_in_background(&self) -> std::io::Result<()> {
+        let engine = self.clone();
+        std::thread::Builder::new()
+            .name("helm-prepare".to_owned())
+            .spawn(move || {
+                if let Err(error) = engine.prepare() {
+                    let reason = error.source().map(ToString::to_string);
+                    tracing::error!(%error, reason, "no chart can be rendered");
+                }
+            })
+            .map(|_| ())
     }
 
     /// Where it stands.
@@ -163,7 +195,7 @@ impl Engine {
         let ready = match &*inner.state.lock() {
             State::Ready(ready) => ready.clone(),
             State::Unusable(error) => return Err(error.clone().into()),
-            State::Cold(_) | State::Compiling => return Err(RenderError::NotReady),
+            State::Cold(_) | State::Compiling(_) => return Err(RenderError::NotReady),
         };
         let key = inner.key(request, now);
         if let Some(response) = inner.cache.lock().get(&key) {

@@ -1,6 +1,6 @@
 //! The engine, compiled once for all tests and kept in the cache, and requests for it.
 
-use kybern_helm::{Config, Engine, EngineFile, Limits};
+use kybern_helm::{Config, Engine, EngineFile};
 use kybern_plugin::ModulesConfig;
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -23,14 +23,11 @@ pub(crate) fn module() -> Vec<u8> {
 
 pub(crate) fn config() -> Config {
     let compiled: PathBuf = kybern_testcluster::cache().unwrap().join("helm-compiled");
-    Config {
-        modules: ModulesConfig {
-            cache_dir: Some(compiled),
-            ..ModulesConfig::default()
-        },
-        limits: Limits::default(),
-        secret: [1; 32],
-    }
+    let modules = ModulesConfig {
+        cache_dir: Some(compiled),
+        ..ModulesConfig::default()
+    };
+    Config::new(modules, [1; 32])
 }
 
 pub(crate) fn prepared(change: impl FnOnce(&mut Config)) -> Engine {

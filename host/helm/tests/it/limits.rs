@@ -105,6 +105,8 @@ fn nothing_is_compiled_while_a_render_waits() {
     let request = request(chart("a: 1"), json!({})).to_string();
     let error = engine.render(request.as_bytes(), NOW).unwrap_err();
     assert!(matches!(error, RenderError::NotReady), "{error}");
+    engine.prepare_in_background().unwrap();
+    // Waits for the other one, or is first.
     engine.prepare().unwrap();
     assert!(matches!(engine.status(), Status::Ready));
     engine.render(request.as_bytes(), NOW).unwrap();
