@@ -1,7 +1,8 @@
-//! `cargo xtask image`: the host as an OCI image, FROM scratch: one static program and one folder.
+//! `cargo xtask image`: the host as an OCI image, FROM scratch: one static program, Helm's engine and
+//! one folder.
 //!
 //! # Contract
-//! The same program, tag and definition give the same digest; an archive that is there is not made
+//! The same program, engine, tag and definition give the same digest; an archive that is there is not made
 //! again. Containerfile makes the same image where there is only a container engine: it takes the
 //! files from [`stage`], and a test compares the rest with [`Definition`].
 
@@ -10,6 +11,7 @@ mod binary;
 #[cfg(test)]
 mod tests;
 
+use crate::helm_engine;
 use crate::workspace::{Workspace, succeed, words};
 use anyhow::{Context, Result, ensure};
 use clap::Args;
@@ -46,10 +48,13 @@ pub(crate) struct ImageArgs {
 struct Definition {
     repository: &'static str,
     program: &'static str,
+    /// Helm's engine, and the texts of its licences.
+    engine: &'static str,
+    licenses: &'static str,
     /// Compiled plugins; the one folder that the user may write to.
     compiled: &'static str,
     user: &'static str,
-    environment: (&'static str, &'static str),
+    environment: [(&'static str, &'static str); 2],
     /// The version's label comes with the tag.
     labels: &'static [(&'static str, &'static str)],
 }
@@ -57,9 +62,14 @@ struct Definition {
 const DEFINITION: Definition = Definition {
     repository: "localhost/kybern",
     program: "/kybern",
+    engine: "/usr/share/kybern/helm-engine.wasm",
+    licenses: "/usr/share/kybern/helm-engine.licenses.txt",
     compiled: "/var/cache/kybern",
     user: "65532:65532",
-    environment: ("KYBERN_COMPILED", "/var/cache/kybern"),
+    environment: [
+        ("KYBERN_COMPILED", "/var/cache/kybern"),
+        ("KYBERN_HELM_ENGINE", "/usr/share/kybern/helm-engine.wasm"),
+    ],
     labels: &[
         ("org.opencontainers.image.title", "kybern"),
         (
@@ -80,15 +90,16 @@ pub(crate) fn run(workspace: &Workspace, args: &ImageArgs) -> Result<()> {
     } else {
         binary::build(workspace, args.profile)?
     };
+    let files = Files::with(workspace, program)?;
     if let Some(folder) = &args.stage {
-        return stage(&program, folder);
+        return files.stage(folder);
     }
     let tag = args.tag.as_deref();
     let output = match &args.output {
         Some(output) => output.clone(),
         None => kept_at(workspace, args.profile, tag),
     };
-    pack(workspace, &program, tag, &output)?;
+    pack(workspace, &files, tag, &output)?;
     archive::describe(&output)
 }
 
@@ -98,10 +109,10 @@ pub(crate) fn build(
     profile: Profile,
     tags: &[Option<&str>],
 ) -> Result<Vec<PathBuf>> {
-    let program = binary::build(workspace, profile)?;
+    let files = Files::with(workspace, binary::build(workspace, profile)?)?;
     let packed = tags.iter().map(|tag| {
         let output = kept_at(workspace, profile, *tag);
-        pack(workspace, &program, *tag, &output).map(|()| output)
+        pack(workspace, &files, *tag, &output).map(|()| output)
     });
     packed.collect()
 }
@@ -120,10 +131,47 @@ pub(crate) fn kept_at(workspace: &Workspace, profile: Profile, tag: Option<&str>
     }
 }
 
-/// Makes the image's archive under this tag, if it is not there or not of this program.
-fn pack(workspace: &Workspace, program: &Path, tag: Option<&str>, output: &Path) -> Result<()> {
+/// What the image is made of.
+struct Files {
+    program: PathBuf,
+    engine: PathBuf,
+    licenses: PathBuf,
+}
+
+impl Files {
+    /// This program, and Helm's engine, which is built if it has to be.
+    fn with(workspace: &Workspace, program: PathBuf) -> Result<Self> {
+        let built = helm_engine::build(workspace)?;
+        let built = built.context("the image holds Helm's engine: install Go 1.26 or newer")?;
+        Ok(Self {
+            program,
+            engine: built.module,
+            licenses: built.licenses,
+        })
+    }
+
+    /// Puts them into a folder, and beside them `var`, and `cache`, which is empty.
+    fn stage(&self, folder: &Path) -> Result<()> {
+        fs::create_dir_all(folder.join("cache"))
+            .and_then(|()| fs::create_dir_all(folder.join("var").join("cache")))
+            .with_context(|| format!("make folders in {}", folder.display()))?;
+        for (file, name) in [
+            (&self.program, "kybern"),
+            (&self.engine, "helm-engine.wasm"),
+            (&self.licenses, "helm-engine.licenses.txt"),
+        ] {
+            let into = folder.join(name);
+            fs::copy(file, &into)
+                .with_context(|| format!("copy {} to {}", file.display(), into.display()))?;
+        }
+        Ok(())
+    }
+}
+
+/// Makes the image's archive under this tag, if it is not there or not of these files.
+fn pack(workspace: &Workspace, files: &Files, tag: Option<&str>, output: &Path) -> Result<()> {
     let tag = tag.unwrap_or(env!("CARGO_PKG_VERSION"));
-    let inputs = inputs(program, tag)?;
+    let inputs = inputs(files, tag)?;
     let noted = output.with_extension("inputs");
     if output.is_file() && fs::read_to_string(&noted).is_ok_and(|before| before == inputs) {
         println!("image: {} is up to date", output.display());
@@ -136,7 +184,7 @@ fn pack(workspace: &Workspace, program: &Path, tag: Option<&str>, output: &Path)
         fs::create_dir_all(needed).with_context(|| format!("create {}", needed.display()))?;
     }
     let work = folder.join(format!("work.{}", std::process::id()));
-    let packed = commit(program, tag, &work);
+    let packed = commit(files, tag, &work);
     let kept = packed.and_then(|archive| {
         let _ = fs::remove_file(&noted);
         fs::rename(&archive, output)
@@ -149,10 +197,12 @@ fn pack(workspace: &Workspace, program: &Path, tag: Option<&str>, output: &Path)
 }
 
 /// All that the image depends on, as one hash.
-fn inputs(program: &Path, tag: &str) -> Result<String> {
-    let bytes = fs::read(program).with_context(|| format!("read {}", program.display()))?;
+fn inputs(files: &Files, tag: &str) -> Result<String> {
     let mut hash = Sha256::new();
-    hash.update(Sha256::digest(bytes));
+    for file in [&files.program, &files.engine, &files.licenses] {
+        let bytes = fs::read(file).with_context(|| format!("read {}", file.display()))?;
+        hash.update(Sha256::digest(bytes));
+    }
     for words in steps(Path::new("/stage"), tag) {
         hash.update(words.join("\0"));
     }
@@ -163,41 +213,41 @@ fn inputs(program: &Path, tag: &str) -> Result<String> {
     Ok(text)
 }
 
-/// Puts the image's files into a folder: `kybern`, `var`, and `cache`, which is empty.
-fn stage(program: &Path, folder: &Path) -> Result<()> {
-    let into = folder.join("kybern");
-    fs::create_dir_all(folder.join("cache"))
-        .and_then(|()| fs::create_dir_all(folder.join("var").join("cache")))
-        .and_then(|()| fs::copy(program, &into).map(|_| ()))
-        .with_context(|| format!("copy the program to {}", into.display()))
-}
-
 /// What buildah is told after `from scratch` and before `commit`; `{}` is the container.
 fn steps(stage: &Path, tag: &str) -> Vec<Vec<String>> {
     let definition = &DEFINITION;
     let staged = |name: &str| stage.join(name).display().to_string();
-    let (name, value) = definition.environment;
     let mut config = vec![
         "config".to_owned(),
         format!("--entrypoint=[\"{}\"]", definition.program),
         format!("--user={}", definition.user),
-        format!("--env={name}={value}"),
         format!("--label={VERSION}={tag}"),
     ];
+    let environment = definition.environment.iter();
+    config.extend(environment.map(|(name, value)| format!("--env={name}={value}")));
     let labels = definition.labels.iter();
     config.extend(labels.map(|(key, value)| format!("--label={key}={value}")));
     config.push("{}".to_owned());
-    let copy = |owner: &str, from: String, to: &str| {
-        let words = ["copy", "--quiet", "--chmod=0755", owner, "{}", &from, to];
+    let copy = |mode: &str, owner: &str, from: &str, to: &str| {
+        let words = ["copy", "--quiet", mode, owner, "{}", &staged(from), to];
         words.map(str::to_owned).to_vec()
     };
+    let (run, read) = ("--chmod=0755", "--chmod=0644");
     vec![
-        copy("--chown=0:0", staged("kybern"), definition.program),
-        // Or builders would make the user the owner of all folders above the cache.
-        copy("--chown=0:0", staged("var"), "/var"),
+        copy(run, "--chown=0:0", "kybern", definition.program),
+        copy(read, "--chown=0:0", "helm-engine.wasm", definition.engine),
         copy(
+            read,
+            "--chown=0:0",
+            "helm-engine.licenses.txt",
+            definition.licenses,
+        ),
+        // Or builders would make the user the owner of all folders above the cache.
+        copy(run, "--chown=0:0", "var", "/var"),
+        copy(
+            run,
             &format!("--chown={}", definition.user),
-            staged("cache"),
+            "cache",
             definition.compiled,
         ),
         config,
@@ -205,9 +255,9 @@ fn steps(stage: &Path, tag: &str) -> Vec<Vec<String>> {
 }
 
 /// Makes the archive in `work`, where buildah's own files are too.
-fn commit(program: &Path, tag: &str, work: &Path) -> Result<PathBuf> {
+fn commit(files: &Files, tag: &str, work: &Path) -> Result<PathBuf> {
     let staged = work.join("stage");
-    stage(program, &staged)?;
+    files.stage(&staged)?;
     let buildah = || {
         let mut command = Command::new("buildah");
         command

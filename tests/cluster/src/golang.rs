@@ -62,6 +62,51 @@ pub fn go_program(name: &str, module: &Path) -> Result<PathBuf> {
     Ok(path)
 }
 
+/// The native twin of Helm's engine (plugins/helm-engine, package `native`): from the cache, else built.
+///
+/// # Errors
+/// As [`go_program`].
+pub fn helm_engine_native() -> Result<PathBuf> {
+    let name = "helm-engine";
+    let folder = helm_engine_module()?;
+    let mut sources = vec!["native.mod".to_owned(), "native.sum".to_owned()];
+    for package in ["native", "render"] {
+        let entries = std::fs::read_dir(folder.join(package))
+            .with_context(|| format!("list the package {package} of {}", folder.display()))?;
+        for entry in entries {
+            sources.push(format!(
+                "{package}/{}",
+                entry?.file_name().to_string_lossy()
+            ));
+        }
+    }
+    sources.sort();
+    let flags = ["-modfile=native.mod", "-tags=native", "-buildvcs=false"];
+    let recipe = Recipe::Module {
+        folder,
+        package: "./native".to_owned(),
+        flags: flags.map(str::to_owned).to_vec(),
+    };
+    let sources: Vec<&str> = sources.iter().map(String::as_str).collect();
+    let key = key(&recipe, &sources)?;
+    let path = cache()?.join("go").join(format!("{name}-{key}")).join(name);
+    if !path.is_file() {
+        build(name, "as a native program", &recipe, &path)?;
+    }
+    Ok(path)
+}
+
+/// The Go module of Helm's engine in this checkout.
+///
+/// # Errors
+/// It is not there.
+pub fn helm_engine_module() -> Result<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    root.join("plugins/helm-engine")
+        .canonicalize()
+        .context("find plugins/helm-engine")
+}
+
 /// What determines a build, in a few letters: its arguments, and these files of its module.
 pub(crate) fn key(recipe: &Recipe, files: &[&str]) -> Result<String> {
     let mut hash = Sha256::new();

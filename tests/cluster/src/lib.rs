@@ -59,7 +59,7 @@ pub use audit::{Audit, Mark, Request};
 pub use cache::cache;
 pub use client::{Client, ClientError};
 pub use component::Component;
-pub use golang::{go_program, is_there as go_is_there};
+pub use golang::{go_program, helm_engine_module, helm_engine_native, is_there as go_is_there};
 pub use host::{Host, HostOptions};
 pub use object::Object;
 pub use options::Options;

@@ -73,7 +73,10 @@ fn nobody_runs_as_root_and_the_cache_is_the_users_own() {
     assert!(user.parse::<u32>().unwrap() > 0);
     assert_eq!(
         DEFINITION.environment,
-        ("KYBERN_COMPILED", DEFINITION.compiled)
+        [
+            ("KYBERN_COMPILED", DEFINITION.compiled),
+            ("KYBERN_HELM_ENGINE", DEFINITION.engine),
+        ]
     );
     let labels = steps(Path::new("/stage"), "7").concat();
     assert!(labels.contains(&format!("--label={VERSION}=7")));

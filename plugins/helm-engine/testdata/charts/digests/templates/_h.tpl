@@ -1,0 +1,1 @@
+{{ define "digests.config" }}{{ toYaml .Values }}{{ .Release.Name }}{{ end }}

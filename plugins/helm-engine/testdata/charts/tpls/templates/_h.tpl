@@ -1,0 +1,1 @@
+{{ define "tpls.name" }}{{ .Chart.Name }}-{{ .Template.Name | base }}{{ end }}
