@@ -133,10 +133,16 @@ impl Plugin {
         Call { result, usage }
     }
 
-    /// Calls `sense` with a trigger document; [`CallError::NoHook`] if the plugin has none. Blocks.
-    pub fn sense(&self, trigger: &str, limits: &CallLimits) -> Call<String> {
+    /// Calls `sense` with a trigger document and the answers that it names; [`CallError::NoHook`] if
+    /// the plugin has none. Blocks.
+    pub fn sense(
+        &self,
+        trigger: &str,
+        answers: Vec<NamedAnswer>,
+        limits: &CallLimits,
+    ) -> Call<String> {
         match &self.loaded.sense {
-            Some(sense) => self.callee().call(sense, trigger, Vec::new(), limits),
+            Some(sense) => self.callee().call(sense, trigger, answers, limits),
             None => Call {
                 result: Err(CallError::NoHook { hook: "sense" }),
                 usage: Usage::default(),
