@@ -8,9 +8,10 @@ use crate::engine::{Allocation, engine};
 use crate::gate::Gate;
 use crate::load::LoadError;
 use crate::plugin::{self, Loaded, Plugin};
+use crate::render::{self, Render};
 use crate::state::CallState;
 use crate::ticker::Ticker;
-use crate::{http, log, rows, wasi};
+use crate::{bundle, http, log, rows, wasi};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::fmt;
@@ -47,6 +48,8 @@ pub struct RuntimeConfig {
     pub compiler: Compiler,
     /// Components that are compiled at the same time; more wait. Default 2.
     pub compiles: usize,
+    /// Renders charts for who asks for the capability `render`. Default: nobody.
+    pub render: Option<Arc<dyn Render>>,
 }
 
 impl Default for RuntimeConfig {
@@ -62,6 +65,7 @@ impl Default for RuntimeConfig {
             cache_bytes: 512 * 1024 * 1024,
             compiler: Compiler::default(),
             compiles: 2,
+            render: None,
         }
     }
 }
@@ -148,6 +152,8 @@ impl Runtime {
             let mut linker = Linker::new(&engine);
             rows::add_to_linker(&mut linker)
                 .and_then(|()| log::add_to_linker(&mut linker))
+                .and_then(|()| bundle::add_to_linker(&mut linker))
+                .and_then(|()| render::add_to_linker(&mut linker))
                 .and_then(|()| wasi::add_to_linker(&mut linker))
                 .and_then(|()| http(&mut linker))
                 .map(|()| linker)
@@ -189,17 +195,17 @@ impl Runtime {
         plugin::load(&self.inner, wasm)
     }
 
-    /// Whether a load of the component with this digest ends soon: it is there, its code is kept, or
-    /// it is known to be too dear.
-    pub fn is_near(&self, digest: &str) -> bool {
+    /// Whether a load of this component ends soon: it is there, its code is kept, or it is known to be
+    /// too dear. Another bundle in the same component is as near as that one.
+    pub fn is_near(&self, wasm: &[u8]) -> bool {
         let inner = &self.inner;
-        let kept = |cache: &Cache| cache.has(&Key::new(digest, &inner.engine));
-        inner
-            .live
-            .lock()
-            .get(digest)
-            .is_some_and(|of| of.strong_count() > 0)
-            || inner.turns.too_dear(digest).is_some()
+        // What is no component is refused soon.
+        let Ok(code) = plugin::Source::read(wasm) else {
+            return true;
+        };
+        let kept = |cache: &Cache| cache.has(&Key::new(&code.digest, &inner.engine));
+        plugin::living(inner, &code.digest).is_some()
+            || inner.turns.too_dear(&code.digest).is_some()
             || inner.cache.as_ref().is_some_and(kept)
     }
 
