@@ -417,7 +417,15 @@ fn code(runtime: &Inner, wasm: &[u8]) -> Result<Vec<u8>, CompileError> {
             .map_err(|error| CompileError::Refused(format!("{error:#}"))),
         Compiler::Child(child) => {
             let (allocation, max_stack) = (runtime.allocation, runtime.config.max_stack);
-            compile::compile(&runtime.children, child, allocation, max_stack, wasm)
+            let subject = compile::Subject::Component;
+            compile::compile(
+                &runtime.children,
+                child,
+                subject,
+                allocation,
+                max_stack,
+                wasm,
+            )
         }
     }
 }

@@ -43,6 +43,7 @@ mod floods;
 mod frozen;
 mod guest;
 mod loading;
+mod modules;
 mod others;
 mod rows;
 mod text;
