@@ -48,6 +48,12 @@ pub fn chart(bundle: &Bundle, path: &str) -> Result<Value, String> {
     Ok(json!({ "files": files.collect::<Vec<_>>() }))
 }
 
+/// Whether there is anything to render.
+pub fn has_charts(bundle: &Bundle) -> bool {
+    let is = |path: &str| path.ends_with("Chart.yaml") || path.ends_with(".tgz");
+    bundle.paths().any(is)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -83,6 +89,7 @@ mod tests {
                 .contains("no Chart.yaml")
         );
         assert!(chart(&bundle, "vvp").unwrap_err().contains("no Chart.yaml"));
+        assert!(has_charts(&bundle) && !has_charts(&Bundle::default()));
         let error = chart(&bundle, "gone").unwrap_err();
         assert!(error.ends_with("there are: packed, vvp/vvp"), "{error}");
     }

@@ -24,7 +24,7 @@ mod ignore;
 mod keys;
 mod tar;
 
-pub use chart::chart;
+pub use chart::{chart, has_charts};
 pub use compose::{compose, section, without_sections};
 
 use sha2::{Digest, Sha256};

@@ -174,7 +174,7 @@ impl Callee<'_> {
                 answers,
                 limits,
                 Arc::clone(&self.runtime.memory),
-                self.inside.clone(),
+                self.inside.of(called.1),
                 self.outside.clone(),
                 self.wasi(called, limits),
             ),

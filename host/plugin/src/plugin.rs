@@ -25,6 +25,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 use wasmtime::component::{Component, InstancePre, Linker};
 
 /// A loaded plugin. Cheap to clone; every call gets a fresh instance.
@@ -193,6 +194,7 @@ impl Plugin {
             gate: &loaded.runtime.effects,
             outside,
             inside: Inside {
+                born: Duration::ZERO,
                 renders: false,
                 ..loaded.inside.clone()
             },
@@ -260,6 +262,7 @@ pub(crate) fn load(runtime: &Arc<Inner>, wasm: &[u8]) -> Result<Plugin, LoadErro
         inside: Inside {
             bundle,
             render: runtime.config.render.clone(),
+            born: Duration::ZERO,
             renders: renders(&manifest),
         },
         manifest,

@@ -19,13 +19,22 @@ use wasmtime::{Result, StoreContextMut};
 
 /// Renders charts. Blocks.
 pub trait Render: Send + Sync + fmt::Debug {
-    /// Renders within this time; at most `most` bytes come of it. The request is a JSON object with
+    /// Whether it renders now; else why it will later. Who asks for it is loaded then.
+    ///
+    /// # Errors
+    /// It is on its way.
+    fn ready(&self) -> std::result::Result<(), String> {
+        Ok(())
+    }
+
+    /// Renders, in a time that it limits itself; at most `most` bytes come of it. The request is a JSON object with
     /// `version`, `chart` (`files` or `archive`), `values`, `release`, `lookup` and `options`; what
-    /// Kubernetes can do is the implementation's matter.
+    /// Kubernetes can do is the implementation's matter. `now` is what templates take for the time,
+    /// since 1970: when the custom resource was made, so that what they make of it stays.
     fn helm(
         &self,
         request: Value,
-        within: Duration,
+        now: Duration,
         most: usize,
     ) -> std::result::Result<String, RenderFailure>;
 }
@@ -126,7 +135,7 @@ fn render(state: &mut CallState, text: &str) -> std::result::Result<String, Rend
         "options": request.options,
     });
     let most = state.host_call_bytes;
-    let rendered = engine.helm(request, state.deadline.left(), most)?;
+    let rendered = engine.helm(request, state.inside.born, most)?;
     if rendered.len() > most {
         let most = u64::try_from(most).unwrap_or(u64::MAX);
         return Err(RenderFailure::TooLarge(most));

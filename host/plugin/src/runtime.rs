@@ -9,9 +9,12 @@ use crate::gate::Gate;
 use crate::load::LoadError;
 use crate::plugin::{self, Loaded, Plugin};
 use crate::render::{self, Render};
+use crate::shape::Shape;
 use crate::state::CallState;
 use crate::ticker::Ticker;
+use crate::world;
 use crate::{bundle, http, log, rows, wasi};
+use kybern_bundle::has_charts;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::fmt;
@@ -207,6 +210,26 @@ impl Runtime {
         plugin::living(inner, &code.digest).is_some()
             || inner.turns.too_dear(&code.digest).is_some()
             || inner.cache.as_ref().is_some_and(kept)
+    }
+
+    /// Whether what this component asks for is there: who renders may still be on its way.
+    ///
+    /// # Errors
+    /// What is on its way.
+    pub fn ready_for(&self, wasm: &[u8]) -> Result<(), String> {
+        let Some(render) = &self.inner.config.render else {
+            return Ok(());
+        };
+        // What is no component is refused by the load.
+        let Ok(shape) = Shape::read(wasm) else {
+            return Ok(());
+        };
+        let renders = |name: &&str| world::offer(name) == world::Offer::Render;
+        let charts = || matches!(shape.bundle(), Ok(Some(bundle)) if has_charts(&bundle));
+        match shape.imports.iter().any(renders) && charts() {
+            true => render.ready(),
+            false => Ok(()),
+        }
     }
 
     /// Ends the processes that compile, because their memory is needed: their loads fail, and may be

@@ -69,6 +69,9 @@ impl Controller {
             Job::Running => Err(Problem::compiling()),
             Job::Ended(got) => got,
             Job::Unknown => {
+                if let Err(why) = self.runtime.ready_for(&fetched.bytes) {
+                    return Err(Problem::passing("Compiling", why));
+                }
                 let (runtime, bytes) = (self.runtime.clone(), fetched.bytes.clone());
                 let near = runtime.is_near(&bytes);
                 let loading = tokio::task::spawn_blocking(move || runtime.load(&bytes));

@@ -40,7 +40,7 @@ fn refused(files: &[(&str, &str)]) -> LoadError {
 fn decided(plugin: &Plugin) -> Result<Value, CallError> {
     let situation = json!({
         "resource": { "group": "example.com", "version": "v1", "kind": "Web" },
-        "object": { "metadata": { "name": "a" } },
+        "object": { "metadata": { "name": "a", "creationTimestamp": "2026-01-01T00:00:00Z" } },
         "now": "2026-11-22T00:00:00Z",
     });
     let called = plugin.decide(&situation.to_string(), Vec::new(), &CallLimits::default());
@@ -209,8 +209,8 @@ fn sense_asks_again_and_sees_what_came() {
 struct Told(Mutex<Vec<Value>>);
 
 impl Render for Told {
-    fn helm(&self, request: Value, within: Duration, _: usize) -> Result<String, RenderFailure> {
-        assert!(!within.is_zero());
+    fn helm(&self, request: Value, now: Duration, _: usize) -> Result<String, RenderFailure> {
+        assert_eq!(now, Duration::from_secs(1_767_225_600));
         let bad = request["release"]["name"] == "bad";
         let large = request["release"]["name"] == "large";
         self.0.lock().push(request);
