@@ -30,12 +30,12 @@ fn read<P: Plugin>(resource: &Gvk, object: &Value) -> Result<Cr<P::Spec, P::Stat
     Ok(cr)
 }
 
-fn parse<T: DeserializeOwned>(what: &str, text: &str) -> Result<T, HookError> {
+pub(crate) fn parse<T: DeserializeOwned>(what: &str, text: &str) -> Result<T, HookError> {
     serde_json::from_str(text)
         .map_err(|error| HookError::Internal(format!("the host's {what} cannot be read: {error}")))
 }
 
-fn write<T: Serialize>(what: &str, document: &T) -> Result<String, HookError> {
+pub(crate) fn write<T: Serialize>(what: &str, document: &T) -> Result<String, HookError> {
     serde_json::to_string(document)
         .map_err(|error| HookError::Internal(format!("the {what} cannot be written: {error}")))
 }

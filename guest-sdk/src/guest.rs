@@ -6,7 +6,7 @@
 use crate::cursor::{ReadAnswer, ReadRows};
 use crate::http::SendError;
 use crate::log::Level;
-use crate::{HookError, Plugin, dispatch};
+use crate::{HookError, Plugin, dispatch, raw};
 
 #[doc(hidden)]
 pub use wit_bindgen;
@@ -62,6 +62,40 @@ pub mod act {
     });
 }
 
+/// Exports `describe`.
+pub mod describe {
+    wit_bindgen::generate!({
+        path: "../wit",
+        inline: "
+            package kybern:sdk;
+            world describing { export kybern:operator/describe@0.1.0; }
+        ",
+        world: "kybern:sdk/describing",
+        pub_export_macro: true,
+        generate_all,
+        with: { "kybern:operator/types@0.1.0": super::decide::kybern::operator::types },
+        runtime_path: "::kybern_sdk::guest::wit_bindgen::rt",
+    });
+}
+
+/// Imports `bundle` and `render`; a plugin that uses neither has neither import.
+pub mod interpreting {
+    wit_bindgen::generate!({
+        path: "../wit",
+        inline: "
+            package kybern:sdk;
+            world interpreting {
+                import kybern:operator/bundle@0.1.0;
+                import kybern:operator/render@0.1.0;
+            }
+        ",
+        world: "kybern:sdk/interpreting",
+        generate_all,
+        with: { "kybern:operator/types@0.1.0": super::decide::kybern::operator::types },
+        runtime_path: "::kybern_sdk::guest::wit_bindgen::rt",
+    });
+}
+
 /// Imports `http`; a plugin that sends nothing does not have the import.
 pub mod sending {
     wit_bindgen::generate!({
@@ -77,6 +111,7 @@ pub mod sending {
 }
 
 use decide::kybern::operator::{log, rows, types};
+use interpreting::kybern::operator::{bundle, render};
 use sending::kybern::operator::http;
 
 impl<P: Plugin> decide::exports::kybern::operator::decide::Guest for P {
@@ -98,6 +133,54 @@ impl<P: Plugin> act::exports::kybern::operator::act::Guest for P {
         explain_panics();
         dispatch::act::<P>(&effect).map_err(wire)
     }
+}
+
+/// The exports of a type with [raw hooks](crate::raw::Hooks).
+pub struct Raw<P>(std::marker::PhantomData<P>);
+
+impl<P: raw::Hooks> decide::exports::kybern::operator::decide::Guest for Raw<P> {
+    fn decide(situation: String) -> Result<String, types::HookError> {
+        explain_panics();
+        raw::decide::<P>(&situation, &raw::Answers(&Host)).map_err(wire)
+    }
+}
+
+impl<P: raw::Hooks> sense::exports::kybern::operator::sense::Guest for Raw<P> {
+    fn sense(trigger: String) -> Result<String, types::HookError> {
+        explain_panics();
+        raw::sense::<P>(&trigger, &raw::Answers(&Host)).map_err(wire)
+    }
+}
+
+impl<P: raw::Hooks> act::exports::kybern::operator::act::Guest for Raw<P> {
+    fn act(effect: String) -> Result<String, types::HookError> {
+        explain_panics();
+        raw::act::<P>(&effect).map_err(wire)
+    }
+}
+
+impl<P: raw::Hooks> describe::exports::kybern::operator::describe::Guest for Raw<P> {
+    fn describe() -> Result<String, types::HookError> {
+        explain_panics();
+        raw::describe::<P>().map_err(wire)
+    }
+}
+
+pub(crate) fn bundle_paths() -> Vec<String> {
+    bundle::paths()
+}
+
+pub(crate) fn bundle_read(path: &str) -> Option<Vec<u8>> {
+    bundle::read(path)
+}
+
+pub(crate) fn helm(request: &str) -> Result<String, raw::RenderError> {
+    render::helm(request).map_err(|error| match error {
+        render::RenderError::Denied(why) => raw::RenderError::Denied(why),
+        render::RenderError::Invalid(why) => raw::RenderError::Invalid(why),
+        render::RenderError::Failed(why) => raw::RenderError::Failed(why),
+        render::RenderError::TooLarge(most) => raw::RenderError::TooLarge(most),
+    })
 }
 
 /// A trap has no message; what the panic says goes into the log before it.

@@ -74,6 +74,7 @@ mod ipc;
 pub mod log;
 mod plan;
 mod plugin;
+pub mod raw;
 mod row;
 mod rows;
 pub mod schema;
@@ -94,7 +95,8 @@ pub use cursor::Cursor;
 pub use decode::decode;
 pub use deployment::DeploymentStatus;
 pub use kybern_interface::{
-    Action, DeleteObject, Effect, EffectPhase, Failure, Gvk, HookError, Manifest, Outcome,
+    Action, DeleteObject, Effect, EffectPhase, Failure, Gvk, HelmAnswer, HelmError, HelmHook,
+    HelmLookup, HelmManifest, HelmOptions, HelmRelease, HelmRequest, HookError, Manifest, Outcome,
     OutcomeResult, PatchKind, PatchObject, Propagation, Query, RunEffect, Sensing, Subresource,
     SubresourceKind, Target,
 };

@@ -203,6 +203,7 @@ impl Situation {
             object: self.object.clone(),
             settings: self.settings.clone(),
             now: self.now.clone(),
+            queries: Vec::new(),
         })?;
         parse(&dispatch::sense::<P>(&trigger)?)
     }
@@ -215,6 +216,11 @@ impl Situation {
         let mut names: Vec<String> = manifest.queries.iter().map(|q| q.name.clone()).collect();
         match self.sense_as::<P>(manifest)? {
             Sensing::Queries(queries) => names.extend(queries.into_iter().map(|q| q.name)),
+            Sensing::Again(_) => {
+                return Err(refusal(
+                    "sense asks to be called again, which only raw hooks can make use of",
+                ));
+            }
             Sensing::Skip => return Err(refusal("sense skips this CR: decide is not called")),
         }
         if let Some(unknown) = self.answers.keys().find(|name| !names.contains(name)) {

@@ -50,6 +50,10 @@ pub struct Trigger {
     pub settings: Value,
     /// The pass's time, RFC 3339 UTC.
     pub now: String,
+    /// Names of the answers that `rows.open` knows: none in the first call of a pass, then those of
+    /// the manifest's queries and of what `again` asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub queries: Vec<String>,
 }
 
 /// Output of `sense`.
@@ -61,6 +65,14 @@ pub enum Sensing {
     Skip,
     /// The manifest's queries and these.
     Queries(Vec<Query>),
+    /// These are answered now, with the manifest's, and `sense` is called once more; at most
+    /// [`ROUNDS`](Sensing::ROUNDS) times in one pass. What is answered stays known, also to `decide`.
+    Again(Vec<Query>),
+}
+
+impl Sensing {
+    /// How often `sense` may ask to be called again in one pass.
+    pub const ROUNDS: usize = 4;
 }
 
 /// Input of `decide`: everything that the plan may depend on.

@@ -12,6 +12,7 @@ mod manifest;
 pub mod names;
 mod plan;
 mod registration;
+mod render;
 #[cfg(feature = "schema")]
 pub mod schema;
 
@@ -34,6 +35,10 @@ pub use registration::{
     ResolvedImage, ResourceRole, ResourceStatus, Scope, SecretGrant, SecretKeyRef, Selector,
     SettingsSource, Source, Trial, TrialMode, TrialState, TrialStatus, VerbGrant, Verification,
     WriteGrant,
+};
+pub use render::{
+    HelmAnswer, HelmError, HelmHook, HelmLookup, HelmManifest, HelmOptions, HelmRelease,
+    HelmRequest,
 };
 
 /// The WIT package's name and version, as a component names it.

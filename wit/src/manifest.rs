@@ -30,7 +30,7 @@ pub struct Manifest {
     /// Kinds whose objects it wants to write.
     #[serde(default)]
     pub writes: Vec<WriteAsk>,
-    /// Host capabilities of the act hook.
+    /// Host capabilities.
     #[serde(default)]
     pub capabilities: Vec<CapabilityAsk>,
     /// Secrets that its act hook refers to.
@@ -156,6 +156,8 @@ pub enum Capability {
     Http,
     /// Secrets by reference in the act hook.
     Secrets,
+    /// Templates that the host renders, in the pure hooks. Needs no grant.
+    Render,
 }
 
 /// An effect that plans may name.

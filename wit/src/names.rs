@@ -6,6 +6,10 @@ pub const GROUP: &str = "kybern.dev";
 pub const VERSION: &str = "v1alpha1";
 /// The custom section of a component that holds its manifest as JSON.
 pub const MANIFEST_SECTION: &str = "kybern:manifest";
+/// The custom section of a component that holds its bundle: a tar of sorted paths, without times and owners.
+pub const BUNDLE_SECTION: &str = "kybern:bundle";
+/// What all custom sections begin with that are read and never run.
+pub const SECTION_PREFIX: &str = "kybern:";
 
 /// On a CR: any value but `false` stops its passes (never its deletion).
 pub const PAUSED: &str = "kybern.dev/paused";

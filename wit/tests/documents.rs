@@ -29,7 +29,11 @@ fn sensing() {
         Query::new("pods", "SELECT name FROM pods WHERE namespace = $1").param("default");
     assert_eq!(
         same::<Sensing>(json!({ "queries": [query] })),
-        Sensing::Queries(vec![query_type])
+        Sensing::Queries(vec![query_type.clone()])
+    );
+    assert_eq!(
+        same::<Sensing>(json!({ "again": [query] })),
+        Sensing::Again(vec![query_type])
     );
 }
 
@@ -38,6 +42,9 @@ fn trigger_and_situation() {
     let object = json!({ "metadata": { "name": "a" }, "spec": { "size": 2 } });
     same::<Trigger>(
         json!({ "resource": app(), "object": object, "settings": {}, "now": "2026-01-01T00:00:00Z" }),
+    );
+    same::<Trigger>(
+        json!({ "resource": app(), "object": object, "settings": {}, "now": "2026-01-01T00:00:00Z", "queries": ["pods"] }),
     );
     let situation: Situation = same(json!({
         "resource": app(), "object": object, "queries": ["pods"], "settings": { "a": 1 },

@@ -81,7 +81,13 @@ pub(crate) fn build(arguments: &Arguments, krate: &Crate) -> Result<Built> {
                     name: match ask.name.value().as_str() {
                         "http" => Capability::Http,
                         "secrets" => Capability::Secrets,
-                        _ => return Err(Error::new(ask.name.span(), "there are: http, secrets")),
+                        "render" => Capability::Render,
+                        _ => {
+                            return Err(Error::new(
+                                ask.name.span(),
+                                "there are: http, secrets, render",
+                            ));
+                        }
                     },
                     reason: optional(ask.reason.as_ref()),
                 })

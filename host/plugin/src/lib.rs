@@ -16,15 +16,18 @@
 //! rows and logs through the host -> document checked -> store dropped.
 
 mod answer;
+mod bundle;
 mod cache;
 mod call;
 mod compile;
 mod compiled;
+mod describe;
 mod document;
 mod engine;
 mod gate;
 mod hook;
 mod http;
+mod inside;
 mod interfaces;
 mod ipc;
 mod limiter;
@@ -37,6 +40,7 @@ mod module;
 mod outline;
 mod outside;
 mod plugin;
+mod render;
 mod row_json;
 mod rows;
 mod runtime;
@@ -59,5 +63,6 @@ pub use module::{Held, ModuleError, ModuleLimits, Modules, ModulesConfig};
 pub use outline::{Import, Outline};
 pub use outside::{Outside, Stop};
 pub use plugin::{Code, Plugin};
+pub use render::{Render, RenderFailure};
 pub use runtime::{Compiled, MAX_COMPONENT_BYTES, Runtime, RuntimeConfig, RuntimeError};
 pub use world::Offer;

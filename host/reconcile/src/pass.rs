@@ -19,7 +19,7 @@ use crate::record::Record;
 use crate::remember::{Leaving, Recalled, Restated};
 use crate::report::{AnswerSummary, Ending, Step};
 use crate::revision::Registered;
-use crate::sensing;
+use crate::sensing::{self, Asking, Next};
 use crate::shared::Shared;
 use crate::stage::Stage;
 use crate::status::{Health, HealthKind};
@@ -27,7 +27,7 @@ use crate::traits::{Answer, SenseRequest};
 use crate::trial;
 use crate::trigger::Slot;
 use crate::why::Why;
-use kybern_interface::{Plan, Query, Sensing, Situation, Trigger};
+use kybern_interface::{Plan, Query, Situation, Trigger};
 use kybern_table::{Index, KindKey, Row, ScanRead, Snapshot, TableState};
 use serde_json::Value;
 use std::sync::Arc;
@@ -289,13 +289,20 @@ pub(crate) async fn run(
 
 /// The answers of all queries, their read sets installed.
 pub(crate) async fn sense(shared: &Shared, cx: &Context) -> Result<Vec<Answer>, Finding> {
-    let answers = match ahead::together(shared, cx).await {
-        Some(answers) => answers,
-        None => ask(shared, cx).await?,
+    let mut answers = Vec::new();
+    let asked = match ahead::together(shared, cx).await {
+        Some(together) => {
+            answers = together;
+            Ok(())
+        }
+        None => rounds(shared, cx, &mut answers).await,
     };
-    let reads = ahead::reads(&answers);
-    shared.listen(&cx.key, Slot::Answers, reads, cx.snapshot.sequence());
-    Ok(answers)
+    // Also where a later round ended the pass: another answer may end it otherwise.
+    if asked.is_ok() || !answers.is_empty() {
+        let reads = ahead::reads(&answers);
+        shared.listen(&cx.key, Slot::Answers, reads, cx.snapshot.sequence());
+    }
+    asked.map(|()| answers)
 }
 
 /// What a CR asks without a sense hook.
@@ -305,41 +312,54 @@ pub(crate) fn queries(cx: &Context) -> Vec<Query> {
 
 /// The answers of all queries.
 pub(crate) async fn ask(shared: &Shared, cx: &Context) -> Result<Vec<Answer>, Finding> {
+    let mut answers = Vec::new();
+    rounds(shared, cx, &mut answers).await?;
+    Ok(answers)
+}
+
+/// Asks the sense hook until it has said all queries, and answers them, all on one snapshot.
+async fn rounds(shared: &Shared, cx: &Context, answers: &mut Vec<Answer>) -> Result<(), Finding> {
     let active = cx.active();
-    let mut queries = queries(cx);
-    if active.has_sense {
+    let mut asking = Asking::new(queries(cx));
+    while active.has_sense {
         let trigger = Trigger {
             resource: cx.primary.gvk.clone(),
             object: plain(&cx.object),
             settings: active.settings.clone(),
             now: cx.now.clone(),
+            queries: answers.iter().map(|answer| answer.name.clone()).collect(),
         };
-        let sensing = shared.deps.decide.sense(active, trigger).await;
-        match sensing.map_err(|error| Finding::of_decide(&error))? {
-            Sensing::Skip => {
+        let sensing = shared.deps.decide.sense(active, trigger, answers).await;
+        let next = sensing.and_then(|sensing| asking.next(sensing));
+        match next.map_err(|error| Finding::of_decide(&error))? {
+            Next::Skip => {
                 let quiet = Finding::quiet(Ending::Skipped);
                 let called = Called::Returned;
                 return Err(Finding { called, ..quiet });
             }
-            Sensing::Queries(dynamic) => {
-                queries =
-                    sensing::join(queries, dynamic).map_err(|error| Finding::of_decide(&error))?;
-            }
+            Next::Answer => break,
+            Next::AnswerAndAsk => answer(shared, cx, asking.take(), answers).await?,
         }
     }
+    answer(shared, cx, asking.take(), answers).await
+}
+
+/// Answers more queries of the pass.
+async fn answer(
+    shared: &Shared,
+    cx: &Context,
+    queries: &[Query],
+    answers: &mut Vec<Answer>,
+) -> Result<(), Finding> {
     let request = SenseRequest {
-        active,
+        active: cx.active(),
         object: &cx.object,
-        queries: &queries,
+        queries,
         snapshot: &cx.snapshot,
     };
-    shared
-        .deps
-        .sense
-        .sense(request)
-        .await
-        .map(|sensed| sensed.answers)
-        .map_err(|error| Finding::of_sense(&error))
+    let sensed = shared.deps.sense.sense(request).await;
+    answers.extend(sensed.map_err(|error| Finding::of_sense(&error))?.answers);
+    Ok(())
 }
 
 /// The CR as plugins see it.

@@ -7,7 +7,7 @@ use crate::memory::{Memory, Settled, resource_version};
 use crate::owner::{Owner, inventory};
 use crate::patch;
 use crate::traits::Answer;
-use kybern_interface::{Query, names};
+use kybern_interface::{Query, Sensing, names};
 use kybern_table::{Path, Row, Segment, Snapshot};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -65,26 +65,80 @@ pub(crate) fn static_queries(active: &Active, object: &Value) -> Vec<Query> {
         .collect()
 }
 
-/// The manifest's queries and those of the sense hook.
-pub(crate) fn join(
-    mut queries: Vec<Query>,
-    dynamic: Vec<Query>,
-) -> Result<Vec<Query>, DecideError> {
-    queries.extend(dynamic);
-    let names: BTreeSet<&str> = queries.iter().map(|q| q.name.as_str()).collect();
-    let wrong = if names.len() < queries.len() {
-        Some("two queries have the same name".to_owned())
-    } else if queries.len() > MAX_QUERIES {
-        Some(format!("a pass asks at most {MAX_QUERIES} queries"))
-    } else {
-        None
-    };
-    match wrong {
-        Some(message) => Err(DecideError::Crashed {
-            kind: crate::error::Crash::Output,
-            message,
-        }),
-        None => Ok(queries),
+/// What comes after a call of the sense hook.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// Nothing is to be done for the CR.
+    Skip,
+    /// The queries are answered; then it is decided.
+    Answer,
+    /// The queries are answered, and the hook is called once more.
+    AnswerAndAsk,
+}
+
+/// The queries of one pass: the manifest's, and those that the sense hook adds in rounds.
+#[derive(Debug)]
+pub(crate) struct Asking {
+    queries: Vec<Query>,
+    /// So many of them were taken to be answered.
+    taken: usize,
+    rounds: usize,
+}
+
+impl Asking {
+    /// With the manifest's queries.
+    pub(crate) fn new(queries: Vec<Query>) -> Self {
+        Self {
+            queries,
+            taken: 0,
+            rounds: 0,
+        }
+    }
+
+    /// Adds what the hook asks for. What it asked for before, word for word, is asked once.
+    pub(crate) fn next(&mut self, sensing: Sensing) -> Result<Next, DecideError> {
+        let (more, next) = match sensing {
+            Sensing::Skip => return Ok(Next::Skip),
+            Sensing::Queries(more) => (more, Next::Answer),
+            Sensing::Again(more) => (more, Next::AnswerAndAsk),
+        };
+        if next == Next::AnswerAndAsk {
+            if self.rounds == Sensing::ROUNDS {
+                let most = Sensing::ROUNDS;
+                return Err(wrong(format!(
+                    "sense asked more than {most} times in one pass to be called again"
+                )));
+            }
+            self.rounds += 1;
+        }
+        let before = self.queries.len();
+        for query in more {
+            let known = self.queries.get(..before).unwrap_or_default();
+            if self.rounds == 0 || !known.contains(&query) {
+                self.queries.push(query);
+            }
+        }
+        let names: BTreeSet<&str> = self.queries.iter().map(|q| q.name.as_str()).collect();
+        if names.len() < self.queries.len() {
+            return Err(wrong("two queries have the same name"));
+        }
+        if self.queries.len() > MAX_QUERIES {
+            return Err(wrong(format!("a pass asks at most {MAX_QUERIES} queries")));
+        }
+        Ok(next)
+    }
+
+    /// The queries that nobody has taken yet.
+    pub(crate) fn take(&mut self) -> &[Query] {
+        let from = std::mem::replace(&mut self.taken, self.queries.len());
+        self.queries.get(from..).unwrap_or_default()
+    }
+}
+
+fn wrong(message: impl Into<String>) -> DecideError {
+    DecideError::Crashed {
+        kind: crate::error::Crash::Output,
+        message: message.into(),
     }
 }
 
@@ -218,8 +272,46 @@ mod tests {
             sql: "SELECT 1".into(),
             params: vec![],
         };
-        assert!(join(vec![query("a")], vec![query("b")]).is_ok());
-        assert!(join(vec![query("a")], vec![query("a")]).is_err());
-        assert!(join(vec![], (0..65).map(|n| query(&n.to_string())).collect()).is_err());
+        let ask = |own: Vec<Query>, more: Vec<Query>| Asking::new(own).next(Sensing::Queries(more));
+        assert_eq!(
+            ask(vec![query("a")], vec![query("b")]).unwrap(),
+            Next::Answer
+        );
+        assert!(ask(vec![query("a")], vec![query("a")]).is_err());
+        assert!(ask(vec![], (0..65).map(|n| query(&n.to_string())).collect()).is_err());
+    }
+
+    #[test]
+    fn rounds_add_up_and_end() {
+        let query = |name: &str| Query::new(name, "SELECT 1");
+        let taken = |asking: &mut Asking| {
+            let names = asking.take().iter().map(|query| query.name.clone());
+            names.collect::<Vec<_>>().join(" ")
+        };
+        let mut asking = Asking::new(vec![query("own")]);
+        let again = |names: &[&str]| Sensing::Again(names.iter().map(|name| query(name)).collect());
+        assert_eq!(asking.next(again(&["a"])).unwrap(), Next::AnswerAndAsk);
+        assert_eq!(taken(&mut asking), "own a");
+        // What is known is not asked again; another statement of its name is refused.
+        assert_eq!(asking.next(again(&["a", "b"])).unwrap(), Next::AnswerAndAsk);
+        assert_eq!(taken(&mut asking), "b");
+        let other = Sensing::Queries(vec![Query::new("a", "SELECT 2")]);
+        assert!(
+            Asking {
+                queries: vec![query("a")],
+                taken: 1,
+                rounds: 1
+            }
+            .next(other)
+            .is_err()
+        );
+        for _ in 2..Sensing::ROUNDS {
+            assert_eq!(asking.next(again(&[])).unwrap(), Next::AnswerAndAsk);
+        }
+        let error = asking.next(again(&[])).unwrap_err().to_string();
+        assert!(error.contains("more than 4 times"), "{error}");
+        let last = Sensing::Queries(vec![query("b"), query("c")]);
+        assert_eq!(asking.next(last).unwrap(), Next::Answer);
+        assert_eq!(taken(&mut asking), "c");
     }
 }

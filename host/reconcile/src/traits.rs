@@ -114,8 +114,14 @@ pub trait Sense: Send + Sync {
 /// Runs a plugin's pure hooks.
 #[async_trait]
 pub trait Decide: Send + Sync {
-    /// Which queries matter for this CR. Called only when the component has a sense hook.
-    async fn sense(&self, active: &Active, trigger: Trigger) -> Result<Sensing, DecideError>;
+    /// Which queries matter for this CR. Called only when the component has a sense hook; once
+    /// more, with the answers so far, for each [`Sensing::Again`].
+    async fn sense(
+        &self,
+        active: &Active,
+        trigger: Trigger,
+        answers: &[Answer],
+    ) -> Result<Sensing, DecideError>;
 
     /// The plan. Parse it with [`crate::parse_plan`], which refuses unknown actions.
     async fn decide(

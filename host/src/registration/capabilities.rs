@@ -31,7 +31,7 @@ pub(super) fn check(spec: &PluginSpec, manifest: &Manifest) -> Result<(), Proble
                     ),
                 ));
             }
-            Capability::Secrets => {}
+            Capability::Secrets | Capability::Render => {}
         }
     }
     secrets(spec, manifest)

@@ -199,11 +199,17 @@ impl Drop for Running {
 
 #[async_trait]
 impl Decide for Guests {
-    async fn sense(&self, active: &Active, trigger: Trigger) -> Result<Sensing, DecideError> {
+    async fn sense(
+        &self,
+        active: &Active,
+        trigger: Trigger,
+        answers: &[Answer],
+    ) -> Result<Sensing, DecideError> {
         let document = document(&trigger)?;
+        let rows = named(answers);
         let answer = self
             .call(active, move |loaded| {
-                loaded.plugin.sense(&document, &loaded.limits)
+                loaded.plugin.sense(&document, rows, &loaded.limits)
             })
             .await?;
         serde_json::from_str(&answer).map_err(|error| {
@@ -221,14 +227,7 @@ impl Decide for Guests {
         answers: &[Answer],
     ) -> Result<Plan, DecideError> {
         let document = document(&situation)?;
-        let rows: Vec<NamedAnswer> = answers
-            .iter()
-            .map(|answer| NamedAnswer {
-                name: answer.name.clone(),
-                schema: Arc::clone(&answer.schema),
-                batches: answer.batches.clone(),
-            })
-            .collect();
+        let rows = named(answers);
         let strict = self.strict;
         let plan = self
             .call(active, move |loaded| {
@@ -241,6 +240,16 @@ impl Decide for Guests {
             .await?;
         kybern_reconcile::parse_plan(&plan)
     }
+}
+
+/// The answers as a guest reads them; rows are shared, not copied.
+fn named(answers: &[Answer]) -> Vec<NamedAnswer> {
+    let named = answers.iter().map(|answer| NamedAnswer {
+        name: answer.name.clone(),
+        schema: Arc::clone(&answer.schema),
+        batches: answer.batches.clone(),
+    });
+    named.collect()
 }
 
 /// A document as JSON.

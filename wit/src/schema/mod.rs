@@ -5,7 +5,9 @@ mod structural;
 
 pub use plugin_crd::plugin_crd;
 
-use crate::{Effect, Manifest, Outcome, Plan, Sensing, Situation, Trigger};
+use crate::{
+    Effect, HelmAnswer, HelmRequest, Manifest, Outcome, Plan, Sensing, Situation, Trigger,
+};
 use serde_json::Value;
 
 /// File name and schema of each document, in the order of a pass.
@@ -18,6 +20,8 @@ pub fn documents() -> Vec<(&'static str, Value)> {
         ("plan.json", of::<Plan>()),
         ("effect.json", of::<Effect>()),
         ("outcome.json", of::<Outcome>()),
+        ("helm-request.json", of::<HelmRequest>()),
+        ("helm-answer.json", of::<HelmAnswer>()),
     ]
 }
 

@@ -330,7 +330,11 @@ fn hook_errors() {
 fn sense() {
     let sense = |mode: &str| {
         evil()
-            .sense(&situation(json!({ "mode": mode })), &CallLimits::default())
+            .sense(
+                &situation(json!({ "mode": mode })),
+                Vec::new(),
+                &CallLimits::default(),
+            )
             .result
     };
     let read = |text: Result<String, CallError>| -> Sensing {

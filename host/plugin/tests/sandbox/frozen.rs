@@ -103,6 +103,7 @@ fn trigger(object: Value) -> Trigger {
         object,
         settings: json!({ "greeting": "hi" }),
         now: NOW.to_owned(),
+        queries: Vec::new(),
     }
 }
 
@@ -168,13 +169,16 @@ fn its_bytes_are_those_of_the_release_and_are_taken() {
 fn it_senses_what_it_sensed() {
     let limits = CallLimits::default();
     let document = handed("trigger", &trigger(object(|_| ())));
-    let call = frozen().sense(&document, &limits);
+    let call = frozen().sense(&document, Vec::new(), &limits);
     assert_eq!(call.usage.log_lines, 1);
     let sensing: Sensing = given("sensing", &call.result.unwrap());
     assert!(matches!(sensing, Sensing::Queries(queries) if queries.len() == 1));
     let asleep = trigger(object(|object| object["spec"]["asleep"] = json!(true)));
     let document = serde_json::to_string(&asleep).unwrap();
-    let skips = frozen().sense(&document, &limits).result.unwrap();
+    let skips = frozen()
+        .sense(&document, Vec::new(), &limits)
+        .result
+        .unwrap();
     assert_eq!(
         serde_json::from_str::<Sensing>(&skips).unwrap(),
         Sensing::Skip

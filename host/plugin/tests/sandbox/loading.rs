@@ -52,7 +52,7 @@ fn an_absent_export_is_an_absent_hook() {
         plugin.decide("{}", Vec::new(), &limits).result.unwrap(),
         "{}"
     );
-    let sensed = plugin.sense("{}", &limits).result;
+    let sensed = plugin.sense("{}", Vec::new(), &limits).result;
     assert_eq!(sensed, Err(CallError::NoHook { hook: "sense" }));
 
     let act = decider(

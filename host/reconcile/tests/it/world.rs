@@ -169,7 +169,7 @@ impl Sense for Hooks {
 
 #[async_trait]
 impl Decide for Hooks {
-    async fn sense(&self, _: &Active, _: Trigger) -> Result<Sensing, DecideError> {
+    async fn sense(&self, _: &Active, _: Trigger, _: &[Answer]) -> Result<Sensing, DecideError> {
         Ok(if *self.skip.lock() {
             Sensing::Skip
         } else {

@@ -87,8 +87,13 @@ struct Recorder {
 
 #[async_trait]
 impl Decide for Recorder {
-    async fn sense(&self, active: &Active, trigger: Trigger) -> Result<Sensing, DecideError> {
-        self.guests.sense(active, trigger).await
+    async fn sense(
+        &self,
+        active: &Active,
+        trigger: Trigger,
+        answers: &[Answer],
+    ) -> Result<Sensing, DecideError> {
+        self.guests.sense(active, trigger, answers).await
     }
 
     async fn decide(

@@ -1,5 +1,6 @@
 //! The plugin under test: loaded as a host loads it, called as a host calls it.
 
+use super::bundle;
 use super::chain;
 use super::component::Component;
 use super::registration;
@@ -9,7 +10,7 @@ use super::tables::Tables;
 use crate::registration::settings::{self, Given};
 use anyhow::anyhow;
 use kybern_interface::{Gvk, HookError, Plan, Sensing, Trigger};
-use kybern_plugin::{Call, CallError, CallLimits, LoadError, NamedAnswer, Plugin, Runtime, Usage};
+use kybern_plugin::{Call, CallError, CallLimits, LoadError, NamedAnswer, Plugin, Usage};
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -57,7 +58,7 @@ pub(super) struct Input {
 impl Subject {
     /// Loads it, with the limits that a registration has if it says nothing.
     pub(super) async fn load(component: &Component) -> anyhow::Result<Result<Self, LoadError>> {
-        let runtime = Runtime::new(crate::compiler::config()?)?;
+        let runtime = bundle::runtime(&component.interpreter, &component.bytes)?;
         let start = crate::clock::monotonic();
         let plugin = match runtime.load(&component.bytes) {
             Ok(plugin) => plugin,
@@ -129,10 +130,21 @@ impl Subject {
             object: object.clone(),
             settings: settings.clone(),
             now: situation.now.clone(),
+            queries: Vec::new(),
         };
-        match self.sense(&trigger) {
-            Ok(more) => names.extend(more),
+        match self.sense(trigger, situation, names)? {
+            Ok(all) => names = all,
             Err(ended) => return Ok(Err(ended)),
+        }
+        if let Some(unknown) = situation.rows.keys().find(|name| !names.contains(name)) {
+            return Err(anyhow!(
+                "rows.{unknown}: neither the manifest nor sense names such a query; there is {}",
+                if names.is_empty() {
+                    "none".to_owned()
+                } else {
+                    names.join(", ")
+                }
+            ));
         }
         let answers = self.answers(situation, &names)?;
         let document = json(&kybern_interface::Situation {
@@ -171,36 +183,48 @@ impl Subject {
         Ok((gvk, object))
     }
 
-    /// The queries that the sense hook adds.
-    fn sense(&self, trigger: &Trigger) -> Result<Vec<String>, Ended> {
+    /// These queries and those that the sense hook adds, in as many rounds as it may.
+    fn sense(
+        &self,
+        mut trigger: Trigger,
+        situation: &Situation,
+        mut names: Vec<String>,
+    ) -> anyhow::Result<Result<Vec<String>, Ended>> {
         if !self.plugin.has_sense() {
-            return Ok(Vec::new());
+            return Ok(Ok(names));
         }
-        let trigger = json(trigger).map_err(|error| Ended::NoPlan(error.to_string()))?;
-        let text = document(self.plugin.sense(&trigger, &self.limits))?;
-        match serde_json::from_str(&text) {
-            Ok(Sensing::Skip) => Err(Ended::Skipped),
-            Ok(Sensing::Queries(queries)) => {
-                Ok(queries.into_iter().map(|query| query.name).collect())
+        for _ in 0..=Sensing::ROUNDS {
+            let answers = self.answers(situation, &trigger.queries)?;
+            let text = match document(self.plugin.sense(&json(&trigger)?, answers, &self.limits)) {
+                Ok(text) => text,
+                Err(ended) => return Ok(Err(ended)),
+            };
+            let (queries, last) = match serde_json::from_str(&text) {
+                Ok(Sensing::Skip) => return Ok(Err(Ended::Skipped)),
+                Ok(Sensing::Queries(queries)) => (queries, true),
+                Ok(Sensing::Again(queries)) => (queries, false),
+                Err(error) => {
+                    let why = format!("sense returned no sensing document: {error}");
+                    return Ok(Err(Ended::NoPlan(why)));
+                }
+            };
+            for query in queries {
+                if !names.contains(&query.name) {
+                    names.push(query.name);
+                }
             }
-            Err(error) => Err(Ended::NoPlan(format!(
-                "sense returned no sensing document: {error}"
-            ))),
+            if last {
+                return Ok(Ok(names));
+            }
+            trigger.queries = names.clone();
         }
+        let most = Sensing::ROUNDS;
+        let why = format!("sense asked more than {most} times to be called again");
+        Ok(Err(Ended::NoPlan(why)))
     }
 
-    /// An answer for each query; rows of no query are refused.
+    /// An answer for each query.
     fn answers(&self, situation: &Situation, names: &[String]) -> anyhow::Result<Vec<NamedAnswer>> {
-        if let Some(unknown) = situation.rows.keys().find(|name| !names.contains(name)) {
-            return Err(anyhow!(
-                "rows.{unknown}: neither the manifest nor sense names such a query; there is {}",
-                if names.is_empty() {
-                    "none".to_owned()
-                } else {
-                    names.join(", ")
-                }
-            ));
-        }
         let answers = names.iter().map(|name| {
             let rows = situation
                 .rows

@@ -359,7 +359,7 @@ struct Plugin;
 
 #[async_trait]
 impl Decide for Plugin {
-    async fn sense(&self, _: &Active, _: Trigger) -> Result<Sensing, DecideError> {
+    async fn sense(&self, _: &Active, _: Trigger, _: &[Answer]) -> Result<Sensing, DecideError> {
         Ok(Sensing::Queries(Vec::new()))
     }
 

@@ -155,7 +155,7 @@ fn longest(begun: &[Begun], at: Duration) -> f64 {
 
 #[async_trait]
 impl Decide for Decided {
-    async fn sense(&self, _: &Active, _: Trigger) -> Result<Sensing, DecideError> {
+    async fn sense(&self, _: &Active, _: Trigger, _: &[Answer]) -> Result<Sensing, DecideError> {
         Ok(Sensing::Queries(Vec::new()))
     }
 

@@ -300,6 +300,7 @@ fn every_crate_of_the_host_and_its_guests_has_a_rule() {
         "kybern-caller",
         "kybern-chart-tests",
         "kybern-curious",
+        "kybern-describer",
         "kybern-evil",
         "kybern-faults",
         "kybern-frozen",

@@ -89,9 +89,10 @@ fn capabilities(manifest: &Manifest, outline: &Outline) -> Vec<Finding> {
                 "the component sends no requests, but nobody may run it without granting hosts",
                 "remove the capability",
             )),
-            Capability::Http => {}
+            Capability::Http | Capability::Render => {}
         }
-        if ask.reason.is_empty() {
+        // Nobody grants what needs no grant.
+        if ask.reason.is_empty() && ask.name != Capability::Render {
             found.push(Finding::warning(
                 "no-description",
                 format!("{place}.reason"),
