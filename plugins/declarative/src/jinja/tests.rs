@@ -200,7 +200,7 @@ fn mistakes_are_told_with_place_and_cure() {
         ),
         (
             "a: {{ cx.spec }}",
-            "t.yaml:1:7: `cx` is undefined\n1 | a: {{ cx.spec }}\n  |       ^^\ncure: did you mean `cr`?",
+            "t.yaml:1:7: `cx.spec` is undefined\n1 | a: {{ cx.spec }}\n  |       ^^^^^^^\ncure: did you mean `cr`?",
         ),
         ("{% if cr.spec.size > 1 %}\na: 1\n", "t.yaml:"),
         (
