@@ -2,5 +2,8 @@
 
 pub mod bundle;
 pub mod diagnostic;
+pub mod grammar;
 pub mod jinja;
+pub mod operator;
+pub mod sql;
 pub mod yaml;

@@ -6,20 +6,40 @@ use crate::yaml::{Data, Node};
 
 /// What is wrong with the keys and types of an operator file.
 pub fn check(file: &str, text: &str, document: &Node) -> Errors {
-    let mut checker = Checker { file, text, errors: Errors::default() };
+    let mut checker = Checker {
+        file,
+        text,
+        errors: Errors::default(),
+    };
     if !matches!(document.data, Data::Map(_)) {
-        let message = format!("an operator file is a map of profiles, this is {}", document.what());
-        checker.tell(document.place, message, Some("default:\n  deploy: [...]".to_owned()));
+        let message = format!(
+            "an operator file is a map of profiles, this is {}",
+            document.what()
+        );
+        checker.tell(
+            document.place,
+            message,
+            Some("default:\n  deploy: [...]".to_owned()),
+        );
         return checker.errors;
     }
     for (name, profile) in document.entries() {
         let known = PROFILE.iter().map(|key| key.name);
         if known.clone().any(|known| known == name.name) {
             let message = format!("`{}` belongs into a profile", name.name);
-            checker.tell(name.place, message, Some("put all keys below `default:`".to_owned()));
+            checker.tell(
+                name.place,
+                message,
+                Some("put all keys below `default:`".to_owned()),
+            );
             continue;
         }
-        checker.keys(profile, name.place, PROFILE.iter(), &format!("profile `{}`", name.name));
+        checker.keys(
+            profile,
+            name.place,
+            PROFILE.iter(),
+            &format!("profile `{}`", name.name),
+        );
     }
     checker.errors
 }
@@ -48,8 +68,16 @@ impl Checker<'_> {
     ) {
         if !matches!(node.data, Data::Map(_)) {
             let names: Vec<&str> = keys.clone().map(|key| key.name).collect();
-            let at = if node.data == Data::Null { place } else { node.place };
-            self.tell(at, format!("{what} is a map, not {}", node.what()), Some(format!("its keys are {}", names.join(", "))));
+            let at = if node.data == Data::Null {
+                place
+            } else {
+                node.place
+            };
+            self.tell(
+                at,
+                format!("{what} is a map, not {}", node.what()),
+                Some(format!("its keys are {}", names.join(", "))),
+            );
             return;
         }
         for (name, value) in node.entries() {
@@ -61,12 +89,20 @@ impl Checker<'_> {
                         Some(near) => format!("did you mean `{near}`?"),
                         None => format!("known are {}", known.collect::<Vec<_>>().join(", ")),
                     };
-                    self.tell(name.place, format!("unknown key `{}` in {what}", name.name), Some(cure));
+                    self.tell(
+                        name.place,
+                        format!("unknown key `{}` in {what}", name.name),
+                        Some(cure),
+                    );
                 }
             }
         }
         for key in keys.filter(|key| key.required && node.get(key.name).is_none()) {
-            self.tell(place, format!("{what} needs `{}`", key.name), Some(key.doc.to_owned()));
+            self.tell(
+                place,
+                format!("{what} needs `{}`", key.name),
+                Some(key.doc.to_owned()),
+            );
         }
     }
 
@@ -77,17 +113,25 @@ impl Checker<'_> {
                 if node.text().is_none() {
                     let cure = match &node.data {
                         Data::Bool(_) | Data::Number(_) => Some("put it in quotes".to_owned()),
-                        Data::Map(_) => Some("text that begins with {{ is put in quotes".to_owned()),
+                        Data::Map(_) => {
+                            Some("text that begins with {{ is put in quotes".to_owned())
+                        }
                         _ => None,
                     };
                     self.wrong(node, place, name, "text", cure);
-                } else if node.text().is_some_and(|text| text.trim().is_empty()) && !matches!(takes, Type::Template) {
+                } else if node.text().is_some_and(|text| text.trim().is_empty())
+                    && !matches!(takes, Type::Template)
+                {
                     self.tell(node.place, format!("`{name}` is empty"), None);
                 }
             }
             Type::Expression => match &node.data {
                 Data::Text(text) if text.trim().starts_with("{{") => {
-                    let inner = text.trim().trim_start_matches("{{").trim_end_matches("}}").trim();
+                    let inner = text
+                        .trim()
+                        .trim_start_matches("{{")
+                        .trim_end_matches("}}")
+                        .trim();
                     self.tell(
                         node.place,
                         format!("`{name}` is an expression: it needs no braces"),
@@ -109,7 +153,13 @@ impl Checker<'_> {
             }
             Type::Duration => match node.text().map(duration) {
                 Some(Some(_)) => {}
-                _ => self.wrong(node, place, name, "a duration", Some("like 30s, 5m or 1h30m".to_owned())),
+                _ => self.wrong(
+                    node,
+                    place,
+                    name,
+                    "a duration",
+                    Some("like 30s, 5m or 1h30m".to_owned()),
+                ),
             },
             Type::Word(words) => self.word(node, place, words, name),
             Type::WordOr(words, keys) => match node.data {
@@ -122,7 +172,13 @@ impl Checker<'_> {
                         self.value(one, one.place, *item, name);
                     }
                 }
-                _ => self.wrong(node, place, name, "a list", Some("begin each item with `- `".to_owned())),
+                _ => self.wrong(
+                    node,
+                    place,
+                    name,
+                    "a list",
+                    Some("begin each item with `- `".to_owned()),
+                ),
             },
             Type::Many(item) => match &node.data {
                 Data::List(items) => {
@@ -141,7 +197,11 @@ impl Checker<'_> {
                 _ => self.wrong(node, place, name, "a map", None),
             },
             Type::Keys(keys) => {
-                let what = if name == "maintain" { "a rule".to_owned() } else { format!("`{name}`") };
+                let what = if name == "maintain" {
+                    "a rule".to_owned()
+                } else {
+                    format!("`{name}`")
+                };
                 self.keys(node, place, keys.iter(), &what);
             }
             Type::Command => self.command(node, place),
@@ -153,10 +213,23 @@ impl Checker<'_> {
             Some(word) if words.contains(&word) => {}
             Some(word) => {
                 let near = suggestion(word, words.iter().copied());
-                let cure = near.map_or_else(|| format!("it is one of {}", words.join(", ")), |near| format!("did you mean `{near}`?"));
-                self.tell(node.place, format!("`{name}` cannot be `{word}`"), Some(cure));
+                let cure = near.map_or_else(
+                    || format!("it is one of {}", words.join(", ")),
+                    |near| format!("did you mean `{near}`?"),
+                );
+                self.tell(
+                    node.place,
+                    format!("`{name}` cannot be `{word}`"),
+                    Some(cure),
+                );
             }
-            None => self.wrong(node, place, name, "a word", Some(format!("it is one of {}", words.join(", ")))),
+            None => self.wrong(
+                node,
+                place,
+                name,
+                "a word",
+                Some(format!("it is one of {}", words.join(", "))),
+            ),
         }
     }
 
@@ -165,14 +238,25 @@ impl Checker<'_> {
         let Some(word) = node.get("cmd") else {
             let all: Vec<&str> = names.collect();
             let at = node.entries().first().map_or(place, |(key, _)| key.place);
-            self.tell(at, "a command needs `cmd`", Some(format!("it is one of {}", all.join(", "))));
+            self.tell(
+                at,
+                "a command needs `cmd`",
+                Some(format!("it is one of {}", all.join(", "))),
+            );
             return;
         };
-        let found = word.text().and_then(|word| COMMANDS.iter().find(|command| command.name == word));
+        let found = word
+            .text()
+            .and_then(|word| COMMANDS.iter().find(|command| command.name == word));
         match found {
             Some(command) => {
                 let keys: Vec<Key> = command.keys().copied().collect();
-                self.keys(node, word.place, keys.iter(), &format!("command `{}`", command.name));
+                self.keys(
+                    node,
+                    word.place,
+                    keys.iter(),
+                    &format!("command `{}`", command.name),
+                );
             }
             None => {
                 let all: Vec<&str> = names.collect();
@@ -182,7 +266,15 @@ impl Checker<'_> {
     }
 
     fn wrong(&mut self, node: &Node, place: Place, name: &str, wanted: &str, cure: Option<String>) {
-        let at = if node.data == Data::Null { place } else { node.place };
-        self.tell(at, format!("`{name}` is {wanted}, not {}", node.what()), cure);
+        let at = if node.data == Data::Null {
+            place
+        } else {
+            node.place
+        };
+        self.tell(
+            at,
+            format!("`{name}` is {wanted}, not {}", node.what()),
+            cure,
+        );
     }
 }

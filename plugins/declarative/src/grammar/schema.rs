@@ -6,15 +6,21 @@ use serde_json::{Map, Value, json};
 /// The schema.
 pub fn schema() -> Value {
     let mut profile = keys(PROFILE.iter());
-    describe(&mut profile, "A profile: one operator. `settings.profile` of the registration chooses it.");
-    let commands: Vec<Value> = COMMANDS.iter().map(|command| {
-        let mut one = keys(command.keys());
-        if let Some(word) = one.pointer_mut("/properties/cmd") {
-            *word = json!({ "const": command.name, "description": command.doc });
-        }
-        describe(&mut one, command.doc);
-        one
-    }).collect();
+    describe(
+        &mut profile,
+        "A profile: one operator. `settings.profile` of the registration chooses it.",
+    );
+    let commands: Vec<Value> = COMMANDS
+        .iter()
+        .map(|command| {
+            let mut one = keys(command.keys());
+            if let Some(word) = one.pointer_mut("/properties/cmd") {
+                *word = json!({ "const": command.name, "description": command.doc });
+            }
+            describe(&mut one, command.doc);
+            one
+        })
+        .collect();
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "A declarative operator of Kybern",
@@ -37,7 +43,8 @@ fn keys<'a>(keys: impl Iterator<Item = &'a Key>) -> Value {
             required.push(key.name);
         }
     }
-    let mut whole = json!({ "type": "object", "properties": properties, "additionalProperties": false });
+    let mut whole =
+        json!({ "type": "object", "properties": properties, "additionalProperties": false });
     if let Some(map) = whole.as_object_mut().filter(|_| !required.is_empty()) {
         map.insert("required".to_owned(), json!(required));
     }
@@ -61,7 +68,9 @@ fn takes(takes_: Type) -> Value {
         Type::Templated | Type::Any => json!({}),
         Type::Word(words) => json!({ "enum": words }),
         Type::List(item) => json!({ "type": "array", "items": takes(*item) }),
-        Type::Many(item) => json!({ "anyOf": [takes(*item), { "type": "array", "items": takes(*item) }] }),
+        Type::Many(item) => {
+            json!({ "anyOf": [takes(*item), { "type": "array", "items": takes(*item) }] })
+        }
         Type::Map(value) => json!({ "type": "object", "additionalProperties": takes(*value) }),
         Type::Keys(all) => keys(all.iter()),
         Type::WordOr(words, all) => json!({ "anyOf": [{ "enum": words }, keys(all.iter())] }),
