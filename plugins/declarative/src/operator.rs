@@ -4,7 +4,7 @@ mod command;
 mod read;
 mod rule;
 
-pub use command::{Child, Command, Http, Inline, Patch, Target, What};
+pub use command::{Child, Command, Helm, Http, Inline, Patch, Target, What};
 pub use rule::{Category, Rule, Scope, Watch};
 
 use crate::bundle::Bundle;

@@ -8,16 +8,37 @@ use serde_json::Value;
 /// A statement and the expressions of its parameters.
 #[derive(Debug, Clone)]
 pub struct Statement {
-    /// With `$1`, `$2`, ...
-    pub sql: String,
+    /// What stands between the parameters.
+    parts: Vec<String>,
     /// Their values.
     pub params: Vec<Source>,
 }
 
 impl Statement {
-    /// Reads a statement. `first` is the number of its first parameter.
-    pub fn read(source: &Source, first: usize) -> Result<Self, Errors> {
-        let (mut sql, mut params) = (String::new(), Vec::new());
+    /// A statement without parameters.
+    pub fn plain(sql: &str) -> Self {
+        Self {
+            parts: vec![sql.to_owned()],
+            params: Vec::new(),
+        }
+    }
+
+    /// The statement, its parameters numbered from `first` on.
+    pub fn sql(&self, first: usize) -> String {
+        let mut sql = String::new();
+        for (at, part) in self.parts.iter().enumerate() {
+            if at > 0 {
+                sql.push_str(&format!("${}", first + at - 1));
+            }
+            sql.push_str(part);
+        }
+        sql.trim().trim_end_matches(';').to_owned()
+    }
+
+    /// Reads a statement.
+    pub fn read(source: &Source) -> Result<Self, Errors> {
+        let (mut parts, mut params) = (Vec::new(), Vec::new());
+        let mut quotes = 0;
         let mut rest = source.text.as_str();
         let wrong = |what: &str, cure: &str| {
             Errors::from(Diagnostic::new(&source.file, source.place, what).cure(cure))
@@ -29,11 +50,12 @@ impl Statement {
             ));
         }
         while let Some((before, after)) = rest.split_once("{{") {
-            sql.push_str(before);
+            quotes += before.matches('\'').count();
+            parts.push(before.to_owned());
             let Some((inner, after)) = after.split_once("}}") else {
                 return Err(wrong("`{{` is never closed", "close it with `}}`"));
             };
-            if sql.matches('\'').count() % 2 == 1 {
+            if quotes % 2 == 1 {
                 let cure = format!("write {{{{{inner}}}}} without quotes: it is a value");
                 return Err(wrong("a parameter stands in quotes", &cure));
             }
@@ -46,14 +68,10 @@ impl Statement {
                 param.place.column += before.chars().count();
             }
             params.push(param);
-            sql.push_str(&format!("${}", first + params.len() - 1));
             rest = after;
         }
-        sql.push_str(rest);
-        Ok(Self {
-            sql: sql.trim().trim_end_matches(';').to_owned(),
-            params,
-        })
+        parts.push(rest.to_owned());
+        Ok(Self { parts, params })
     }
 
     /// The values of the parameters.

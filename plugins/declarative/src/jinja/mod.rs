@@ -303,6 +303,11 @@ impl Jinja {
     }
 }
 
+/// The expression, if a text is one in braces and nothing else.
+pub fn single(text: &str) -> Option<&str> {
+    whole::single(text.trim())
+}
+
 fn is_yaml(path: &str) -> bool {
     let path = path
         .trim_end_matches(".j2")

@@ -135,6 +135,17 @@ fn pieces(source: &str) -> Vec<Piece> {
     pieces
 }
 
+/// The expression, if a text is `{{ }}` and nothing else.
+pub(super) fn single(text: &str) -> Option<&str> {
+    let empty = |piece: &Piece| matches!(piece, Piece::Text { from, to } if from == to);
+    let all = pieces(text);
+    let mut found = all.iter().filter(|piece| !empty(piece));
+    match (found.next(), found.next()) {
+        (Some(Piece::Expression { from, to }), None) => text.get(*from..*to).map(str::trim),
+        _ => None,
+    }
+}
+
 fn next_open(text: &str) -> Option<usize> {
     ["{{", "{%", "{#"]
         .iter()

@@ -373,10 +373,7 @@ impl Reader<'_> {
             "sql" => What::Sql(
                 node.get("statement")
                     .and_then(|node| self.statement(node))
-                    .unwrap_or(Statement {
-                        sql: String::new(),
-                        params: Vec::new(),
-                    }),
+                    .unwrap_or(Statement::plain("")),
             ),
             "status" => What::Status(self.inline(node.get("set").unwrap_or(node))),
             "event" => What::Event {
@@ -637,7 +634,7 @@ impl Reader<'_> {
 
     fn statement(&mut self, node: &Node) -> Option<Statement> {
         let source = self.source(node);
-        match Statement::read(&source, 1) {
+        match Statement::read(&source) {
             Ok(statement) => {
                 for param in &statement.params {
                     let errors = self.jinja.check_expression(param);

@@ -166,6 +166,10 @@ const RULES: [Rule; 15] = [
         must_not_know: &HOST,
     },
     Rule {
+        package: "declarative",
+        must_not_know: &HOST,
+    },
+    Rule {
         package: "runbook",
         must_not_know: &HOST,
     },
