@@ -48,6 +48,8 @@ pub struct Profile {
     pub query: Vec<(String, Statement)>,
     /// Values kept.
     pub remember: Vec<(String, Source)>,
+    /// Names for all.
+    pub set: Vec<(String, Source)>,
     /// Fields of the status.
     pub status: Option<Inline>,
     /// JSON Schema of the settings.

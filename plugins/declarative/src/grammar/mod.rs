@@ -181,6 +181,11 @@ pub const PROFILE: &[Key] = &[
         "Values that the next pass finds as `memory.NAME`.",
     ),
     key(
+        "set",
+        Type::Map(&Type::Expression),
+        "Names for all templates and expressions, in order.",
+    ),
+    key(
         "status",
         Type::Map(&Type::Templated),
         "Fields of the CR's status.",

@@ -221,7 +221,7 @@ fn mistakes_are_told_with_place_and_cure() {
         ),
         (
             "{% include 'u.yaml' %}",
-            "t.yaml:1:12: there is no file `u.yaml` in the bundle",
+            "t.yaml:1:4: there is no file `u.yaml` in the bundle: did you mean `t.yaml`?",
         ),
         ("{% include '../../etc/passwd' %}", "t.yaml:1:"),
     ] {

@@ -162,6 +162,7 @@ impl Reader<'_> {
             rules,
             query: self.queries(node.get("query")),
             remember: self.expressions(node.get("remember")),
+            set: self.expressions(node.get("set")),
             status,
             settings: node.get("settings").map(Node::value).unwrap_or_default(),
             reads,

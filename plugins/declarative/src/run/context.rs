@@ -76,7 +76,7 @@ pub(crate) fn cleaned(object: &Value) -> Value {
     object
 }
 
-/// Evaluates what is remembered.
+/// Evaluates what is remembered, and names for all.
 pub(crate) fn remembering(building: &mut Building<'_>, base: Context) -> Run<Context> {
     let mut base = base;
     for (name, source) in &building.pass.profile.remember {
@@ -93,6 +93,10 @@ pub(crate) fn remembering(building: &mut Building<'_>, base: Context) -> Run<Con
             .any(|(one, _)| one == name)
     };
     building.after.memory.retain(|name, _| known(name));
+    for (name, source) in &building.pass.profile.set {
+        let value = building.pass.operator.jinja.value(source, &base)?;
+        base = base.with(name, value);
+    }
     Ok(base)
 }
 
