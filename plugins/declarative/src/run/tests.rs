@@ -485,9 +485,9 @@ fn patches_of_every_kind_change_what_is_deployed_and_only_apply_what_is_not() {
         ),
         (
             "strategic",
-            "{spec: {template: {spec: {containers: [{name: v, $patch: delete}, {name: w, image: n}]}}}}",
+            "{spec: {template: {spec: {containers: [{name: v, $patch: delete}, {name: w, image: m}]}}}}",
             "/spec/template/spec/containers",
-            json!([{"name": "x", "image": "i", "ports": [{"containerPort": 80}]}, {"name": "w", "image": "n"}]),
+            json!([{"name": "x", "image": "i", "ports": [{"containerPort": 80}]}, {"name": "w", "image": "m"}]),
         ),
     ] {
         let file = format!(
