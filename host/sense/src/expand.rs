@@ -107,13 +107,10 @@ fn fault(write: &PreparedWrite) -> Option<String> {
             "the statement reads {path}, which its own patch changes: read the fields that count"
         ));
     }
-    let overlap = |read: &FieldPath, set: &FieldPath| {
-        read.segments().starts_with(set.segments()) || set.segments().starts_with(read.segments())
-    };
     let own = write
         .targets()
         .iter()
-        .find(|set| reads.iter().any(|read| overlap(read, set)));
+        .find(|set| reads.iter().any(|read| read.overlaps(set)));
     own.map(|path| {
         format!("the statement reads {path}, which it sets: its own patch would change or end what it asks for; read another field")
     })

@@ -73,11 +73,8 @@ impl Edit<'_> {
         let Some(reads) = self.reads else {
             return true;
         };
-        let overlap = |a: &FieldPath, b: &FieldPath| {
-            a.segments().starts_with(b.segments()) || b.segments().starts_with(a.segments())
-        };
         let mut set = self.assignments.iter().map(|assignment| &assignment.path);
-        set.any(|set| reads.iter().any(|read| overlap(read, set)))
+        set.any(|set| reads.iter().any(|read| read.overlaps(set)))
     }
 }
 

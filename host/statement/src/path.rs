@@ -31,6 +31,11 @@ impl Path {
         &self.0
     }
 
+    /// Whether one of the two is at, or inside of, the place of the other.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        self.0.starts_with(&other.0) || other.0.starts_with(&self.0)
+    }
+
     /// This path and the steps after it.
     pub fn join(&self, rest: &[Segment]) -> Self {
         Self(self.0.iter().chain(rest).cloned().collect())

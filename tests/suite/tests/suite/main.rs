@@ -27,6 +27,7 @@ mod frozen;
 mod given;
 mod handover;
 mod heavy;
+mod helm;
 mod lag;
 mod leader;
 mod lifecycle;
