@@ -184,6 +184,10 @@ const RULES: [Rule; 16] = [
         must_not_know: &HOST,
     },
     Rule {
+        package: "declarative",
+        must_not_know: &HOST,
+    },
+    Rule {
         package: "runbook",
         must_not_know: &HOST,
     },
