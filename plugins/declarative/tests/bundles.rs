@@ -1,5 +1,7 @@
 //! The bundles of this repository, without a cluster.
 
+#![cfg(test)]
+
 use declarative::bundle::Bundle;
 use declarative::operator::Operator;
 use declarative::run::{self, Host};
@@ -475,5 +477,36 @@ fn the_schema_for_editors_is_the_grammar() {
     assert_eq!(
         there, text,
         "KYBERN_BLESS=1 cargo test -p declarative writes it"
+    );
+}
+
+#[test]
+fn the_documentation_names_every_key() {
+    use declarative::grammar::{CATEGORIES, COMMANDS, Key, PROFILE, RULE, Type};
+    fn names(keys: &[Key], all: &mut Vec<&'static str>) {
+        for key in keys {
+            all.push(key.name);
+            match key.takes {
+                Type::Keys(keys) => names(keys, all),
+                Type::List(Type::Keys(keys)) => names(keys, all),
+                _ => {}
+            }
+        }
+    }
+    let text = std::fs::read_to_string(root().join("docs/declarative.md")).unwrap();
+    let mut all = CATEGORIES.to_vec();
+    names(PROFILE, &mut all);
+    names(RULE, &mut all);
+    for command in COMMANDS {
+        all.push(command.name);
+        names(&command.keys().copied().collect::<Vec<_>>(), &mut all);
+    }
+    let missing: Vec<&str> = all
+        .into_iter()
+        .filter(|name| !text.contains(*name))
+        .collect();
+    assert!(
+        missing.is_empty(),
+        "docs/declarative.md says nothing of {missing:?}"
     );
 }

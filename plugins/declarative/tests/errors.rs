@@ -1,5 +1,7 @@
 //! What the author of a broken bundle is told: one golden for each kind of mistake.
 
+#![cfg(test)]
+
 use declarative::bundle::Bundle;
 use declarative::operator::Operator;
 use std::collections::BTreeMap;
@@ -23,6 +25,9 @@ fn told(operator: &str, files: &[(&str, &str)]) -> String {
     }
 }
 
+/// Files beside the operator file.
+type Files = Vec<(&'static str, &'static str)>;
+
 /// A profile with these lines below `def`.
 fn with(lines: &str) -> String {
     let lines: String = lines.lines().map(|line| format!("  {line}\n")).collect();
@@ -41,7 +46,7 @@ fn every_mistake_is_told_with_its_place_and_a_cure() {
         }
         text
     };
-    let cases: Vec<(&str, String, Vec<(&str, &str)>)> = vec![
+    let cases: Vec<(&str, String, Files)> = vec![
         ("no operator file", String::new(), vec![]),
         ("an empty file", "# nothing\n".into(), vec![]),
         ("a list instead of profiles", "- a\n".into(), vec![]),

@@ -311,7 +311,7 @@ fn clean(value: &Value, strategic: bool) -> Value {
         Value::Object(map) => {
             let kept = map
                 .iter()
-                .filter(|(key, value)| !value.is_null() && !(strategic && key.starts_with('$')));
+                .filter(|(key, value)| !(value.is_null() || strategic && key.starts_with('$')));
             Value::Object(
                 kept.map(|(key, value)| (key.clone(), clean(value, strategic)))
                     .collect(),

@@ -113,10 +113,9 @@ pub(crate) fn rows(pass: &Pass<'_>, query: &str) -> Run<Vec<Value>> {
             continue;
         };
         for value in row.values_mut() {
-            if let Some(text) = value.as_str().filter(|text| text.starts_with(['{', '['])) {
-                if let Ok(nested) = serde_json::from_str::<Value>(text) {
-                    *value = nested;
-                }
+            let text = value.as_str().filter(|text| text.starts_with(['{', '[']));
+            if let Some(Ok(nested)) = text.map(serde_json::from_str::<Value>) {
+                *value = nested;
             }
         }
     }
