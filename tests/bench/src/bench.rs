@@ -2,7 +2,9 @@
 
 use crate::args::Options;
 use crate::report::Report;
-use crate::{call, converge, ingest, live, memory, pass, ring, rolebindings, sql, startup, swap};
+use crate::{
+    call, converge, ingest, live, memory, pass, render, ring, rolebindings, sql, startup, swap,
+};
 use anyhow::{Result, bail};
 
 /// One benchmark.
@@ -54,6 +56,10 @@ pub(crate) const BENCHES: &[Bench] = &[
     Bench {
         name: rolebindings::NAME,
         run: rolebindings::run,
+    },
+    Bench {
+        name: render::NAME,
+        run: render::run,
     },
     Bench {
         name: swap::NAME,

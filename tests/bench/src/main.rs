@@ -24,6 +24,7 @@ mod operator;
 mod pass;
 mod proc;
 mod recording;
+mod render;
 mod report;
 mod ring;
 mod rolebindings;
