@@ -3,8 +3,8 @@
 //! The peers are programs with dependencies of their own (tests/bench/kube-rs, tests/bench/go),
 //! pinned by their own lock files and kept in the cache. Without Go its peers are left out.
 
-use crate::programs;
 use crate::workspace::{Workspace, succeed};
+use crate::{helm_engine, programs};
 use anyhow::{Context, Result};
 use clap::Args;
 use std::path::PathBuf;
@@ -38,6 +38,9 @@ pub(crate) fn run(workspace: &Workspace, args: &BenchArgs) -> Result<()> {
     command.args(&args.name);
     if args.json {
         command.arg("--json");
+    }
+    if args.name.as_deref().is_none_or(|name| name == "render") {
+        helm_engine::build(workspace)?;
     }
     if hosted(args) {
         command.arg("--kybern").arg(kybern(workspace)?);

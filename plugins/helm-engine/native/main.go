@@ -5,6 +5,7 @@
 // dependencies in place of the stubs.
 //
 //	helm-engine template < request.json      one response
+//	helm-engine repeat TIMES < request.json  nanoseconds of each render
 //	helm-engine capabilities                 what Helm itself assumes of a cluster
 //	helm-engine compare < cases.jsonl        for each case: the request for the
 //	                                         engine, its answer, and Helm's own
@@ -17,6 +18,8 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"strconv"
+	"time"
 
 	"helm.sh/helm/v4/pkg/chart/common"
 
@@ -33,6 +36,9 @@ func main() {
 }
 
 func run(args []string) error {
+	if len(args) == 2 && args[0] == "repeat" {
+		return repeat(args[1])
+	}
 	command := ""
 	if len(args) == 1 {
 		command = args[0]
@@ -50,8 +56,26 @@ func run(args []string) error {
 	case "compare":
 		return compareAll()
 	default:
-		return fmt.Errorf("usage: helm-engine template|capabilities|compare")
+		return fmt.Errorf("usage: helm-engine template|repeat TIMES|capabilities|compare")
 	}
+}
+
+// repeat renders one request again and again and prints the nanoseconds of each.
+func repeat(times string) error {
+	count, err := strconv.Atoi(times)
+	if err != nil {
+		return err
+	}
+	request, err := io.ReadAll(os.Stdin)
+	if err != nil {
+		return err
+	}
+	for range count {
+		begun := time.Now()
+		render.JSON(request)
+		fmt.Println(time.Since(begun).Nanoseconds())
+	}
+	return nil
 }
 
 func capabilities() render.Capabilities {

@@ -132,6 +132,19 @@ pub(crate) enum Subject {
         /// Calls that are timed in each case.
         calls: usize,
     },
+    /// Renders a chart again and again and says what it cost.
+    #[command(name = "be-render", hide = true)]
+    Render {
+        /// The system, for peers that have several.
+        system: String,
+        /// What is rendered.
+        request: PathBuf,
+        /// Renders.
+        renders: usize,
+        /// Whether the engine is compiled as well.
+        #[arg(action = clap::ArgAction::Set)]
+        compile: bool,
+    },
     /// Replaces versions of a plugin under load and says what came of it.
     #[command(name = "be-swap", hide = true)]
     Swap {

@@ -3,7 +3,8 @@
 use crate::args::Options;
 use crate::report::Report;
 use crate::{
-    call, converge, ingest, live, memory, operate, pass, ring, rolebindings, sql, startup, swap,
+    call, converge, ingest, live, memory, operate, pass, render, ring, rolebindings, sql, startup,
+    swap,
 };
 use anyhow::{Result, bail};
 
@@ -56,6 +57,10 @@ pub(crate) const BENCHES: &[Bench] = &[
     Bench {
         name: rolebindings::NAME,
         run: rolebindings::run,
+    },
+    Bench {
+        name: render::NAME,
+        run: render::run,
     },
     Bench {
         name: swap::NAME,

@@ -25,6 +25,7 @@ mod operator;
 mod pass;
 mod proc;
 mod recording;
+mod render;
 mod report;
 mod ring;
 mod rolebindings;

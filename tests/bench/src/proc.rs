@@ -31,6 +31,19 @@ pub(crate) fn processor(id: u32) -> Result<f64> {
     Ok(ticks.iter().sum::<f64>() / TICKS_PER_SECOND)
 }
 
+/// The same of all children that this process has waited for.
+pub(crate) fn waited() -> Result<f64> {
+    let stat = std::fs::read_to_string("/proc/self/stat")?;
+    let (_, rest) = stat.rsplit_once(')').context("a name in brackets")?;
+    let ticks: Vec<f64> = rest
+        .split_whitespace()
+        .skip(13)
+        .take(2)
+        .map(str::parse)
+        .collect::<std::result::Result<_, _>>()?;
+    Ok(ticks.iter().sum::<f64>() / TICKS_PER_SECOND)
+}
+
 /// What the process holds.
 pub(crate) fn resident(id: u32) -> Result<Resident> {
     let status = std::fs::read_to_string(format!("/proc/{id}/status"))?;

@@ -60,6 +60,12 @@ pub(crate) fn run(subject: &Subject) -> Result<()> {
             calls,
             ..
         } => crate::rolebindings::subject(guest, *bindings, *calls),
+        Subject::Render {
+            request,
+            renders,
+            compile,
+            ..
+        } => crate::render::subject(request, *renders, *compile),
         Subject::Swap { swaps, crs, .. } => crate::swap::subject(*swaps, *crs),
         Subject::Sql(asked) => crate::sql::subject(asked),
     }

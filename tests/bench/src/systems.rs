@@ -3,6 +3,7 @@
 use crate::args::Options;
 use anyhow::{Context, Result};
 use clap::ValueEnum;
+use kybern_testcluster::{Component, go_is_there, helm_engine_native};
 use std::path::PathBuf;
 
 /// Kybern or a peer, by its name in the results.
@@ -30,8 +31,12 @@ pub(crate) enum System {
     Sqlite,
     /// polars from Python.
     Polars,
-    /// A plugin's code without a sandbox.
+    /// A plugin's code, or Helm's engine, without a sandbox.
     Native,
+    /// Helm's engine as a native program.
+    HelmEngine,
+    /// `helm template`.
+    HelmTemplate,
 }
 
 impl System {
@@ -47,6 +52,9 @@ impl System {
             System::Kybern | System::DatafusionMemtable | System::Native => {
                 Some(std::env::current_exe().context("find this program")?)
             }
+            System::HelmEngine if go_is_there() => Some(helm_engine_native()?),
+            System::HelmTemplate if go_is_there() => Some(Component::Helm.find()?),
+            System::HelmEngine | System::HelmTemplate => None,
             System::KubeRsTyped | System::KubeRsDynamic | System::KubeRs => options.kube_rs.clone(),
             System::ControllerRuntime => options.controller_runtime.clone(),
             System::GoInformerTyped | System::GoInformerUnstructured => options.go_informer.clone(),
