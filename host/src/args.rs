@@ -5,6 +5,7 @@ mod plugin;
 pub(crate) use plugin::*;
 
 use clap::{Args as ClapArgs, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use kybern_helm::EngineFile;
 use std::ffi::{OsStr, OsString};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -173,6 +174,14 @@ pub(crate) struct RunArgs {
     /// Private directory for compiled plugins; without it a directory of the user's cache.
     #[arg(long, value_name = "DIR", env = "KYBERN_COMPILED")]
     pub(crate) compiled: Option<PathBuf>,
+    /// Helm's engine, for plugins that render charts: the file helm-engine.wasm, or its folder. Without it
+    /// the one beside the program, or in $KYBERN_GUESTS, if there is one.
+    #[arg(long, value_name = "PATH", env = "KYBERN_HELM_ENGINE")]
+    pub(crate) helm_engine: Option<EngineFile>,
+    /// A file whose content decides about passwords and keys that charts make, the same for all replicas.
+    /// Without it the uid of the definition of the kind Plugin does.
+    #[arg(long, value_name = "FILE", env = "KYBERN_HELM_SECRET")]
+    pub(crate) helm_secret: Option<PathBuf>,
     /// What compiling a plugin may use.
     #[command(flatten)]
     pub(crate) compile: CompileArgs,

@@ -37,6 +37,16 @@ pub(crate) fn docker_config() -> Option<PathBuf> {
         .map(|dir| dir.join("config.json"))
 }
 
+/// The folder of guests that were built: `$KYBERN_GUESTS`.
+pub(crate) fn guests() -> Option<PathBuf> {
+    variable("KYBERN_GUESTS")
+}
+
+/// The folder that this program is in.
+pub(crate) fn program_folder() -> Option<PathBuf> {
+    std::env::current_exe().ok()?.parent().map(PathBuf::from)
+}
+
 /// Where a running host is asked: `$KYBERN_SOCKET`.
 pub(crate) fn socket() -> Option<PathBuf> {
     variable("KYBERN_SOCKET")

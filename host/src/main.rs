@@ -4,6 +4,7 @@ mod args;
 mod asking;
 mod bounds;
 mod budget;
+mod charts;
 mod clock;
 mod cluster;
 mod commands;

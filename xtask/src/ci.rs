@@ -2,7 +2,7 @@
 
 use crate::tools::{DENY, HAKARI};
 use crate::workspace::{Workspace, succeed};
-use crate::{docs, languages, node, programs, test};
+use crate::{docs, helm_engine, languages, node, programs, test};
 use anyhow::{Result, ensure};
 use clap::{Args, ValueEnum};
 use kybern_testcluster::Stopwatch;
@@ -26,7 +26,7 @@ enum Step {
     Dependencies,
     /// The workspace-hack crate names the features that are used.
     Features,
-    /// Guests become components.
+    /// Guests become components, and Helm's engine a module.
     Guests,
     /// The control plane is there, or built.
     ControlPlane,
@@ -88,7 +88,9 @@ impl Step {
                         .args(["manage-deps", "--dry-run"]),
                 )
             }
-            Self::Guests => programs::guests(workspace).map(|_| ()),
+            Self::Guests => programs::guests(workspace)
+                .and_then(|_| helm_engine::build(workspace))
+                .map(|_| ()),
             Self::ControlPlane => test::control_plane(),
             Self::Lints => succeed(workspace.cargo().args([
                 "clippy",

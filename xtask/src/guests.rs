@@ -175,7 +175,8 @@ fn closure<'a>(metadata: &'a Metadata, name: &str) -> Result<BTreeMap<PackageId,
     Ok(found)
 }
 
-fn hash_folder(hash: &mut Sha256, folder: &Path) -> Result<()> {
+/// Names and contents of all files below a folder, but for hidden ones and what was built.
+pub(crate) fn hash_folder(hash: &mut Sha256, folder: &Path) -> Result<()> {
     let mut entries: Vec<_> = fs::read_dir(folder)
         .and_then(Iterator::collect)
         .with_context(|| format!("list {}", folder.display()))?;

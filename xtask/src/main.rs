@@ -6,6 +6,7 @@ mod cluster;
 mod demo;
 mod docs;
 mod guests;
+mod helm_engine;
 mod image;
 mod languages;
 mod node;
@@ -48,8 +49,10 @@ enum Command {
     /// A real single-node cluster on this machine (Linux, root), and the tests that need one.
     #[command(subcommand)]
     Node(node::NodeCommand),
-    /// Builds the guests (plugins as wasm components) into the cache.
+    /// Builds the guests (plugins as wasm components) and Helm's engine into the cache.
     Guests,
+    /// Builds Helm's engine alone.
+    HelmEngine,
     /// Builds and tests the examples in Go, Python and JavaScript.
     Languages(languages::LanguagesArgs),
     /// Builds the host's image, FROM scratch, as an OCI archive.
@@ -84,6 +87,10 @@ fn run(command: Command) -> Result<ExitCode> {
         }
         Command::Guests => {
             programs::guests(&workspace)?;
+            helm_engine::build(&workspace)?;
+        }
+        Command::HelmEngine => {
+            helm_engine::build(&workspace)?;
         }
         Command::Image(args) => image::run(&workspace, &args)?,
         Command::Crd => published::run(&workspace)?,

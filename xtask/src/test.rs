@@ -1,7 +1,7 @@
 //! `cargo xtask test`: guests, host, control plane, then every test of the workspace in one go.
 
 use crate::workspace::{Workspace, succeed};
-use crate::{node, programs};
+use crate::{helm_engine, node, programs};
 use anyhow::Result;
 use clap::Args;
 use kybern_testcluster::Component;
@@ -36,6 +36,7 @@ const COMPONENTS: [Component; 7] = [
 pub(crate) fn run(workspace: &Workspace, args: &TestArgs) -> Result<()> {
     control_plane()?;
     programs::guests(workspace)?;
+    helm_engine::build(workspace)?;
     cargo_test(workspace, args)
 }
 

@@ -37,6 +37,15 @@ pub enum Compiler {
     Child(Child),
 }
 
+/// What is compiled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(crate) enum Subject {
+    /// A component.
+    Component,
+    /// A core module.
+    Module,
+}
+
 /// How the process is started that compiles one component, and what it may use.
 #[derive(Debug, Clone)]
 pub struct Child {

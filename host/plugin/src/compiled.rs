@@ -1,4 +1,4 @@
-//! The one place that turns stored machine code back into a component.
+//! The one place that turns stored machine code back into a component or a module.
 //!
 //! # Contract
 //! Forged bytes would be run as the host itself. So [`load`] takes nothing but
@@ -19,8 +19,8 @@
 )]
 
 use crate::cache::StoredCode;
-use wasmtime::Engine;
 use wasmtime::component::Component;
+use wasmtime::{Engine, Module};
 
 /// The component with this code. An error means that it is not for this engine: compile again.
 /// Where files may not be run (a `noexec` mount) it is copied into memory.
@@ -33,5 +33,16 @@ pub(crate) fn load(engine: &Engine, code: &StoredCode) -> wasmtime::Result<Compo
         let bytes = code.bytes()?;
         // SAFETY: the same, from the same open file.
         unsafe { Component::deserialize(engine, bytes) }
+    })
+}
+
+/// The module with this code: [`load`] for what `Module::serialize` gave.
+pub(crate) fn load_module(engine: &Engine, code: &StoredCode) -> wasmtime::Result<Module> {
+    // SAFETY: as above; wasmtime refuses a component's code here, and a module's there.
+    let mapped = unsafe { Module::deserialize_file(engine, code.path()) };
+    mapped.or_else(|_| {
+        let bytes = code.bytes()?;
+        // SAFETY: the same, from the same open file.
+        unsafe { Module::deserialize(engine, bytes) }
     })
 }

@@ -4,6 +4,7 @@ use crate::answer::NamedAnswer;
 use crate::call::{Call, CallError, Usage};
 use crate::document;
 use crate::gate::Gate;
+use crate::inside::Inside;
 use crate::limiter::OutOfMemory;
 use crate::limits::CallLimits;
 use crate::load::LoadError;
@@ -26,6 +27,9 @@ const SPARE_HANDLES: usize = 64;
 const COPIED: usize = 4;
 /// Bytes of a hook error's message; what is longer is cut.
 const MESSAGE: usize = 4 * 1024;
+
+/// Bytes of what is told about a bundle.
+const REPORT: usize = 16 * 1024;
 
 /// `failure`, as the interface has it.
 #[derive(Debug, ComponentType, Lift)]
@@ -51,6 +55,7 @@ enum GuestError {
 }
 
 type Function = TypedFunc<(String,), (Result<String, GuestError>,)>;
+type Describe = TypedFunc<(), (Result<String, GuestError>,)>;
 
 /// A hook of a loaded plugin: found by name once, when it was loaded.
 #[derive(Clone)]
@@ -65,6 +70,7 @@ pub(crate) struct Callee<'a> {
     pub(crate) plugin: &'a str,
     pub(crate) instance: &'a InstancePre<CallState>,
     pub(crate) gate: &'a Gate,
+    pub(crate) inside: Inside,
     pub(crate) outside: Outside,
     /// What its clocks and random numbers are; none = it imports no WASI.
     pub(crate) wasi: Option<Ground>,
@@ -96,6 +102,26 @@ impl Callee<'_> {
                 .call(&mut *store, (input.to_owned(),))
                 .map_err(|error| ended(&error, store.data()))?;
             document::check(output.map_err(hook_error)?, limits)
+        })
+    }
+
+    /// Calls `describe`; blocks.
+    pub(crate) fn describe(&self, hook: &Hook, limits: &CallLimits) -> Call<String> {
+        self.run((hook.name, ""), Vec::new(), limits, |store, instance| {
+            let function: Describe =
+                instance
+                    .get_typed_func(&mut *store, hook.index)
+                    .map_err(|error| CallError::Host {
+                        reason: format!("hook `{}`: {error:#}", hook.name),
+                    })?;
+            let (output,) = function
+                .call(&mut *store, ())
+                .map_err(|error| ended(&error, store.data()))?;
+            let output = output.map_err(|error| match error {
+                GuestError::Invalid(told) => CallError::Hook(HookError::Invalid(lines(&told))),
+                other => hook_error(other),
+            });
+            document::check(output?, limits)
         })
     }
 
@@ -148,6 +174,7 @@ impl Callee<'_> {
                 answers,
                 limits,
                 Arc::clone(&self.runtime.memory),
+                self.inside.of(called.1),
                 self.outside.clone(),
                 self.wasi(called, limits),
             ),
@@ -299,6 +326,18 @@ fn culprit(backtrace: &str) -> Option<&str> {
             let crate_name = end.and_then(|end| path.get(..end)).unwrap_or(path);
             !machinery.contains(&crate_name) && !crate_name.starts_with("rust_")
         })
+}
+
+/// What is wrong with a bundle, line by line: a place, a message, and what is there.
+fn lines(text: &str) -> String {
+    let end = text.floor_char_boundary(REPORT);
+    let kept = text.get(..end).unwrap_or_default();
+    let told = kept.lines().map(|line| cut(line, MESSAGE));
+    let mut told = told.collect::<Vec<_>>().join("\n");
+    if end < text.len() {
+        told.push_str("\n[cut]");
+    }
+    told
 }
 
 fn cut(text: &str, bytes: usize) -> String {

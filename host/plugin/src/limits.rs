@@ -37,6 +37,8 @@ pub struct CallLimits {
     pub http_bytes: usize,
     /// Requests that one call sends. Default 64.
     pub http_requests: u32,
+    /// Charts that one call has rendered. Default 64.
+    pub renders: u32,
     /// Bytes of log messages; each message counts 64 bytes more than its text. Default 64 KiB.
     pub log_bytes: usize,
     /// Bytes of the returned document. Default 4 MiB.
@@ -58,6 +60,7 @@ impl Default for CallLimits {
             host_call_bytes: 8 * MIB,
             http_bytes: MIB,
             http_requests: 64,
+            renders: 64,
             log_bytes: 64 * KIB,
             output_bytes: 4 * MIB,
             output_depth: 64,

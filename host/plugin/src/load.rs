@@ -23,6 +23,21 @@ pub enum LoadError {
         /// What is wrong with it.
         reason: String,
     },
+    /// Its bundle is no bundle.
+    #[error("the component's bundle (custom section `kybern:bundle`) is not right: {reason}")]
+    Section {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The files of its bundle are wrong, as the plugin itself says.
+    #[error("{reason}")]
+    Bundle {
+        /// Where, and what; may have several lines.
+        reason: String,
+    },
+    /// It does not say what it is.
+    #[error("the plugin does not say what its bundle makes of it (hook `describe`)")]
+    Describe(#[source] crate::CallError),
     /// It was built for another version of the interface.
     #[error(
         "the plugin was built for {found}; this host offers {offered}: build it with an SDK of that version"

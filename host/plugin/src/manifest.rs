@@ -7,8 +7,8 @@ use kybern_interface::Manifest;
 use std::collections::BTreeSet;
 
 /// Bytes of a manifest; CRDs with long descriptions take most of it.
-const MAX_BYTES: usize = 4 * 1024 * 1024;
-const MAX_DEPTH: usize = 100;
+pub(crate) const MAX_BYTES: usize = 4 * 1024 * 1024;
+pub(crate) const MAX_DEPTH: usize = 100;
 /// Entries of each list.
 const MAX_ENTRIES: usize = 256;
 const MAX_SQL: usize = 64 * 1024;

@@ -5,7 +5,9 @@ use crate::cache::{Key, StoredCode};
 use crate::call::{Call, CallError, Usage};
 use crate::compile::{self, CompileError, Compiler, TooDear};
 use crate::compiled;
+use crate::describe;
 use crate::hook::{Callee, Hook};
+use crate::inside::Inside;
 use crate::limits::CallLimits;
 use crate::load::LoadError;
 use crate::manifest;
@@ -16,11 +18,14 @@ use crate::state::CallState;
 use crate::strict;
 use crate::wasi::Ground;
 use crate::world;
-use kybern_interface::{Manifest, PACKAGE};
+use kybern_bundle::{Bundle, without_sections};
+use kybern_interface::{Capability, CapabilityAsk, Manifest, PACKAGE};
 use sha2::{Digest, Sha256};
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 use wasmtime::component::{Component, InstancePre, Linker};
 
 /// A loaded plugin. Cheap to clone; every call gets a fresh instance.
@@ -43,7 +48,12 @@ pub(crate) struct Loaded {
     runtime: Arc<Inner>,
     code: Code,
     digest: String,
+    /// Of what was compiled: the component without its bundle and its manifest.
+    code_digest: String,
     manifest: Manifest,
+    /// The manifest that the component carries, where it describes itself.
+    own: Option<Manifest>,
+    inside: Inside,
     /// For the hooks that are pure functions, and for act calls without a way out.
     pure: InstancePre<CallState>,
     /// For act calls that may send requests.
@@ -61,7 +71,22 @@ impl Plugin {
         &self.loaded.digest
     }
 
-    /// What the plugin asks for.
+    /// The digest of what was compiled of it; equal where only bundles and manifests differ.
+    pub fn code_digest(&self) -> &str {
+        &self.loaded.code_digest
+    }
+
+    /// The bundle that it interprets.
+    pub fn bundle(&self) -> Option<&Bundle> {
+        self.loaded.inside.bundle.as_deref()
+    }
+
+    /// Whether its manifest follows from its bundle.
+    pub fn describes_itself(&self) -> bool {
+        self.loaded.own.is_some()
+    }
+
+    /// What the plugin asks for: what it says of itself, or what it carries.
     pub fn manifest(&self) -> &Manifest {
         &self.loaded.manifest
     }
@@ -168,6 +193,11 @@ impl Plugin {
             instance,
             gate: &loaded.runtime.effects,
             outside,
+            inside: Inside {
+                born: Duration::ZERO,
+                renders: false,
+                ..loaded.inside.clone()
+            },
             wasi: loaded.wasi.then_some(Ground::Real),
             ..self.callee()
         };
@@ -175,14 +205,7 @@ impl Plugin {
     }
 
     fn callee(&self) -> Callee<'_> {
-        Callee {
-            runtime: &self.loaded.runtime,
-            plugin: &self.loaded.manifest.name,
-            instance: &self.loaded.pure,
-            gate: &self.loaded.runtime.gate,
-            outside: Outside::default(),
-            wasi: self.loaded.wasi.then_some(Ground::Pure),
-        }
+        self.loaded.callee()
     }
 }
 
@@ -214,14 +237,14 @@ pub(crate) fn load(runtime: &Arc<Inner>, wasm: &[u8]) -> Result<Plugin, LoadErro
         return Ok(Plugin { loaded });
     }
 
-    let (component, code) = component(runtime, wasm, &digest)?;
+    let bundle = shape.bundle()?.map(Arc::new);
+    let source = Source::read(wasm)?;
+    let (component, code) = component(runtime, &source)?;
     let hook = |name| find(&component, name);
     let decide = hook("decide").ok_or(LoadError::NoDecide)?;
     let sense = hook("sense");
     let act = hook("act");
-    if act.is_none() && !manifest.effects.is_empty() {
-        return Err(LoadError::NoAct);
-    }
+    let describe = hook("describe");
     let ready = |linker: &Linker<CallState>| {
         let ready = linker.instantiate_pre(&component);
         ready.map_err(|error| LoadError::Interface {
@@ -231,22 +254,77 @@ pub(crate) fn load(runtime: &Arc<Inner>, wasm: &[u8]) -> Result<Plugin, LoadErro
     };
     let (pure, outgoing) = (ready(&runtime.linker)?, ready(&runtime.outgoing)?);
 
-    let plugin = Plugin {
-        loaded: Arc::new(Loaded {
-            runtime: Arc::clone(runtime),
-            code,
-            digest,
-            manifest,
-            pure,
-            outgoing,
-            wasi,
-            decide,
-            sense,
-            act,
-        }),
+    let mut loaded = Loaded {
+        runtime: Arc::clone(runtime),
+        code,
+        digest,
+        code_digest: source.digest,
+        inside: Inside {
+            bundle,
+            render: runtime.config.render.clone(),
+            born: Duration::ZERO,
+            renders: renders(&manifest),
+        },
+        manifest,
+        own: None,
+        pure,
+        outgoing,
+        wasi,
+        decide,
+        sense,
+        act,
     };
-    plugin.probe()?;
-    Ok(shared(runtime, plugin))
+    loaded.probe()?;
+    if let Some(describe) = describe {
+        let derived = describe::describe(&loaded.callee(), &describe, &loaded.manifest)?;
+        loaded.inside.renders = renders(&derived);
+        loaded.own = Some(std::mem::replace(&mut loaded.manifest, derived));
+    }
+    if loaded.act.is_none() && !loaded.manifest.effects.is_empty() {
+        return Err(LoadError::NoAct);
+    }
+    let loaded = Arc::new(loaded);
+    Ok(shared(runtime, Plugin { loaded }))
+}
+
+/// Whether it asks for the capability.
+fn renders(manifest: &Manifest) -> bool {
+    let render = |ask: &CapabilityAsk| ask.name == Capability::Render;
+    manifest.capabilities.iter().any(render)
+}
+
+/// What is compiled of a component.
+pub(crate) struct Source<'a> {
+    wasm: Cow<'a, [u8]>,
+    /// Bytes of the whole component.
+    whole: usize,
+    /// Of these bytes.
+    pub(crate) digest: String,
+}
+
+impl<'a> Source<'a> {
+    /// The component without the sections that are read and never run: another bundle, or another
+    /// manifest, is the same code.
+    pub(crate) fn read(wasm: &'a [u8]) -> Result<Self, LoadError> {
+        let whole = wasm.len();
+        let wasm = without_sections(wasm).map_err(|error| LoadError::NotAComponent {
+            reason: error.to_string(),
+        })?;
+        let digest = format!("sha256:{:x}", Sha256::digest(&wasm));
+        Ok(Self {
+            wasm,
+            whole,
+            digest,
+        })
+    }
+}
+
+/// A component that somebody has, of this code.
+pub(crate) fn living(runtime: &Inner, code_digest: &str) -> Option<Component> {
+    let live = runtime.live.lock();
+    let mut loaded = live.values().filter_map(Weak::upgrade);
+    let same = loaded.find(|loaded| loaded.code_digest == code_digest)?;
+    Some(same.pure.component().clone())
 }
 
 /// The one that was loaded from the same bytes meanwhile, or this one, which others find from now on.
@@ -261,12 +339,24 @@ fn shared(runtime: &Inner, plugin: Plugin) -> Plugin {
     plugin
 }
 
-impl Plugin {
+impl Loaded {
+    fn callee(&self) -> Callee<'_> {
+        Callee {
+            runtime: &self.runtime,
+            plugin: &self.manifest.name,
+            instance: &self.pure,
+            gate: &self.runtime.gate,
+            inside: self.inside.clone(),
+            outside: Outside::default(),
+            wasi: self.wasi.then_some(Ground::Pure),
+        }
+    }
+
     /// A trial instance: its start functions run, and its hooks' types are checked.
     fn probe(&self) -> Result<(), LoadError> {
-        let mut hooks = vec![&self.loaded.decide];
-        hooks.extend(&self.loaded.sense);
-        hooks.extend(&self.loaded.act);
+        let mut hooks = vec![&self.decide];
+        hooks.extend(&self.sense);
+        hooks.extend(&self.act);
         self.callee().probe(&hooks, &CallLimits::default())
     }
 }
@@ -281,7 +371,11 @@ fn find(component: &Component, name: &'static str) -> Option<Hook> {
 
 /// The compiled component, from the cache if it is there. What is there waits for nobody but a load of
 /// the same bytes, which finds them done.
-fn component(runtime: &Inner, wasm: &[u8], digest: &str) -> Result<(Component, Code), LoadError> {
+fn component(runtime: &Inner, source: &Source<'_>) -> Result<(Component, Code), LoadError> {
+    let (wasm, digest) = (&*source.wasm, source.digest.as_str());
+    if let Some(component) = living(runtime, digest) {
+        return Ok((component, Code::Cached));
+    }
     let turn = runtime.turns.begin(digest);
     let key = Key::new(digest, &runtime.engine);
     if let Some(cache) = &runtime.cache
@@ -308,7 +402,7 @@ fn component(runtime: &Inner, wasm: &[u8], digest: &str) -> Result<(Component, C
     let place = turn.place();
     let code = code(runtime, wasm)
         .inspect(|_| count(&runtime.counts.succeeded))
-        .map_err(|error| refusal(runtime, wasm, digest, error))?;
+        .map_err(|error| refusal(runtime, source, error))?;
     drop(place);
     tracing::debug!(digest, bytes = wasm.len(), "compiled plugin");
     let component = kept(runtime, &key, &code, digest).map_err(|error| LoadError::Compile {
@@ -326,13 +420,21 @@ fn code(runtime: &Inner, wasm: &[u8]) -> Result<Vec<u8>, CompileError> {
             .map_err(|error| CompileError::Refused(format!("{error:#}"))),
         Compiler::Child(child) => {
             let (allocation, max_stack) = (runtime.allocation, runtime.config.max_stack);
-            compile::compile(&runtime.children, child, allocation, max_stack, wasm)
+            let subject = compile::Subject::Component;
+            compile::compile(
+                &runtime.children,
+                child,
+                subject,
+                allocation,
+                max_stack,
+                wasm,
+            )
         }
     }
 }
 
 /// Counts and remembers why there is no code.
-fn refusal(runtime: &Inner, wasm: &[u8], digest: &str, error: CompileError) -> LoadError {
+fn refusal(runtime: &Inner, source: &Source<'_>, error: CompileError) -> LoadError {
     let counts = &runtime.counts;
     match error {
         CompileError::Refused(reason) => {
@@ -343,10 +445,10 @@ fn refusal(runtime: &Inner, wasm: &[u8], digest: &str, error: CompileError) -> L
             count(&counts.too_dear);
             let why = TooDear {
                 exceeded,
-                bytes: wasm.len(),
-                largest: largest_function(wasm),
+                bytes: source.whole,
+                largest: largest_function(&source.wasm),
             };
-            runtime.turns.remember(digest, why);
+            runtime.turns.remember(&source.digest, why);
             LoadError::TooDear(why)
         }
         CompileError::Stopped(reason) => {

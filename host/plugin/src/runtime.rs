@@ -8,9 +8,13 @@ use crate::engine::{Allocation, engine};
 use crate::gate::Gate;
 use crate::load::LoadError;
 use crate::plugin::{self, Loaded, Plugin};
+use crate::render::{self, Render};
+use crate::shape::Shape;
 use crate::state::CallState;
 use crate::ticker::Ticker;
-use crate::{http, log, rows, wasi};
+use crate::world;
+use crate::{bundle, http, log, rows, wasi};
+use kybern_bundle::has_charts;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::fmt;
@@ -47,6 +51,8 @@ pub struct RuntimeConfig {
     pub compiler: Compiler,
     /// Components that are compiled at the same time; more wait. Default 2.
     pub compiles: usize,
+    /// Renders charts for who asks for the capability `render`. Default: nobody.
+    pub render: Option<Arc<dyn Render>>,
 }
 
 impl Default for RuntimeConfig {
@@ -62,6 +68,7 @@ impl Default for RuntimeConfig {
             cache_bytes: 512 * 1024 * 1024,
             compiler: Compiler::default(),
             compiles: 2,
+            render: None,
         }
     }
 }
@@ -148,6 +155,8 @@ impl Runtime {
             let mut linker = Linker::new(&engine);
             rows::add_to_linker(&mut linker)
                 .and_then(|()| log::add_to_linker(&mut linker))
+                .and_then(|()| bundle::add_to_linker(&mut linker))
+                .and_then(|()| render::add_to_linker(&mut linker))
                 .and_then(|()| wasi::add_to_linker(&mut linker))
                 .and_then(|()| http(&mut linker))
                 .map(|()| linker)
@@ -189,18 +198,38 @@ impl Runtime {
         plugin::load(&self.inner, wasm)
     }
 
-    /// Whether a load of the component with this digest ends soon: it is there, its code is kept, or
-    /// it is known to be too dear.
-    pub fn is_near(&self, digest: &str) -> bool {
+    /// Whether a load of this component ends soon: it is there, its code is kept, or it is known to be
+    /// too dear. Another bundle in the same component is as near as that one.
+    pub fn is_near(&self, wasm: &[u8]) -> bool {
         let inner = &self.inner;
-        let kept = |cache: &Cache| cache.has(&Key::new(digest, &inner.engine));
-        inner
-            .live
-            .lock()
-            .get(digest)
-            .is_some_and(|of| of.strong_count() > 0)
-            || inner.turns.too_dear(digest).is_some()
+        // What is no component is refused soon.
+        let Ok(code) = plugin::Source::read(wasm) else {
+            return true;
+        };
+        let kept = |cache: &Cache| cache.has(&Key::new(&code.digest, &inner.engine));
+        plugin::living(inner, &code.digest).is_some()
+            || inner.turns.too_dear(&code.digest).is_some()
             || inner.cache.as_ref().is_some_and(kept)
+    }
+
+    /// Whether what this component asks for is there: who renders may still be on its way.
+    ///
+    /// # Errors
+    /// What is on its way.
+    pub fn ready_for(&self, wasm: &[u8]) -> Result<(), String> {
+        let Some(render) = &self.inner.config.render else {
+            return Ok(());
+        };
+        // What is no component is refused by the load.
+        let Ok(shape) = Shape::read(wasm) else {
+            return Ok(());
+        };
+        let renders = |name: &&str| world::offer(name) == world::Offer::Render;
+        let charts = || matches!(shape.bundle(), Ok(Some(bundle)) if has_charts(&bundle));
+        match shape.imports.iter().any(renders) && charts() {
+            true => render.ready(),
+            false => Ok(()),
+        }
     }
 
     /// Ends the processes that compile, because their memory is needed: their loads fail, and may be

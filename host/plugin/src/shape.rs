@@ -1,7 +1,8 @@
 //! What a component's binary says before it is compiled: imports, exports and manifest sections.
 
 use crate::load::LoadError;
-use kybern_interface::names::MANIFEST_SECTION;
+use kybern_bundle::Bundle;
+use kybern_interface::names::{BUNDLE_SECTION, MANIFEST_SECTION};
 use wasmparser::{Encoding, Parser, Payload};
 
 /// Custom sections that are looked at; more than one with different bytes is an error anyway.
@@ -30,6 +31,8 @@ pub(crate) struct Shape<'a> {
     pub(crate) exports: Vec<&'a str>,
     /// Manifest sections and how deep they were nested; 0 = in the component itself.
     pub(crate) manifests: Vec<(usize, &'a [u8])>,
+    /// Sections of a bundle in the component itself.
+    pub(crate) bundles: Vec<&'a [u8]>,
 }
 
 impl<'a> Shape<'a> {
@@ -78,6 +81,11 @@ impl<'a> Shape<'a> {
                     }
                     shape.manifests.push((depth, section.data()));
                 }
+                Payload::CustomSection(section)
+                    if depth == 0 && section.name() == BUNDLE_SECTION =>
+                {
+                    shape.bundles.push(section.data());
+                }
                 _ => {}
             }
         }
@@ -103,6 +111,21 @@ impl<'a> Shape<'a> {
             reason: "is missing: build the plugin with the SDK and `kybern plugin build`"
                 .to_owned(),
         })
+    }
+}
+
+impl Shape<'_> {
+    /// The bundle; none = there is none.
+    pub(crate) fn bundle(&self) -> Result<Option<Bundle>, LoadError> {
+        let wrong = |reason: String| LoadError::Section { reason };
+        match self.bundles.as_slice() {
+            [] => Ok(None),
+            [bytes] => match Bundle::parse(bytes) {
+                Ok(bundle) => Ok(Some(bundle)),
+                Err(error) => Err(wrong(error.to_string())),
+            },
+            _ => Err(wrong("it is there more than once".to_owned())),
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the host keeps for one call while the guest runs.
 
 use crate::answer::{Answers, NamedAnswer};
+use crate::inside::Inside;
 use crate::limiter::Limiter;
 use crate::limits::CallLimits;
 use crate::log::CallLog;
@@ -24,6 +25,9 @@ pub(crate) struct CallState {
     pub(crate) http_bytes: usize,
     /// Requests that it may still send.
     pub(crate) http_requests: u32,
+    /// How often it may still have something rendered.
+    pub(crate) renders: u32,
+    pub(crate) inside: Inside,
     pub(crate) outside: Outside,
     pub(crate) wasi: Wasi,
     pub(crate) rows: u64,
@@ -37,6 +41,7 @@ impl CallState {
         answers: Vec<NamedAnswer>,
         limits: &CallLimits,
         memory: Arc<AtomicUsize>,
+        inside: Inside,
         outside: Outside,
         wasi: Wasi,
     ) -> Self {
@@ -51,11 +56,19 @@ impl CallState {
             host_call_bytes: limits.host_call_bytes,
             http_bytes: limits.http_bytes,
             http_requests: limits.http_requests,
+            renders: limits.renders,
+            inside,
             outside,
             wasi,
             rows: 0,
             bytes_in: 0,
         }
+    }
+
+    /// Counts bytes that the guest is given.
+    pub(crate) fn hand_over(&mut self, bytes: usize) {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        self.bytes_in = self.bytes_in.saturating_add(bytes);
     }
 
     /// Whether the guest may go on. Every host function asks this first: between two calls that stand

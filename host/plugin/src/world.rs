@@ -15,9 +15,9 @@ const WASI_HTTP_CURE: &str = "requests are sent with kybern:operator/http, by ac
 const WASI_CURE: &str = "of WASI, version 0.2 of cli, clocks, filesystem, io, random and sockets is \
      linked: build for that (Rust: wasm32-wasip2 or wasm32-unknown-unknown)";
 const NEWER_CURE: &str = "build it with an SDK for kybern:operator@0.1.0";
-const OTHER_CURE: &str =
-    "a plugin can import the interfaces rows, log, http and types of kybern:operator, and WASI 0.2";
+const OTHER_CURE: &str = "a plugin can import the interfaces rows, log, http, bundle, render and types of kybern:operator, and WASI 0.2";
 const HTTP_CURE: &str = "ask for the capability http in the manifest";
+const RENDER_CURE: &str = "ask for the capability render in the manifest";
 
 /// A name like `kybern:operator/rows@0.1.0`, taken apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +51,10 @@ pub enum Offer {
     Log,
     /// Outgoing HTTP of the act hook.
     Http,
+    /// The files of the component's bundle.
+    Bundle,
+    /// Templates that the host renders.
+    Render,
     /// Types that hooks share; nothing to call.
     Types,
     /// WASI 0.2, which leads nowhere.
@@ -72,6 +76,8 @@ pub(crate) fn offer(import: &str) -> Offer {
         (PACKAGE_NAME, "rows") => return Offer::Rows,
         (PACKAGE_NAME, "log") => return Offer::Log,
         (PACKAGE_NAME, "http") => return Offer::Http,
+        (PACKAGE_NAME, "bundle") => return Offer::Bundle,
+        (PACKAGE_NAME, "render") => return Offer::Render,
         (PACKAGE_NAME, "types") => return Offer::Types,
         (PACKAGE_NAME, _) => NEWER_CURE,
         (package, interface) => match package.strip_prefix("wasi:") {
@@ -127,21 +133,23 @@ pub(crate) fn check(shape: &Shape<'_>) -> Result<(), LoadError> {
 
 /// Refuses a component that imports what its manifest does not ask for.
 pub(crate) fn check_capabilities(shape: &Shape<'_>, manifest: &Manifest) -> Result<(), LoadError> {
-    let asked = |ask: &CapabilityAsk| ask.name == Capability::Http;
-    if manifest.capabilities.iter().any(asked) {
-        return Ok(());
+    for (capability, wanted, cure) in [
+        (Capability::Http, Offer::Http, HTTP_CURE),
+        (Capability::Render, Offer::Render, RENDER_CURE),
+    ] {
+        let asked = |ask: &CapabilityAsk| ask.name == capability;
+        if manifest.capabilities.iter().any(asked) {
+            continue;
+        }
+        let mut imports = shape.imports.iter();
+        if let Some(import) = imports.find(|import| offer(import) == wanted) {
+            return Err(LoadError::Imports {
+                imports: vec![(*import).to_owned()],
+                cure,
+            });
+        }
     }
-    match shape.imports.iter().find(|import| is_http(import)) {
-        Some(import) => Err(LoadError::Imports {
-            imports: vec![(*import).to_owned()],
-            cure: HTTP_CURE,
-        }),
-        None => Ok(()),
-    }
-}
-
-fn is_http(import: &str) -> bool {
-    offer(import) == Offer::Http
+    Ok(())
 }
 
 /// Refuses a manifest that names another world or version.
@@ -194,7 +202,7 @@ mod tests {
         let shape = Shape {
             imports: imports.to_vec(),
             exports: exports.to_vec(),
-            manifests: Vec::new(),
+            ..Shape::default()
         };
         check(&shape).map_or_else(|error| error.to_string(), |()| "ok".to_owned())
     }
@@ -236,7 +244,7 @@ mod tests {
         );
         assert!(verdict(&["wasi:http/types@0.2.6"], &[]).contains("kybern:operator/http"));
         assert!(verdict(&["kybern:operator/mail@0.1.9"], &[]).contains("SDK for"));
-        assert!(verdict(&["env"], &[]).contains("rows, log, http and types"));
+        assert!(verdict(&["env"], &[]).contains("rows, log, http, bundle, render and types"));
     }
 
     #[test]

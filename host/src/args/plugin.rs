@@ -2,6 +2,7 @@
 
 use super::{ClusterArgs, RegistryArgs};
 use clap::{Args as ClapArgs, Subcommand, ValueEnum};
+use kybern_helm::EngineFile;
 use std::path::PathBuf;
 
 /// Exit codes of all commands of `kybern plugin`.
@@ -91,8 +92,12 @@ A crate that needs WASI says so in its Cargo.toml: [package.metadata.kybern] tar
 With --from it takes what the tools of another language built, a component or a core module (Go),
 puts the manifest of a YAML file in front, and writes NAME.wasm into the current folder.
 
+With --bundle it puts a bundle, a folder of files or a .tgz, into a component that interprets it, and
+asks it what the bundle makes of it: what is wrong is told with its place.
+
 Examples:
   kybern plugin build --dir plugins/hello
+  kybern plugin build --bundle operators/web -o web.wasm
   kybern plugin build --from app.wasm --manifest manifest.yaml
 
 Exit codes: 0 it is built, 1 it does not compile, 2 the folder holds no crate that can be a plugin.";
@@ -115,6 +120,27 @@ pub(crate) struct BuildArgs {
     /// Its manifest, YAML or JSON; in `crds` the name of a file stands for what is in it.
     #[arg(long, value_name = "FILE", requires = "from")]
     pub(crate) manifest: Option<PathBuf>,
+    /// A bundle, a folder or an archive, that is put into a component which interprets it.
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["dir", "from"])]
+    pub(crate) bundle: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) interpreter: InterpreterArgs,
+    /// Where to write what comes of a bundle; without it NAME.wasm in the current folder.
+    #[arg(long, short, value_name = "FILE", requires = "bundle")]
+    pub(crate) output: Option<PathBuf>,
+}
+
+/// What interprets a bundle.
+#[derive(Debug, Clone, Default, ClapArgs)]
+pub(crate) struct InterpreterArgs {
+    /// The component that interprets bundles; without it declarative.wasm beside the program, or in
+    /// $KYBERN_GUESTS.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) engine: Option<PathBuf>,
+    /// Helm's engine, for bundles with charts: the file helm-engine.wasm, or its folder. Without it the one
+    /// beside the program, or in $KYBERN_GUESTS.
+    #[arg(long, value_name = "PATH", env = "KYBERN_HELM_ENGINE")]
+    pub(crate) helm_engine: Option<EngineFile>,
 }
 
 const INSPECT_HELP: &str = "\
@@ -158,9 +184,11 @@ names cannot be used.";
 #[derive(Debug, ClapArgs)]
 #[command(after_long_help = LINT_HELP)]
 pub(crate) struct LintArgs {
-    /// The component.
+    /// The component, or a bundle: a folder of files, or a .tgz.
     #[arg(value_name = "FILE")]
     pub(crate) wasm: PathBuf,
+    #[command(flatten)]
+    pub(crate) interpreter: InterpreterArgs,
     /// A folder of cases (see `kybern plugin test --help`); their situations are probed too.
     #[arg(long, value_name = "DIR")]
     pub(crate) cases: Option<PathBuf>,
@@ -194,9 +222,11 @@ command line or a file that it names cannot be used.";
 #[derive(Debug, ClapArgs)]
 #[command(after_long_help = RENDER_HELP)]
 pub(crate) struct RenderArgs {
-    /// The component.
+    /// The component, or a bundle: a folder of files, or a .tgz.
     #[arg(value_name = "FILE")]
     pub(crate) wasm: PathBuf,
+    #[command(flatten)]
+    pub(crate) interpreter: InterpreterArgs,
     /// What `decide` sees; `-` is standard input.
     #[arg(long, value_name = "FILE")]
     pub(crate) situation: PathBuf,
@@ -221,9 +251,11 @@ Exit codes: 0 all passed, 1 some failed, 2 the command line or a file that it na
 #[derive(Debug, ClapArgs)]
 #[command(after_long_help = TEST_HELP)]
 pub(crate) struct TestArgs {
-    /// The component.
+    /// The component, or a bundle: a folder of files, or a .tgz.
     #[arg(value_name = "FILE")]
     pub(crate) wasm: PathBuf,
+    #[command(flatten)]
+    pub(crate) interpreter: InterpreterArgs,
     /// The folder of cases; without it `cases`, if there is one.
     #[arg(long, value_name = "DIR")]
     pub(crate) cases: Option<PathBuf>,

@@ -299,6 +299,7 @@ fn of_runtime(config: &RuntimeConfig) -> Vec<Bound> {
         cache_bytes,
         compiler,
         compiles,
+        render: _,
     } = config;
     let limits = match compiler {
         Compiler::InProcess => None,
@@ -366,6 +367,7 @@ pub(super) fn of_calls(limits: &CallLimits) -> Vec<Bound> {
         host_call_bytes,
         http_bytes,
         http_requests,
+        renders,
         log_bytes,
         output_bytes,
         output_depth,
@@ -393,6 +395,7 @@ pub(super) fn of_calls(limits: &CallLimits) -> Vec<Bound> {
         is("host_call_bytes", size(*host_call_bytes), crashes),
         is("http_bytes", size(*http_bytes), effects),
         is("http_requests", number(u64::from(*http_requests)), effects),
+        is("renders", number(u64::from(*renders)), crashes),
         is(
             "log_bytes",
             size(*log_bytes),

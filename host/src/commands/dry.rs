@@ -9,9 +9,9 @@ use crate::kinds::{Kinds, plugin_table};
 use crate::offline::Offline;
 use crate::registration::prepared::Prepared;
 use crate::registration::problem::Problem;
-use crate::registration::{access, check, given, limits, settings};
+use crate::registration::{access, bundled, check, given, limits, settings};
 use crate::simulator::MemoryApply;
-use crate::source::{Fetch, Fetched, Keep, SourceConfig, Sources};
+use crate::source::{Fetch, Fetched, Keep, SourceConfig, Sources, What};
 use crate::wiring::decide::Guests;
 use crate::wiring::ingest::Ingest;
 use crate::wiring::time::{Jitter, SystemClock};
@@ -166,7 +166,7 @@ async fn prepared(asked: Asked<'_>) -> anyhow::Result<(Prepared, Plugin)> {
     let given = given::read(&registration.spec, asked.cluster);
     let given = given.await.map_err(told)?;
     let prepared = Prepared {
-        settings: settings::resolve(&given, &manifest.settings_schema).map_err(told)?,
+        settings: settings::of(&plugin, &given).map_err(told)?,
         given,
         limits: limits::of(&registration.spec.limits).map_err(told)?,
         registration: Arc::new(registration),
@@ -223,11 +223,18 @@ async fn component(
         source: spec.source.clone(),
         digest: spec.digest.clone(),
         resolved: resolved.map(|resolved| resolved.digest.clone()),
+        what: What::Component,
     };
     let plain = args.insecure_registry.clone();
     let sources = Sources::new(SourceConfig::default(), Keep::default(), plain);
     let fetched = sources.fetch(&fetch, Some(cluster)).await;
-    fetched.map_err(|error| error.problem(fetch.is_far()))
+    let component = fetched.map_err(|error| error.problem(fetch.is_far()))?;
+    let Some(wanted) = bundled::wanted(spec, &component.bytes)? else {
+        return Ok(component);
+    };
+    let bundle = sources.fetch(&wanted, Some(cluster)).await;
+    let bundle = bundle.map_err(|error| bundled::told(error.problem(wanted.is_far())))?;
+    bundled::composed(&component, &bundle)
 }
 
 /// What the plugin remembers of the CR, as the cluster has it.

@@ -4,6 +4,7 @@ use crate::args::RunArgs;
 use crate::asking::{Asked, Claim, EngineNow, Server};
 use crate::bounds::{self, Bounds, Settings};
 use crate::budget::{self, Budget, Facts, Keeper};
+use crate::charts::{self, Charts};
 use crate::kinds::{Kinds, crd_table, plugin_table};
 use crate::memory::{self, Guard, GuardConfig, Meter};
 use crate::metrics;
@@ -24,7 +25,7 @@ use kybern_kube::clock::SystemClock as BootClock;
 use kybern_kube::events::{self, RecorderConfig};
 use kybern_kube::lease::{self, LeaseConfig};
 use kybern_kube::{AlwaysLeader, Cluster, Fence, LeaderState, WatchConfig, Writes};
-use kybern_plugin::{Runtime, RuntimeConfig};
+use kybern_plugin::{ModulesConfig, Runtime, RuntimeConfig};
 use kybern_reconcile::{Counters, Deps, Engine};
 use kybern_sense::SqlSense;
 use kybern_table::{Reader, Sequence, TableState};
@@ -64,6 +65,16 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     let shutdown = CancellationToken::new();
     let compiled = compiled_dir(&args)?;
     let meter = Meter::new(std::path::Path::new("/"), args.memory_limit);
+    let runtime = crate::compiler::of_host(&args.compile, meter.clone())?;
+    let charts = crate::charts::find(args.helm_engine.as_ref()).map(|module| {
+        let modules = ModulesConfig {
+            // Its code is kept beside that of components: each has its own bound.
+            cache_dir: Some(compiled.join("engine")),
+            compiler: runtime.compiler.clone(),
+            ..ModulesConfig::default()
+        };
+        Charts::new(module, modules, args.helm_secret.clone())
+    });
     let settings = Settings {
         watch: WatchConfig {
             idle: args.watch_idle,
@@ -71,7 +82,8 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
         },
         runtime: RuntimeConfig {
             cache_dir: Some(compiled.clone()),
-            ..crate::compiler::of_host(&args.compile, meter.clone())?
+            render: charts.clone().map(|charts| Arc::new(charts) as _),
+            ..runtime
         },
         ..Settings::default()
     };
@@ -189,6 +201,13 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
         Arc::new(registry),
         shutdown.child_token(),
     ));
+
+    if let Some(charts) = charts {
+        let uid = charts::own_uid(reader.clone(), ingest.commits());
+        let preparing = charts.prepare(cluster.clone(), uid);
+        let ended = shutdown.child_token();
+        tasks.spawn(async move { ended.run_until_cancelled(preparing).await });
+    }
 
     let (roles_out, roles) = watch::channel(Arc::new(Role::Standby));
     let controller = Controller {

@@ -214,7 +214,7 @@ fn prepare(
     check::manifest(&registration.spec, &manifest).map_err(problem)?;
     let given = given::among(&registration.spec, objects.iter().map(|(_, object)| object))
         .map_err(problem)?;
-    let settings = settings::resolve(&given, &manifest.settings_schema).map_err(problem)?;
+    let settings = settings::of(plugin, &given).map_err(problem)?;
     let limits = limits::of(&registration.spec.limits).map_err(problem)?;
     Ok(Prepared {
         registration: Arc::new(registration),

@@ -4,6 +4,7 @@
 //! nothing does nothing. It runs when a `Plugin`, a CRD or the state of a wanted table changed,
 //! when the lead changed, and when a passing problem is to be looked at again.
 
+use super::bundled;
 use super::dropped::Dropped;
 use super::heard::Heard;
 use super::hold;
@@ -143,7 +144,7 @@ impl Controller {
                 due = true;
             }
             for k in known.values_mut() {
-                let source_changed = k.source.as_ref().is_some_and(|of| changes.concern(of));
+                let source_changed = k.sources.iter().any(|of| changes.concern(of));
                 // What a CRD's state stood in the way of is tried again when a CRD changes.
                 let problem = k.prepared.as_ref().err().or(k.degraded.as_ref());
                 let crd_changed =
@@ -160,7 +161,7 @@ impl Controller {
             }
             for name in ongoing.loads.ended() {
                 due = true;
-                if let Some(k) = known.get_mut(&name) {
+                if let Some(k) = known.get_mut(bundled::registration_of(&name)) {
                     k.again = Some(Duration::ZERO);
                 }
             }

@@ -5,6 +5,7 @@ use super::given;
 use super::limits;
 use super::prepared::Prepared;
 use super::problem::Problem;
+use crate::source::{BundleSource, SETTING};
 use crate::values::ObjectAt;
 use crate::wiring::watches::Wanted;
 use kybern_interface::{PluginSpec, Registration, Source};
@@ -24,8 +25,8 @@ pub(super) struct Known {
     pub(super) running: Option<String>,
     /// What of which kinds that needs: also while another version of it is being prepared.
     pub(super) needs: Vec<Wanted>,
-    /// The ConfigMap that the component comes from.
-    pub(super) source: Option<(String, String)>,
+    /// The ConfigMaps that the component and its bundle come from.
+    pub(super) sources: Vec<(String, String)>,
     /// The objects that settings come from.
     pub(super) settings: BTreeSet<ObjectAt>,
     /// What is wrong with the source or the settings now, while the last good version goes on.
@@ -86,7 +87,11 @@ impl Known {
             (Err(problem), Some(good)) => (Ok(good), Some(problem)),
             (looked, _) => (looked, None),
         };
-        let source = registration.spec.source.config_map.as_ref();
+        let bundle = BundleSource::of(&registration.spec.settings).ok().flatten();
+        let bundle = bundle.and_then(|bundle| bundle.place().config_map);
+        let maps = registration.spec.source.config_map.iter().chain(&bundle);
+        let sources = maps.map(|of| (of.namespace.clone(), of.name.clone()));
+        let sources = sources.collect();
         Self {
             made_for,
             prepared,
@@ -94,7 +99,7 @@ impl Known {
             running,
             needs: needs.unwrap_or_default(),
             settings: given::named(&registration.spec).into_keys().collect(),
-            source: source.map(|s| (s.namespace.clone(), s.name.clone())),
+            sources,
             degraded,
             failures,
             told,
@@ -130,6 +135,11 @@ fn alike(one: &PluginSpec, other: &PluginSpec) -> bool {
         source: Source::default(),
         digest: None,
         trial: None,
+        settings: {
+            let mut settings = spec.settings.clone();
+            settings.remove(SETTING);
+            settings
+        },
         ..spec.clone()
     };
     rest(one) == rest(other)

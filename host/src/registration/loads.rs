@@ -1,5 +1,6 @@
 //! Components on their way: fetched, then compiled, beside the syncs that ask for them.
 
+use super::bundled::bundle_of;
 use super::controller::Controller;
 use super::jobs::{Job, Jobs};
 use super::problem::{Problem, of_load};
@@ -29,6 +30,7 @@ impl Loads {
     /// What came for this name was used, or is of no use: the next look asks anew.
     pub(super) fn settle(&mut self, name: &str) {
         self.downloads.forget(name);
+        self.downloads.forget(&bundle_of(name));
         self.compiles.forget(name);
     }
 
@@ -67,8 +69,11 @@ impl Controller {
             Job::Running => Err(Problem::compiling()),
             Job::Ended(got) => got,
             Job::Unknown => {
+                if let Err(why) = self.runtime.ready_for(&fetched.bytes) {
+                    return Err(Problem::passing("Compiling", why));
+                }
                 let (runtime, bytes) = (self.runtime.clone(), fetched.bytes.clone());
-                let near = runtime.is_near(&digest);
+                let near = runtime.is_near(&bytes);
                 let loading = tokio::task::spawn_blocking(move || runtime.load(&bytes));
                 let loading = async move {
                     let loaded = loading.await;

@@ -10,6 +10,7 @@ pub(crate) mod access;
 pub(crate) mod account;
 pub(crate) mod activate;
 pub(crate) mod authorized;
+pub(crate) mod bundled;
 pub(crate) mod capabilities;
 pub(crate) mod check;
 pub(crate) mod condition;

@@ -2,7 +2,7 @@
 
 use super::limits;
 use super::problem::Problem;
-use crate::source::{self, Reference, SourceError, is_digest};
+use crate::source::{self, BundleSource, Reference, SourceError, is_digest};
 use kybern_interface::{PluginSpec, Source};
 
 /// The first thing that is wrong with the source and the digest.
@@ -19,6 +19,12 @@ pub(crate) fn check(spec: &PluginSpec, host_namespace: &str) -> Result<(), Probl
         ));
     }
     place(&spec.source)?;
+    // What is no bundle is told to plugins that interpret one: others may have a setting of its name.
+    if let Ok(Some(bundle)) = BundleSource::of(&spec.settings)
+        && let Some(why) = bundle.unpinned(host_namespace)
+    {
+        return Err(Problem::new("DigestRequired", why));
+    }
     pinned(spec, host_namespace)
 }
 

@@ -9,7 +9,7 @@ use super::loads::{Arrived, Loads};
 use super::prepared::Prepared;
 use super::problem::Problem;
 use super::{given, limits, settings};
-use crate::source::{Fetch, Fetched, SourceError};
+use crate::source::{Fetch, Fetched, SourceError, What};
 use kybern_interface::{Registration, Source};
 use std::sync::Arc;
 
@@ -36,6 +36,9 @@ impl Controller {
         let running = running.map(|prepared| prepared.plugin.digest());
         let pinned = spec.digest.as_deref().filter(|pin| running != Some(*pin));
         let fetched = self.or_kept(fetched, &spec.source, pinned).await?;
+        let fetched = self
+            .bundled(registration.name(), spec, fetched, loads)
+            .await?;
         // A standby runs what the leader promoted, nothing else.
         if let (Role::Standby, Some(active)) = (role, &registration.status.active)
             && active.digest != fetched.digest
@@ -54,7 +57,7 @@ impl Controller {
         let manifest = Arc::new(plugin.manifest().clone());
         check::manifest(spec, &manifest)?;
         let given = given::followed(spec, &self.values).await?;
-        let settings = settings::resolve(&given, &manifest.settings_schema)?;
+        let settings = settings::of(&plugin, &given)?;
         let mut crds_at = None;
         if matches!(role, Role::Leader(_)) {
             let manager = registration.field_manager();
@@ -159,6 +162,7 @@ fn wanted(
         source: spec.source.clone(),
         digest: spec.digest.clone(),
         resolved: None,
+        what: What::Component,
     };
     let Some(oci) = &spec.source.oci else {
         return Ok(fetch);

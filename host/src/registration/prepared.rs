@@ -56,7 +56,7 @@ impl Prepared {
     /// Gives it these settings instead. If they do not fit, it has what it had.
     pub(crate) fn give(&mut self, given: &Given) -> Result<(), Problem> {
         if self.given != *given {
-            self.settings = settings::resolve(given, &self.manifest.settings_schema)?;
+            self.settings = settings::of(&self.plugin, given)?;
             self.given = given.clone();
         }
         Ok(())

@@ -113,6 +113,8 @@ pub(super) fn of_load(error: &kybern_plugin::LoadError) -> Problem {
         LoadError::TooDear(_) => "CompileLimit",
         LoadError::NotCompiled { .. } => "NotCompiled",
         LoadError::Probe(_) => "ProbeFailed",
+        LoadError::Section { .. } | LoadError::Bundle { .. } => "InvalidBundle",
+        LoadError::Describe(_) => "DescribeFailed",
     };
     let mut message = error.to_string();
     if let Some(source) = std::error::Error::source(error) {

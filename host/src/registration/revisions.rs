@@ -14,7 +14,7 @@ use super::news::Changes;
 use super::prepared::Prepared;
 use super::problem::Problem;
 use super::settings::{self, Given};
-use crate::source::{Fetch, Fetched};
+use crate::source::{Fetch, Fetched, What};
 use kybern_interface::{Registration, Source};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -238,7 +238,7 @@ impl Controller {
         let manifest = Arc::new(plugin.manifest().clone());
         let spec = &registration.spec;
         check::manifest(spec, &manifest)?;
-        let settings = settings::resolve(&main.given, &manifest.settings_schema)?;
+        let settings = settings::of(&plugin, &main.given)?;
         Ok(Prepared {
             registration: Arc::clone(registration),
             plugin,
@@ -277,6 +277,7 @@ impl Controller {
             source: source.clone(),
             digest: Some(digest.to_owned()),
             resolved: None,
+            what: What::Component,
         };
         let name = trial_of(registration.name());
         let fetched = self.component(&name, fetch, loads).await;

@@ -1,8 +1,10 @@
 //! Settings: defaults filled in, checked against the manifest's schema.
 
 use super::problem::Problem;
+use crate::source::SETTING;
 use jsonschema::ValidationError;
 use jsonschema::error::ValidationErrorKind;
+use kybern_plugin::Plugin;
 use serde_json::{Map, Value};
 use std::fmt;
 
@@ -29,6 +31,18 @@ impl fmt::Debug for Given {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Given, {} settings", self.values.len())
     }
+}
+
+/// The settings as this plugin sees them: one that interprets a bundle has it, and need not know where
+/// it came from.
+pub(crate) fn of(plugin: &Plugin, given: &Given) -> Result<Value, Problem> {
+    let schema = &plugin.manifest().settings_schema;
+    if !plugin.describes_itself() || !given.values.contains_key(SETTING) {
+        return resolve(given, schema);
+    }
+    let mut given = given.clone();
+    given.values.remove(SETTING);
+    resolve(&given, schema)
 }
 
 /// The settings as the plugin sees them.

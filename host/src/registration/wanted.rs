@@ -34,7 +34,8 @@ impl Controller {
         let served = self.kinds.served();
         let mut wanted = vec![Wanted::all(plugin_table()), Wanted::all(crd_table())];
         for registration in registrations {
-            let sources = sources(registration).filter_map(|of| of.config_map.as_ref());
+            let sources = sources(registration);
+            let sources = sources.iter().filter_map(|of| of.config_map.as_ref());
             if let Some(found) = served.get(&Gvk::new("", "v1", "ConfigMap")) {
                 wanted.extend(sources.map(|of| Wanted {
                     def: crate::kinds::table(found),

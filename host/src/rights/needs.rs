@@ -2,6 +2,7 @@
 
 use crate::kinds::{Served, english_plural};
 use crate::registration::{account, given};
+use crate::source::BundleSource;
 use kybern_interface::{GrantVerb, Gvk, Registration, Scope, Source, WriteGrant};
 use kybern_kube::{ApiResource, Right};
 use std::collections::BTreeSet;
@@ -28,7 +29,7 @@ impl Place<'_> {
     pub(crate) fn of_host(&self, registration: &Registration) -> Needs {
         let mut list = List::at(*self);
         for source in sources(registration) {
-            list.source(source);
+            list.source(&source);
         }
         for resource in &registration.spec.resources {
             let gvk = Gvk::new(&*resource.group, &*resource.version, &*resource.kind);
@@ -275,10 +276,16 @@ impl<'a> List<'a> {
 }
 
 /// Where the component comes from, and that on trial.
-pub(crate) fn sources(registration: &Registration) -> impl Iterator<Item = &Source> {
+pub(crate) fn sources(registration: &Registration) -> Vec<Source> {
+    let bundle = BundleSource::of(&registration.spec.settings).ok().flatten();
+    let bundle = bundle.map(|bundle| bundle.place());
     let trial = registration.spec.trial.as_ref();
     let tried = trial.and_then(|trial| trial.source.as_ref());
-    [&registration.spec.source].into_iter().chain(tried)
+    let places = [&registration.spec.source]
+        .into_iter()
+        .chain(tried)
+        .cloned();
+    places.chain(bundle).collect()
 }
 
 #[cfg(test)]

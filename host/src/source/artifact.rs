@@ -88,6 +88,25 @@ pub(super) fn component(
             layer.media_type.chars().take(100).collect::<String>()
         )));
     }
+    fits(layer, place, most)
+}
+
+/// The one layer that is a bundle's archive, if it is not larger than `most` bytes.
+pub(super) fn bundle(
+    manifest: &Manifest,
+    place: &str,
+    most: usize,
+) -> Result<Descriptor, SourceError> {
+    let [layer] = manifest.layers.as_slice() else {
+        return Err(SourceError::Unavailable(format!(
+            "{place} has {} layers, a bundle has one: a .tgz",
+            manifest.layers.len()
+        )));
+    };
+    fits(layer, place, most)
+}
+
+fn fits(layer: &Descriptor, place: &str, most: usize) -> Result<Descriptor, SourceError> {
     if usize::try_from(layer.size).map_or(true, |size| size > most) {
         return Err(SourceError::TooLarge(format!(
             "{place}: its layer has {} bytes, at most {most} are read; build the component with optimisation for size",

@@ -20,6 +20,9 @@ pub(crate) enum SourceError {
     /// It is not what was pinned.
     #[error("{0}")]
     Digest(String),
+    /// It is no bundle.
+    #[error("spec.settings.bundle: {0}")]
+    Bundle(String),
     /// Nobody signed it.
     #[error("{0}")]
     Unsigned(String),
@@ -38,6 +41,7 @@ impl SourceError {
             Self::NotKept | Self::Unavailable(_) => "SourceUnavailable",
             Self::Invalid(_) => return Problem::new("InvalidSource", self.to_string()),
             Self::TooLarge(_) => "SourceTooLarge",
+            Self::Bundle(_) => "InvalidBundle",
             Self::Digest(_) => "DigestMismatch",
             Self::Unsigned(_) => "SignatureMissing",
             Self::BadSignature(_) => "SignatureInvalid",

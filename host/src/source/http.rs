@@ -30,7 +30,14 @@ pub(crate) fn address(text: &str) -> Result<Url, SourceError> {
 pub(super) async fn fetch(web: &Web, text: &str, wanted: &str) -> Result<Bytes, SourceError> {
     let url = address(text)?;
     let place = shown(&url);
-    let ask = Ask::get(url, web.limits().component_bytes);
+    let body = body(web, Ask::get(url, web.limits().component_bytes)).await?;
+    pinned(Some(wanted), &digest(&body), &place)?;
+    Ok(body)
+}
+
+/// What is there.
+pub(super) async fn body(web: &Web, ask: Ask) -> Result<Bytes, SourceError> {
+    let place = shown(&ask.url);
     let answer = web
         .send(ask)
         .await
@@ -42,6 +49,5 @@ pub(super) async fn fetch(web: &Web, text: &str, wanted: &str) -> Result<Bytes, 
             answer.status
         )));
     }
-    pinned(Some(wanted), &digest(&answer.body), &place)?;
     Ok(answer.body)
 }

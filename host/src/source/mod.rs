@@ -8,6 +8,7 @@
 //! | room | what is in it |
 //! |---|---|
 //! | file, config_map, http, oci | one kind of source each |
+//! | bundle | the same for bundles |
 //! | digest, signature, key | what is checked of a component |
 //! | keep | components on disk, by digest |
 //! | turns | how many fetches run at once, and how many of them from one server |
@@ -15,6 +16,7 @@
 //! | registry, reference, artifact, challenge, credentials, push | one repository of a registry |
 
 mod artifact;
+mod bundle;
 mod challenge;
 mod config_map;
 mod credentials;
@@ -37,6 +39,7 @@ mod turns;
 mod web;
 
 pub(crate) use self::http::address;
+pub(crate) use bundle::{BundleSource, SETTING};
 pub(crate) use credentials::Credentials;
 pub(crate) use digest::{digest, is_digest};
 pub(crate) use error::SourceError;
@@ -57,6 +60,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use turns::Turns;
 
+/// What kind of thing is fetched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum What {
+    /// A component, as it is.
+    #[default]
+    Component,
+    /// A bundle, in its one form.
+    Bundle,
+}
+
 /// What is to be fetched.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Fetch {
@@ -66,6 +79,8 @@ pub(crate) struct Fetch {
     pub(crate) digest: Option<String>,
     /// What an OCI reference was resolved to before; none = its tag is resolved now.
     pub(crate) resolved: Option<String>,
+    /// What kind of thing it is.
+    pub(crate) what: What,
 }
 
 impl Fetch {
@@ -226,6 +241,9 @@ impl Sources {
         cluster: Option<&Cluster>,
         reach: Reach,
     ) -> Result<Fetched, SourceError> {
+        if fetch.what == What::Bundle {
+            return self.bundle(fetch, cluster, reach).await;
+        }
         let most = self.inner.web.limits().component_bytes;
         let source = &fetch.source;
         let bytes = match (&source.file, &source.config_map, &source.http, &source.oci) {
@@ -288,7 +306,7 @@ impl Sources {
             }
         };
         let which = reference.digest.as_ref().or(fetch.resolved.as_ref());
-        let component = fetch.digest.as_deref();
+        let component = oci::Wanted::Component(fetch.digest.as_deref());
         let most = web.limits().component_bytes;
         let which = which.map(String::as_str);
         let far = registry.as_mut();

@@ -27,11 +27,21 @@ pub(crate) async fn pull(
 ) -> Result<Pulled, SourceError> {
     let keep = Keep::default();
     let which = reference.digest.as_deref();
-    let found = find(reference, which, None, &keep, Some(registry), most).await?;
+    let of = Wanted::Component(None);
+    let found = find(reference, which, of, &keep, Some(registry), most).await?;
     Ok(Pulled {
         bytes: layer(&found, &keep, Some(registry)).await?,
         manifest: found.digest,
     })
+}
+
+/// What the one layer is to be.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Wanted<'a> {
+    /// A component, of this digest where one is pinned.
+    Component(Option<&'a str>),
+    /// An archive, whatever its media type is called.
+    Bundle,
 }
 
 /// A manifest that was found, and the layer in it that is the component.
@@ -47,7 +57,7 @@ pub(super) struct Found {
 pub(super) async fn find(
     reference: &Reference,
     which: Option<&str>,
-    component: Option<&str>,
+    wanted: Wanted<'_>,
     keep: &Keep,
     registry: Option<&mut Registry>,
     most: usize,
@@ -68,9 +78,15 @@ pub(super) async fn find(
         }
     };
     let manifest = artifact::manifest(&bytes, &place)?;
-    let layer = artifact::component(&manifest, &place, most)?;
-    // Before it is fetched: what is not wanted is not worth its bytes.
-    pinned(component, &layer.digest, &place)?;
+    let layer = match wanted {
+        Wanted::Component(digest) => {
+            let layer = artifact::component(&manifest, &place, most)?;
+            // Before it is fetched: what is not wanted is not worth its bytes.
+            pinned(digest, &layer.digest, &place)?;
+            layer
+        }
+        Wanted::Bundle => artifact::bundle(&manifest, &place, most)?,
+    };
     let digest = digest(&bytes);
     keep.put(&digest, &bytes).await;
     Ok(Found { digest, layer })

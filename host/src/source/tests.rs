@@ -27,6 +27,7 @@ fn at(url: String, of: &[u8]) -> Fetch {
         },
         digest: Some(digest(of)),
         resolved: None,
+        what: What::Component,
     }
 }
 
@@ -105,6 +106,7 @@ async fn an_artifact_that_is_to_be_verified_is_not_taken_from_disk_unverified() 
         source: serde_json::from_value(serde_json::json!({ "oci": { "image": image } })).unwrap(),
         digest: None,
         resolved: None,
+        what: What::Component,
     };
     let fetched = sources.fetch(&fetch, None).await.unwrap();
     let resolved = fetched.image.unwrap();

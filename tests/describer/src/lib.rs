@@ -45,7 +45,7 @@ impl Hooks for Describer {
                     all.push(std::hint::black_box(vec![1_u8; 1 << 20]));
                 }
             }
-            Some("huge") => return Ok(json!("x".repeat(16 << 20))),
+            Some("huge") => return Ok(json!("x".repeat(8 << 20))),
             Some("deep") => {
                 let deep = (0..90).fold(json!(1), |inner, _| json!([inner]));
                 return Ok(json!({ "name": "deep", "more": deep }));

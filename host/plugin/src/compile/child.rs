@@ -1,7 +1,7 @@
 //! The parent: starts the child, gives it the order, and sees to it that it ends.
 
 use super::wire::{Order, Reply};
-use super::{Child, CompileError, Exceeded, mebibytes};
+use super::{Child, CompileError, Exceeded, Subject, mebibytes};
 use crate::engine::Allocation;
 use parking_lot::{Condvar, Mutex};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
@@ -196,6 +196,7 @@ impl Drop for Held<'_> {
 pub(crate) fn compile(
     children: &Children,
     child: &Child,
+    subject: Subject,
     allocation: Allocation,
     max_stack: usize,
     wasm: &[u8],
@@ -212,6 +213,7 @@ pub(crate) fn compile(
         )));
     }
     let order = Order {
+        subject,
         scarce: allocation == Allocation::OnDemand,
         max_stack,
         seconds: limits.time.as_secs().max(1),

@@ -1,5 +1,6 @@
 //! The child: takes one order, compiles within its limits, replies.
 
+use super::Subject;
 use super::wire::{Order, Reply};
 use crate::engine;
 use rustix::process::{Resource, Rlimit, Signal, getpid, getrlimit, kill_process, setrlimit};
@@ -41,8 +42,12 @@ fn answer() -> io::Result<()> {
 }
 
 fn compile(order: &Order, wasm: &[u8]) -> Reply {
-    let compiled = engine::for_compiling(order.scarce, order.max_stack)
-        .and_then(|engine| engine.precompile_component(wasm));
+    let compiled = engine::for_compiling(order.scarce, order.max_stack).and_then(|engine| {
+        match order.subject {
+            Subject::Component => engine.precompile_component(wasm),
+            Subject::Module => engine.precompile_module(wasm),
+        }
+    });
     match compiled {
         Ok(code) if u64::try_from(code.len()).is_ok_and(|bytes| bytes <= order.code) => {
             Reply::Code(code)

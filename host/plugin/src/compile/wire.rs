@@ -1,5 +1,6 @@
 //! What parent and child say to each other: one order to standard input, one reply from standard output.
 
+use super::Subject;
 use serde::{Deserialize, Serialize};
 use std::io::{self, Read, Write};
 
@@ -13,6 +14,8 @@ const MAX_MESSAGE: usize = 16 * 1024;
 /// What is to be compiled, and for which engine. The component's bytes follow.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Order {
+    /// What it is.
+    pub(super) subject: Subject,
     /// Whether memories are small and may move.
     pub(super) scarce: bool,
     /// Stack of a guest in bytes.
@@ -124,6 +127,7 @@ mod tests {
 
     fn order() -> Order {
         Order {
+            subject: Subject::Module,
             scarce: false,
             max_stack: 1,
             seconds: 2,

@@ -2,6 +2,7 @@
 
 use super::poll::Pollable;
 use super::*;
+use crate::inside::Inside;
 use crate::limits::CallLimits;
 use crate::outside::Outside;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ fn state(ground: Ground, input: &str) -> CallState {
         Vec::new(),
         &limits,
         Arc::default(),
+        Inside::default(),
         Outside::default(),
         wasi,
     )

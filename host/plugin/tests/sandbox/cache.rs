@@ -38,9 +38,9 @@ fn a_second_start_finds_the_code() {
     assert_eq!(second.code(), Code::Cached);
     let files = files(directory.path());
     assert_eq!(files.len(), 1);
-    let digest = first.digest().trim_start_matches("sha256:").to_owned();
+    let digest = first.code_digest().trim_start_matches("sha256:");
     let name = files[0].file_name().unwrap().to_str().unwrap();
-    assert!(name.starts_with(&digest), "{name}");
+    assert!(name.starts_with(digest), "{name}");
     let mode = std::fs::metadata(&files[0]).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
 }

@@ -24,6 +24,7 @@
 //! | other plans for the same situation | `evil::impure`; suite `sandbox` |
 //! | to hurt the plugins beside it | `others`; suite `sandbox::each_misbehaviour_is_a_condition_and_an_event_and_hurts_nobody_else` |
 //! | to keep the compiler busy, to take its memory, to bring it down | `compile`; suite `compile` |
+//! | to keep the loader busy or fill its memory with a bundle, or with what it says of it | `bundle::{a_hostile_describe_ends_at_its_limits, a_section_that_nobody_composed_is_refused}`; host/bundle |
 //! | code of its own in the cache | `cache`, `compile::nothing_is_believed_of_what_is_no_compiler` |
 #![expect(
     clippy::unwrap_used,
@@ -34,6 +35,7 @@
 
 mod act;
 mod arrow;
+mod bundle;
 mod cache;
 mod compile;
 mod evil;
@@ -41,6 +43,7 @@ mod floods;
 mod frozen;
 mod guest;
 mod loading;
+mod modules;
 mod others;
 mod rows;
 mod text;

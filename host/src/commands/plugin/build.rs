@@ -1,5 +1,6 @@
 //! `kybern plugin build`: a plugin's crate, or what another language's tools built, made a component.
 
+use super::bundle;
 use super::component::Component;
 use super::manifest;
 use crate::args::BuildArgs;
@@ -17,6 +18,9 @@ pub(super) fn run(args: &BuildArgs) -> anyhow::Result<ExitCode> {
     if let (Some(from), Some(manifest)) = (&args.from, &args.manifest) {
         return adopt(from, manifest);
     }
+    if let Some(path) = &args.bundle {
+        return compose(path, args);
+    }
     let folder = &args.dir;
     let whole = folder.canonicalize();
     let whole = whole.with_context(|| format!("{}: cannot be read", folder.display()))?;
@@ -32,6 +36,26 @@ pub(super) fn run(args: &BuildArgs) -> anyhow::Result<ExitCode> {
         &beside(folder, &format!("{}.wasm", package.name)),
         &component,
     )
+}
+
+/// A bundle in what interprets it.
+fn compose(path: &Path, args: &BuildArgs) -> anyhow::Result<ExitCode> {
+    let component = match bundle::compose(path, &args.interpreter)? {
+        Ok(component) => component,
+        Err(why) => return Ok(bundle::refused(path, &why)),
+    };
+    let plugin = match bundle::runtime(&args.interpreter, &component.bytes)?.load(&component.bytes)
+    {
+        Ok(plugin) => plugin,
+        Err(why) => return Ok(bundle::refused(path, &why)),
+    };
+    let beside = || PathBuf::from(format!("{}.wasm", plugin.manifest().name));
+    let output = args.output.clone().unwrap_or_else(beside);
+    let done = write(&output, &component.bytes)?;
+    if let Some(bundle) = plugin.bundle() {
+        say!("bundle: {}", bundle.digest());
+    }
+    Ok(done)
 }
 
 /// What another language's tools built, with a manifest from a file.

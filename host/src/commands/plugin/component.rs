@@ -1,5 +1,6 @@
 //! A component's file: its bytes, digest and sizes.
 
+use crate::args::InterpreterArgs;
 use anyhow::{Context, ensure};
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -15,6 +16,8 @@ pub(super) struct Component {
     pub(super) bytes: Vec<u8>,
     /// `sha256:` and the hex digest.
     pub(super) digest: String,
+    /// Where is what it is run with.
+    pub(super) interpreter: InterpreterArgs,
 }
 
 impl Component {
@@ -34,6 +37,7 @@ impl Component {
             path: path.to_owned(),
             digest: crate::source::digest(&bytes),
             bytes,
+            interpreter: InterpreterArgs::default(),
         })
     }
 

@@ -151,6 +151,8 @@ fn imported(import: &Import) -> Imported<'_> {
         Offer::Rows => "answers of its queries".to_owned(),
         Offer::Log => "messages into the host's log".to_owned(),
         Offer::Http => "requests of its act hook to granted hosts".to_owned(),
+        Offer::Bundle => "the files of its bundle".to_owned(),
+        Offer::Render => "charts that the host renders".to_owned(),
         Offer::Types => "types that hooks share".to_owned(),
         Offer::Wasi { given } => format!("WASI: {given}"),
         Offer::Nothing { cure } => format!("not supported; {cure}"),

@@ -1,6 +1,6 @@
 //! `kybern plugin render`: one `decide` on a situation, and the plan that comes of it.
 
-use super::component::Component;
+use super::bundle;
 use super::situation::Situation;
 use super::subject::Subject;
 use super::{document, plan, refused};
@@ -9,7 +9,10 @@ use std::process::ExitCode;
 
 /// Prints the plan.
 pub(super) async fn run(args: &RenderArgs) -> anyhow::Result<ExitCode> {
-    let component = Component::read(&args.wasm)?;
+    let component = match bundle::read(&args.wasm, &args.interpreter)? {
+        Ok(component) => component,
+        Err(why) => return Ok(bundle::refused(&args.wasm, &why)),
+    };
     let situation = Situation::read(&args.situation)?;
     let subject = match Subject::load(&component).await? {
         Ok(subject) => subject,

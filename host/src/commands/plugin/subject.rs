@@ -1,5 +1,6 @@
 //! The plugin under test: loaded as a host loads it, called as a host calls it.
 
+use super::bundle;
 use super::chain;
 use super::component::Component;
 use super::registration;
@@ -9,7 +10,7 @@ use super::tables::Tables;
 use crate::registration::settings::{self, Given};
 use anyhow::anyhow;
 use kybern_interface::{Gvk, HookError, Plan, Sensing, Trigger};
-use kybern_plugin::{Call, CallError, CallLimits, LoadError, NamedAnswer, Plugin, Runtime, Usage};
+use kybern_plugin::{Call, CallError, CallLimits, LoadError, NamedAnswer, Plugin, Usage};
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -57,7 +58,7 @@ pub(super) struct Input {
 impl Subject {
     /// Loads it, with the limits that a registration has if it says nothing.
     pub(super) async fn load(component: &Component) -> anyhow::Result<Result<Self, LoadError>> {
-        let runtime = Runtime::new(crate::compiler::config()?)?;
+        let runtime = bundle::runtime(&component.interpreter, &component.bytes)?;
         let start = crate::clock::monotonic();
         let plugin = match runtime.load(&component.bytes) {
             Ok(plugin) => plugin,

@@ -10,10 +10,11 @@ struct Rule {
 }
 
 /// The host's crates, from the store up.
-const HOST: [&str; 10] = [
+const HOST: [&str; 11] = [
     "kybern",
     "kybern-allocator",
     "kybern-budget",
+    "kybern-helm",
     "kybern-kube",
     "kybern-plugin",
     "kybern-reconcile",
@@ -23,7 +24,7 @@ const HOST: [&str; 10] = [
     "kybern-table",
 ];
 
-const RULES: [Rule; 15] = [
+const RULES: [Rule; 16] = [
     Rule {
         package: "kybern-table",
         must_not_know: &[
@@ -95,6 +96,23 @@ const RULES: [Rule; 15] = [
             "kybern-reconcile",
             "kybern-sql",
             "kybern-statement",
+        ],
+    },
+    Rule {
+        package: "kybern-helm",
+        must_not_know: &[
+            "kube*",
+            "k8s-openapi",
+            "datafusion*",
+            "sqlparser",
+            "tokio",
+            "kybern",
+            "kybern-kube",
+            "kybern-reconcile",
+            "kybern-sense",
+            "kybern-sql",
+            "kybern-statement",
+            "kybern-table",
         ],
     },
     Rule {

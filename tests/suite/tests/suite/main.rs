@@ -18,6 +18,7 @@ mod author;
 mod bad_input;
 mod bounds;
 mod budget;
+mod bundle;
 mod children;
 mod cli;
 mod effects;

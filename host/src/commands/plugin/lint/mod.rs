@@ -8,6 +8,7 @@ mod shape;
 #[cfg(test)]
 mod tests;
 
+use super::bundle;
 use super::component::Component;
 use super::subject::Subject;
 use super::tables::Tables;
@@ -15,19 +16,29 @@ use super::{cases, document, refused};
 use crate::args::{Format, LintArgs, Report};
 use crate::terminal::{self, say};
 use finding::{Finding, Severity};
+use kybern_bundle::Bundle;
 use kybern_interface::Manifest;
-use kybern_plugin::Outline;
+use kybern_plugin::{LoadError, Outline};
 use std::path::Path;
 use std::process::ExitCode;
 
 /// Prints what was found.
 pub(super) async fn run(args: &LintArgs) -> anyhow::Result<ExitCode> {
-    let component = Component::read(&args.wasm)?;
+    let component = match bundle::read(&args.wasm, &args.interpreter)? {
+        Ok(component) => component,
+        Err(why) => return Ok(bundle::refused(&args.wasm, &why)),
+    };
     let outline = match Outline::read(&component.bytes) {
         Ok(outline) => outline,
         Err(why) => return Ok(refused(&component, &why)),
     };
     let found = findings(&component, &outline, args.cases.as_deref()).await?;
+    if let Ok(Some(section)) = kybern_bundle::section(&component.bytes)
+        && let Ok(bundle) = Bundle::parse(section)
+        && args.output == Report::Text
+    {
+        say!("bundle: {}", bundle.digest());
+    }
     match args.output {
         Report::Text => print(&component, &found),
         Report::Json => document::print(&found, Format::Json)?,
@@ -65,10 +76,54 @@ async fn findings(
     let Ok(manifest) = &outline.manifest else {
         return Ok(found);
     };
+    if outline.has_hook("describe") && outline.refused.is_none() {
+        return described(component, outline, cases, found).await;
+    }
     found.extend(of_manifest(manifest, outline, &Tables::of(manifest)?).await?);
     if outline.refused.is_none() && outline.has_hook("decide") {
         found.extend(behaviour(component, manifest, cases).await?);
     }
+    found.sort_by_key(|finding| finding.severity);
+    Ok(found)
+}
+
+/// The same of a component that says itself what it is: its own manifest says too little to judge.
+async fn described(
+    component: &Component,
+    outline: &Outline,
+    cases: Option<&Path>,
+    mut found: Vec<Finding>,
+) -> anyhow::Result<Vec<Finding>> {
+    let cases = match cases {
+        Some(folder) => cases::read(folder)?,
+        None => Vec::new(),
+    };
+    let subject = match Subject::load(component).await? {
+        Ok(subject) => subject,
+        Err(why @ (LoadError::Bundle { .. } | LoadError::Section { .. })) => {
+            let cure = "see docs/declarative.md";
+            found.push(Finding::error(
+                "invalid-bundle",
+                "the bundle",
+                super::chain(&why),
+                cure,
+            ));
+            return Ok(found);
+        }
+        Err(why) => {
+            let cure = "report it to the author of the component that interprets the bundle";
+            found.push(Finding::error(
+                "not-loadable",
+                "the component",
+                super::chain(&why),
+                cure,
+            ));
+            return Ok(found);
+        }
+    };
+    let manifest = subject.plugin.manifest();
+    found.extend(queries::findings(manifest, outline, &subject.tables).await?);
+    found.extend(probe::findings(&subject, manifest, &cases)?);
     found.sort_by_key(|finding| finding.severity);
     Ok(found)
 }

@@ -4,8 +4,8 @@ mod check;
 mod conformance;
 mod run;
 
+use super::bundle;
 use super::cases::Case;
-use super::component::Component;
 use super::subject::Subject;
 use super::{cases, chain};
 use crate::args::TestArgs;
@@ -21,7 +21,10 @@ const LOADS: &str = "conformance: loads, with the hooks and imports that this ho
 
 /// Prints one line for each check, what failed, and how many.
 pub(super) async fn run(args: &TestArgs) -> anyhow::Result<ExitCode> {
-    let component = Component::read(&args.wasm)?;
+    let component = match bundle::read(&args.wasm, &args.interpreter)? {
+        Ok(component) => component,
+        Err(why) => return Ok(bundle::refused(&args.wasm, &why)),
+    };
     let cases = match folder(args.cases.as_deref()) {
         Some(folder) => cases::read(&folder)?,
         None => Vec::new(),
