@@ -471,7 +471,16 @@ fn manifests_ask_for_what_the_bundles_need() {
     let one = manifest("tests/fixtures/sreworks");
     assert_eq!(one["capabilities"][0]["name"], "render");
     assert_eq!(kinds(&one, "reads"), ["Service"]);
-    assert!(kinds(&one, "writes").contains(&"Ingress".to_owned()));
+    let ingress = one["writes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|ask| ask["kind"] == "Ingress");
+    assert_eq!(
+        ingress.unwrap()["verbs"],
+        json!(["apply", "patch"]),
+        "the chart may leave it to others"
+    );
     assert_eq!(
         one.get("state"),
         None,
