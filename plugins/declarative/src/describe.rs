@@ -62,12 +62,6 @@ impl Writes {
     fn add(&mut self, kind: Gvk, verb: &str) {
         self.0.entry(kind).or_default().0.insert(verb.to_owned());
     }
-
-    fn applies(&self, kind: &Gvk) -> bool {
-        self.0
-            .get(kind)
-            .is_some_and(|(verbs, _)| verbs.contains("apply"))
-    }
 }
 
 /// The manifest of a bundle.

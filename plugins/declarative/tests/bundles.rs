@@ -272,8 +272,9 @@ fn microservice() -> Try {
     one
 }
 
+/// The Deployment as it is when no controller has seen it: without a status.
 fn ran(one: &mut Try, replicas: u32) {
-    let object = json!({"spec": {"replicas": replicas}, "status": {"replicas": replicas}});
+    let object = json!({"metadata": {"name": "ms-sample-v1s0"}, "spec": {"replicas": replicas}});
     one.host.rows.insert(
         "query deployment".into(),
         vec![json!({"object": object.to_string()})],
@@ -343,6 +344,19 @@ fn a_microservice_gets_all_that_it_asks_for() {
         })
         .unwrap();
     assert_eq!(serde_json::to_value(secret.mode).unwrap(), "createOnce");
+    // Without a seed there is no password, and a condition says why; all else is there.
+    one.settings = json!({});
+    let without = one.plan();
+    assert!(child(&without, "Secret").is_none() && child(&without, "Deployment").is_some());
+    let children = serde_json::to_value(&without.children).unwrap();
+    assert!(
+        children["partial"]
+            .as_str()
+            .unwrap()
+            .contains("needAuth makes a password out of settings.authSeed"),
+        "{children}"
+    );
+    one.settings = json!({"authSeed": "0123456789abcdef"});
     // Another configuration is another template of pods.
     let before = deployment["spec"]["template"].clone();
     one.cr["spec"]["config"] = json!("other");
@@ -457,7 +471,16 @@ fn manifests_ask_for_what_the_bundles_need() {
     let one = manifest("tests/fixtures/sreworks");
     assert_eq!(one["capabilities"][0]["name"], "render");
     assert_eq!(kinds(&one, "reads"), ["Service"]);
-    assert!(kinds(&one, "writes").contains(&"Ingress".to_owned()));
+    let ingress = one["writes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|ask| ask["kind"] == "Ingress");
+    assert_eq!(
+        ingress.unwrap()["verbs"],
+        json!(["apply", "patch"]),
+        "the chart may leave it to others"
+    );
     assert_eq!(
         one.get("state"),
         None,

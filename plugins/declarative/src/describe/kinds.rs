@@ -1,7 +1,7 @@
 //! The kinds that templates, charts and statements are about.
 
 use super::{Writes, commands, example};
-use crate::operator::{Operator, Profile, What};
+use crate::operator::{Operator, Patch, Profile, What};
 use crate::run::{Host, children_of};
 use crate::yaml::Node;
 use kybern_sdk::Gvk;
@@ -172,9 +172,7 @@ pub(super) fn written(
     for rule in &profile.rules {
         for command in &rule.action {
             if let (What::Patch(patch), Some(kind)) = (&command.what, &rule.watch.kind)
-                && patch.target.is_none()
-                && patch.kind != "apply"
-                && !writes.applies(kind)
+                && patched(operator, patch).is_empty()
             {
                 writes.add(kind.clone(), "patch");
             }
@@ -188,16 +186,7 @@ pub(super) fn written(
     for command in commands(profile) {
         match &command.what {
             What::Patch(patch) => {
-                let mut kinds: Vec<Gvk> = patch
-                    .file
-                    .iter()
-                    .flat_map(|path| scan(&operator.bundle.text(path).unwrap_or_default()))
-                    .collect();
-                kinds.extend(patch.inline.as_ref().and_then(|inline| named(&inline.node)));
-                if let Some(target) = &patch.target {
-                    kinds.extend(plain(&target.api_version.text, &target.kind.text));
-                }
-                for kind in kinds {
+                for kind in patched(operator, patch) {
                     if patch.subresource.is_some() {
                         writes.add(kind.clone(), "patch");
                         writes
@@ -206,7 +195,8 @@ pub(super) fn written(
                             .or_default()
                             .1
                             .extend(patch.subresource.clone());
-                    } else if !writes.applies(&kind) {
+                    } else {
+                        // A chart may deploy it today and leave it to somebody else tomorrow.
                         writes.add(kind, "patch");
                     }
                 }
@@ -244,6 +234,21 @@ pub(super) fn written(
             .extend(subresources.iter().cloned());
     }
     looked_up
+}
+
+/// The kinds that a patch names.
+fn patched(operator: &Operator, patch: &Patch) -> Vec<Gvk> {
+    let text = |path: &String| operator.bundle.text(path).unwrap_or_default();
+    let mut kinds: Vec<Gvk> = patch
+        .file
+        .iter()
+        .flat_map(|path| scan(&text(path)))
+        .collect();
+    kinds.extend(patch.inline.as_ref().and_then(|inline| named(&inline.node)));
+    if let Some(target) = &patch.target {
+        kinds.extend(plain(&target.api_version.text, &target.kind.text));
+    }
+    kinds
 }
 
 fn plain(api_version: &str, kind: &str) -> Option<Gvk> {

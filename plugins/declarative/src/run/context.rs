@@ -18,7 +18,7 @@ pub(crate) fn base(pass: &Pass<'_>, state: &State) -> Run<Context> {
         if pass.answered.contains(&query) {
             rows.insert(
                 name.clone(),
-                Value::Array(super::queries::rows(pass, &query)?),
+                Value::Array(super::queries::shown(pass, &query)?),
             );
         }
     }

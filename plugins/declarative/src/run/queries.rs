@@ -105,6 +105,17 @@ fn watching(pass: &Pass<'_>, at: usize, watch: &Watch, base: &Context) -> Run<Op
     Ok(Some(query))
 }
 
+/// The rows of an answer as templates see them: objects have what `cr` always has.
+pub(crate) fn shown(pass: &Pass<'_>, query: &str) -> Run<Vec<Value>> {
+    let mut rows = rows(pass, query)?;
+    for row in &mut rows {
+        if let Some(object) = row.get_mut("object").filter(|object| object.is_object()) {
+            *object = context::cleaned(object);
+        }
+    }
+    Ok(rows)
+}
+
 /// The rows of an answer; what is JSON in a column is read as such.
 pub(crate) fn rows(pass: &Pass<'_>, query: &str) -> Run<Vec<Value>> {
     let mut rows = pass.host.rows(query)?;

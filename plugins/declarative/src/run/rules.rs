@@ -265,7 +265,7 @@ fn known(pass: &Pass<'_>, at: usize, rule: &Rule, base: &Context) -> Run<Context
         .cloned()
         .unwrap_or_else(|| json!({}));
     for (name, _) in &rule.query {
-        let found = queries::rows(pass, &queries::decided(at, name))?;
+        let found = queries::shown(pass, &queries::decided(at, name))?;
         if let Some(rows) = rows.as_object_mut() {
             rows.insert(name.clone(), Value::Array(found));
         }
