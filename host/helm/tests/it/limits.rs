@@ -73,7 +73,7 @@ fn templates_that_include_themselves_are_helms_error() {
 #[test]
 fn text_that_renders_itself_ends_at_a_limit() {
     let template = r#"{{ $x := "{{ tpl .x (dict \"x\" .x \"Template\" .Template) }}" }}{{ tpl $x (dict "x" $x "Template" .Template) }}"#;
-    let error = refused(engine(), template);
+    let error = refused(&prepared(|_| {}), template);
     let RenderError::Stopped(why) = error else {
         panic!("{error:?}");
     };
