@@ -81,7 +81,7 @@ fn the_published_operator_runs_as_it_stands() -> Result<()> {
         let name = format!("vvp.example.com/{what}");
         ingress["metadata"]["annotations"][name].clone()
     };
-    let ports = client.get(&service)?["spec"]["ports"]
+    let ports = scene.wait(&service, |_| true)?["spec"]["ports"]
         .as_array()
         .context("ports")?
         .iter()
