@@ -294,9 +294,15 @@ fn bombs_run_out_of_fuel() {
         "{{ ('x' * 100000) | regex_replace('x', 'y' * 100000) }}",
     ] {
         let told = render(bomb).unwrap_err();
-        let known = ["ran out of fuel", "levels deep", "bytes; at most", "recursion limit", "is no YAML"]
-            .iter()
-            .any(|known| told.contains(known));
+        let known = [
+            "ran out of fuel",
+            "levels deep",
+            "bytes; at most",
+            "recursion limit",
+            "is no YAML",
+        ]
+        .iter()
+        .any(|known| told.contains(known));
         assert!(known, "{bomb}: {told}");
     }
 }
