@@ -289,12 +289,20 @@ fn bombs_run_out_of_fuel() {
         "{{ 'x' * 99999999 }}",
         "{% for i in range(100000) %}{{ 'yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy' }}{% endfor %}",
         "{% macro m(n) %}{{ m(n) }}{% endmacro %}{{ m(1) }}",
+        "{{ ('[' * 5000) | from_yaml }}",
+        "{{ ('[' * 5000) | from_json }}",
         "{{ ('x' * 100000) | regex_replace('x', 'y' * 100000) }}",
     ] {
         let told = render(bomb).unwrap_err();
-        let known = ["ran out of fuel", "levels deep", "bytes; at most"]
-            .iter()
-            .any(|known| told.contains(known));
+        let known = [
+            "ran out of fuel",
+            "levels deep",
+            "bytes; at most",
+            "recursion limit",
+            "is no YAML",
+        ]
+        .iter()
+        .any(|known| told.contains(known));
         assert!(known, "{bomb}: {told}");
     }
 }

@@ -718,6 +718,16 @@ fn hooks_are_run_once_for_each_revision_around_what_they_are_about() {
     let state = one.state.clone();
     let _ = one.good();
     assert_eq!(one.state, state, "converged");
+    // The Job of a hook that is deleted when it has succeeded is gone, and stays so.
+    one.rows("hooks", &[done("before", "1", "Complete")]);
+    let plan = one.good();
+    assert_eq!(
+        (names(&plan), &plan.children),
+        (
+            vec!["x".to_owned(), "before".to_owned()],
+            &Children::Complete
+        )
+    );
     // An upgrade: the hook's Job of before is in the way.
     one.host.chart.borrow_mut().manifests = vec![config("two")];
     let plan = one.good();
