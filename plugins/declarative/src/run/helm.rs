@@ -22,7 +22,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// The annotation with the revision that a hook was made for.
-const REVISION: &str = "kybern.dev/hook-revision";
+const REVISION: &str = "declarative.kybern.dev/hook-revision";
 
 /// Look-ups of one pass.
 const LOOKUPS: usize = 64;
@@ -572,7 +572,10 @@ fn one(
         };
         match found {
             Some(there)
-                if text(&there, "/metadata/annotations/kybern.dev~1hook-revision") != revision =>
+                if text(
+                    &there,
+                    "/metadata/annotations/declarative.kybern.dev~1hook-revision",
+                ) != revision =>
             {
                 // One of an earlier revision has the name.
                 let target = Target::new(

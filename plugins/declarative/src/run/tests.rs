@@ -670,7 +670,7 @@ fn hooks_are_run_once_for_each_revision_around_what_they_are_about() {
     );
     let done = |name: &str, revision: &str, kind: &str| {
         json!({
-            "metadata": {"name": name, "namespace": "shop", "uid": format!("{name}-{revision}"), "annotations": {"kybern.dev/hook-revision": revision}},
+            "metadata": {"name": name, "namespace": "shop", "uid": format!("{name}-{revision}"), "annotations": {"declarative.kybern.dev/hook-revision": revision}},
             "status": {"conditions": [{"type": kind, "status": "True", "message": "BackoffLimitExceeded"}]},
         })
     };
@@ -736,7 +736,7 @@ fn hooks_are_run_once_for_each_revision_around_what_they_are_about() {
     one.rows("hooks", &[]);
     let plan = one.good();
     assert_eq!(
-        child(&plan, "Job")["metadata"]["annotations"]["kybern.dev/hook-revision"],
+        child(&plan, "Job")["metadata"]["annotations"]["declarative.kybern.dev/hook-revision"],
         "2"
     );
     one.rows("hooks", &[done("before", "2", "Complete")]);
