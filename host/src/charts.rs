@@ -9,10 +9,10 @@
 
 use crate::clock;
 use anyhow::{Context, anyhow};
-use kybern_helm::{Config, Engine, EngineFile, Limits, PrepareError, RenderError, Status};
+use kybern_helm::{Config, Engine, EngineFile, Limits, PrepareError, RenderError};
 use kybern_interface::names::GROUP;
 use kybern_kube::{Cluster, discover};
-use kybern_plugin::{ModulesConfig, Render, RenderFailure};
+use kybern_plugin::{LoadError, ModulesConfig, Render, RenderFailure};
 use kybern_table::Reader;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -68,6 +68,11 @@ impl Charts {
         }
     }
 
+    /// As a runtime holds it.
+    pub(crate) fn shared(self) -> Arc<dyn Render> {
+        Arc::new(self)
+    }
+
     /// Gets the engine ready as soon as somebody needs it. `uid` is of the host's own definition, once it is known.
     pub(crate) async fn prepare(self, cluster: Cluster, uid: impl Future<Output = Option<String>>) {
         self.wanted.notified().await;
@@ -84,10 +89,19 @@ impl Charts {
             }
             tokio::time::sleep(AGAIN).await;
         };
-        let preparing = self.clone();
-        let made = move || preparing.make(&uid, capabilities);
-        let made = tokio::task::spawn_blocking(made).await;
-        let made = made.unwrap_or_else(|_| Err(anyhow!("it was interrupted")));
+        let made = loop {
+            let (preparing, uid, capabilities) = (self.clone(), uid.clone(), capabilities.clone());
+            let made = move || preparing.make(&uid, capabilities);
+            let made = tokio::task::spawn_blocking(made).await;
+            match made.unwrap_or_else(|_| Err(anyhow!("it was interrupted"))) {
+                Err(error) if may_pass(&error) => {
+                    let error = format!("{error:#}");
+                    tracing::warn!(error, "Helm's engine is compiled again");
+                }
+                made => break made,
+            }
+            tokio::time::sleep(AGAIN).await;
+        };
         let made = made.map_err(|error| format!("{error:#}"));
         if let Err(error) = &made {
             tracing::error!(
@@ -120,17 +134,7 @@ impl Charts {
         };
         let start = clock::monotonic();
         let engine = Engine::new(self.module.read()?, config)?;
-        loop {
-            match engine.prepare() {
-                Ok(()) => break,
-                // Its process was ended because its memory was needed.
-                Err(PrepareError::Compile(why)) if matches!(engine.status(), Status::Cold) => {
-                    tracing::warn!(error = %why, "Helm's engine is compiled again");
-                    std::thread::sleep(AGAIN);
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
+        engine.prepare()?;
         let took = clock::monotonic().saturating_sub(start);
         tracing::info!(seconds = took.as_secs_f64(), "Helm's engine is ready");
         Ok(Ready {
@@ -189,6 +193,14 @@ impl Render for Charts {
         }
         String::from_utf8(answer.to_vec()).map_err(|_| failed("its answer is no text".to_owned()))
     }
+}
+
+/// Whether its process was ended because its memory was needed.
+fn may_pass(error: &anyhow::Error) -> bool {
+    let Some(PrepareError::Compile(why)) = error.downcast_ref() else {
+        return false;
+    };
+    matches!(&**why, LoadError::NotCompiled { .. })
 }
 
 fn chain(error: &RenderError) -> String {

@@ -82,7 +82,7 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
         },
         runtime: RuntimeConfig {
             cache_dir: Some(compiled.clone()),
-            render: charts.clone().map(|charts| Arc::new(charts) as _),
+            render: charts.clone().map(Charts::shared),
             ..runtime
         },
         ..Settings::default()

@@ -6,7 +6,6 @@ use crate::charts::{self, Charts};
 use anyhow::{Context, anyhow};
 use kybern_bundle::{Bundle, BundleError};
 use kybern_plugin::{ModulesConfig, Offer, Outline, Runtime, RuntimeConfig};
-use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -110,7 +109,7 @@ pub(super) fn runtime(interpreter: &InterpreterArgs, wasm: &[u8]) -> anyhow::Res
 }
 
 /// What is wrong with a bundle, on standard error.
-pub(super) fn refused(path: &Path, why: &(impl std::error::Error + Display)) -> ExitCode {
+pub(super) fn refused(path: &Path, why: &impl std::error::Error) -> ExitCode {
     eprintln!("error: {}: {}", path.display(), chain(why));
     ExitCode::FAILURE
 }

@@ -68,7 +68,7 @@ fn the_published_operator_runs_as_it_stands() -> Result<()> {
         json!({
             "apiVersion": "vvp.example.com/v1", "kind": "Vvp",
             "metadata": { "name": name, "namespace": scene.namespace },
-            "spec": { "replicas": 3, "version": "2.9.1" },
+            "spec": { "replicas": 3, "version": "2.9.1", "serviceType": "LoadBalancer" },
         })
     };
     client.create(&resource("shop"))?;
@@ -109,18 +109,16 @@ fn the_published_operator_runs_as_it_stands() -> Result<()> {
     );
 
     // Other Services do not matter, nor those of another release.
-    let mut other = json!({
+    let other = json!({
         "apiVersion": "v1", "kind": "Service",
         "metadata": { "name": "other", "namespace": scene.namespace },
         "spec": { "ports": [{ "port": 1 }] },
     });
     let written = writes(&scene, || {
         client.create(&other)?;
-        other["spec"]["ports"][0]["port"] = json!(2);
-        client
-            .apply(&other, "somebody")
-            .map(|_| ())
-            .map_err(Into::into)
+        let change = json!({ "spec": { "ports": [{ "port": 2 }] } });
+        client.merge_patch(&Object::of(&other)?, &change)?;
+        Ok(())
     });
     assert_eq!(written?, []);
     client.create(&resource("second"))?;
