@@ -173,11 +173,11 @@ fn extra(content: &[u8]) -> Result<&[u8], BundleError> {
 /// The path in a POSIX header: lines of `LENGTH KEY=VALUE`.
 fn pax(content: &[u8]) -> Result<Option<String>, BundleError> {
     let lines = content.split(|byte| *byte == b'\n');
-    let fields = lines.filter_map(|line| {
+    let mut fields = lines.filter_map(|line| {
         let space = line.iter().position(|byte| *byte == b' ')?;
         line.get(space + 1..)?.strip_prefix(b"path=")
     });
-    fields.last().map(text).transpose()
+    fields.next_back().map(text).transpose()
 }
 
 fn wrong(reason: &str) -> BundleError {

@@ -321,7 +321,11 @@ pub(crate) async fn ask(shared: &Shared, cx: &Context) -> Result<Vec<Answer>, Fi
 async fn rounds(shared: &Shared, cx: &Context, answers: &mut Vec<Answer>) -> Result<(), Finding> {
     let active = cx.active();
     let mut asking = Asking::new(queries(cx));
-    while active.has_sense {
+    // The hook is called so often at most, for `asking` counts its rounds.
+    loop {
+        if !active.has_sense {
+            break;
+        }
         let trigger = Trigger {
             resource: cx.primary.gvk.clone(),
             object: plain(&cx.object),

@@ -157,9 +157,11 @@ the file cannot be used.";
 #[derive(Debug, ClapArgs)]
 #[command(after_long_help = INSPECT_HELP)]
 pub(crate) struct InspectArgs {
-    /// The component.
+    /// The component, or a bundle: a folder of files, or a .tgz.
     #[arg(value_name = "FILE")]
     pub(crate) wasm: PathBuf,
+    #[command(flatten)]
+    pub(crate) interpreter: InterpreterArgs,
     /// Prints instead a registration (a Plugin object) that grants what the manifest asks for, no
     /// more, and pins the digest.
     #[arg(long)]

@@ -7,6 +7,10 @@ use super::problem::{Problem, of_load};
 use crate::source::{Fetch, Fetched};
 use kybern_interface::ResolvedImage;
 use kybern_plugin::Plugin;
+use std::time::Duration;
+
+/// How often it is looked whether what a component needs beside its own code is ready.
+const READY: Duration = Duration::from_millis(250);
 
 /// What came of a fetch.
 #[derive(Debug, Clone, PartialEq)]
@@ -69,13 +73,15 @@ impl Controller {
             Job::Running => Err(Problem::compiling()),
             Job::Ended(got) => got,
             Job::Unknown => {
-                if let Err(why) = self.runtime.ready_for(&fetched.bytes) {
-                    return Err(Problem::passing("Compiling", why));
-                }
                 let (runtime, bytes) = (self.runtime.clone(), fetched.bytes.clone());
-                let near = runtime.is_near(&bytes);
-                let loading = tokio::task::spawn_blocking(move || runtime.load(&bytes));
+                let ready = runtime.ready_for(&bytes);
+                let near = ready.is_ok() && runtime.is_near(&bytes);
                 let loading = async move {
+                    // What it needs beside its own code is compiled by somebody else.
+                    while runtime.ready_for(&bytes).is_err() {
+                        tokio::time::sleep(READY).await;
+                    }
+                    let loading = tokio::task::spawn_blocking(move || runtime.load(&bytes));
                     let loaded = loading.await;
                     loaded
                         .map_err(|_| Problem::passing("LoadFailed", "loading was interrupted"))?
@@ -83,7 +89,12 @@ impl Controller {
                 };
                 if !near {
                     loads.compiles.begin(name, digest, loading);
-                    return Err(Problem::compiling());
+                    let compiling = Problem::compiling();
+                    let message = ready.err().unwrap_or(compiling.message);
+                    return Err(Problem {
+                        message,
+                        ..compiling
+                    });
                 }
                 loading.await
             }

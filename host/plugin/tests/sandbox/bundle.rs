@@ -1,7 +1,7 @@
 //! Bundles: files that a guest interprets, a manifest that follows from them, charts that are rendered.
 
 use crate::guest::{component, config, runtime};
-use arrow::array::{Int64Array, RecordBatch};
+use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use kybern_bundle::{Bundle, compose};
 use kybern_interface::Sensing;
 use kybern_plugin::{
@@ -180,8 +180,8 @@ fn sense_asks_again_and_sees_what_came() {
             "resource": { "group": "example.com", "version": "v1", "kind": "Web" },
             "object": {}, "now": "2026-11-22T00:00:00Z", "queries": names,
         });
-        let rows =
-            RecordBatch::try_from_iter([("n", Arc::new(Int64Array::from(vec![1, 2, 3])) as _)]);
+        let column: ArrayRef = Arc::new(Int64Array::from(vec![1, 2, 3]));
+        let rows = RecordBatch::try_from_iter([("n", column)]);
         let answers = names
             .iter()
             .map(|name| crate::guest::answer(name, vec![rows.as_ref().unwrap().clone()]));
@@ -229,7 +229,7 @@ impl Render for Told {
 fn a_chart_of_the_bundle_is_rendered_by_the_host() {
     let told = Arc::new(Told::default());
     let config = RuntimeConfig {
-        render: Some(Arc::clone(&told) as _),
+        render: Some(told.clone()),
         ..config()
     };
     let rendering = Runtime::new(config).unwrap();

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 /// The component that interprets bundles, as it is built and shipped.
-const INTERPRETER: &str = "declarative.wasm";
+pub(super) const INTERPRETER: &str = "declarative.wasm";
 
 /// Whether a path is a bundle, and no component: a folder, or an archive.
 pub(super) fn is_bundle(path: &Path) -> bool {

@@ -1,5 +1,6 @@
 //! `kybern plugin inspect`: what a component is and asks for, or a registration for it.
 
+use super::bundle;
 use super::component::Component;
 use super::{document, refused, registration};
 use crate::args::{Format, InspectArgs};
@@ -7,19 +8,34 @@ use crate::terminal::{self, say};
 use kybern_interface::{Delegation, Manifest};
 use kybern_plugin::{Import, LoadError, Offer, Outline};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::process::ExitCode;
 
 /// The hooks that a host calls.
 const HOOKS: [&str; 3] = ["sense", "decide", "act"];
 
-/// Prints it, without compiling the component.
+/// Prints it, without compiling the component; one that interprets a bundle is asked what it is.
 pub(super) fn run(args: &InspectArgs) -> anyhow::Result<ExitCode> {
-    let component = Component::read(&args.wasm)?;
-    let outline = match Outline::read(&component.bytes) {
+    let component = match bundle::read(&args.wasm, &args.interpreter)? {
+        Ok(component) => component,
+        Err(why) => return Ok(bundle::refused(&args.wasm, &why)),
+    };
+    let mut outline = match Outline::read(&component.bytes) {
         Ok(outline) => outline,
         Err(why) => return Ok(refused(&component, &why)),
     };
+    let section = kybern_bundle::section(&component.bytes).ok().flatten();
+    if outline.has_hook("describe") && section.is_some() {
+        // What it asks for is what it says of its bundle.
+        let runtime = bundle::runtime(&args.interpreter, &component.bytes)?;
+        match runtime.load(&component.bytes) {
+            Ok(plugin) => {
+                outline.document = Some(serde_json::to_value(plugin.manifest())?);
+                outline.manifest = Ok(plugin.manifest().clone());
+            }
+            Err(why) => return Ok(refused(&component, &why)),
+        }
+    }
     if args.registration {
         return register(&component, &outline, args.output);
     }
@@ -43,7 +59,22 @@ fn register(component: &Component, outline: &Outline, format: Format) -> anyhow:
         (_, Some(why)) | (Err(why), None) => return Ok(refused(component, why)),
     };
     let file = format!("/plugins/{}", component.file_name());
-    let object = registration::of(manifest, &file, Some(&component.digest));
+    let mut object = registration::of(manifest, &file, Some(&component.digest));
+    if bundle::is_bundle(&component.path) {
+        // As a host composes it: from what interprets it, and where the bundle is.
+        let place = format!("/bundles/{}", component.file_name());
+        let section = kybern_bundle::section(&component.bytes)?.unwrap_or_default();
+        let digest = crate::source::digest(section);
+        if let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) {
+            spec.remove("digest");
+            spec.insert(
+                "source".into(),
+                json!({ "file": format!("/plugins/{}", bundle::INTERPRETER) }),
+            );
+            let settings = json!({ "bundle": { "file": place, "digest": digest } });
+            spec.insert("settings".into(), settings);
+        }
+    }
     if format == Format::Yaml {
         for line in to_fill_in(manifest) {
             say!("# {line}");

@@ -24,7 +24,7 @@ const HOST: [&str; 11] = [
     "kybern-table",
 ];
 
-const RULES: [Rule; 16] = [
+const RULES: [Rule; 17] = [
     Rule {
         package: "kybern-table",
         must_not_know: &[

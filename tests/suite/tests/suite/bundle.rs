@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 fn definition() -> Value {
     json!({
         "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
-        "metadata": { "name": "bundles.described.example.com" },
+        "metadata": { "name": "bundleds.described.example.com" },
         "spec": {
             "group": "described.example.com", "scope": "Namespaced",
-            "names": { "kind": "Bundled", "listKind": "BundledList", "plural": "bundles", "singular": "bundled" },
+            "names": { "kind": "Bundled", "listKind": "BundledList", "plural": "bundleds", "singular": "bundled" },
             "versions": [{
                 "name": "v1", "served": true, "storage": true, "subresources": { "status": {} },
                 "schema": { "openAPIV3Schema": { "type": "object", "x-kubernetes-preserve-unknown-fields": true } },

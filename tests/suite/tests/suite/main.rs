@@ -21,6 +21,7 @@ mod budget;
 mod bundle;
 mod children;
 mod cli;
+mod declarative;
 mod effects;
 mod faults;
 mod frozen;

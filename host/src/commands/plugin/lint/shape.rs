@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 /// A component larger than this is slow to load everywhere.
 const LARGE: usize = 8 << 20;
 /// What a manifest may name in lists of words.
-const CAPABILITIES: [&str; 2] = ["http", "secrets"];
+const CAPABILITIES: [&str; 3] = ["http", "secrets", "render"];
 const VERBS: [&str; 3] = ["apply", "patch", "delete"];
 
 /// What is found before the manifest is understood.
