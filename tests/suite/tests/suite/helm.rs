@@ -327,7 +327,7 @@ fn hooks_run_before_the_rest_and_one_that_fails_stops_the_release() -> Result<()
     };
     let good = helmed(&scene, "good", &json!({ "hook": true }))?;
     let bad = helmed(&scene, "bad", &json!({ "hook": true }))?;
-    told(&scene, &bad, &["bad-before", "running"])?;
+    told(&scene, &bad, &["bad-before", "waiting"])?;
     end("good", "Complete", "done")?;
     end("bad", "Failed", "the schema is too old")?;
     let deployment = scene.object("apps/v1", "Deployment", "good");
