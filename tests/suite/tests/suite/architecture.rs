@@ -10,10 +10,11 @@ struct Rule {
 }
 
 /// The host's crates, from the store up.
-const HOST: [&str; 11] = [
+const HOST: [&str; 12] = [
     "kybern",
     "kybern-allocator",
     "kybern-budget",
+    "kybern-bundle",
     "kybern-helm",
     "kybern-kube",
     "kybern-plugin",
@@ -24,7 +25,7 @@ const HOST: [&str; 11] = [
     "kybern-table",
 ];
 
-const RULES: [Rule; 17] = [
+const RULES: [Rule; 18] = [
     Rule {
         package: "kybern-table",
         must_not_know: &[
@@ -56,6 +57,26 @@ const RULES: [Rule; 17] = [
             "kube*",
             "tokio",
             "kybern-*",
+        ],
+    },
+    Rule {
+        package: "kybern-bundle",
+        must_not_know: &[
+            "datafusion*",
+            "arrow*",
+            "wasmtime*",
+            "kube*",
+            "tokio",
+            "kybern",
+            "kybern-budget",
+            "kybern-helm",
+            "kybern-kube",
+            "kybern-plugin",
+            "kybern-reconcile",
+            "kybern-sense",
+            "kybern-sql",
+            "kybern-statement",
+            "kybern-table",
         ],
     },
     Rule {
