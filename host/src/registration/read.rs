@@ -34,8 +34,9 @@ fn rest(mut object: Value) -> Option<Registration> {
         });
         (part, fields.unwrap_or_default())
     });
-    object["spec"] = json!({ "source": { "file": "" } });
-    object["status"] = json!({});
+    let whole = object.as_object_mut()?;
+    whole.insert("spec".to_owned(), json!({ "source": { "file": "" } }));
+    whole.insert("status".to_owned(), json!({}));
     let mut read: Registration = serde_json::from_value(object.clone()).ok()?;
     for (part, fields) in &mut parts {
         for (name, value) in std::mem::take(fields) {

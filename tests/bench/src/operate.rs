@@ -151,16 +151,11 @@ fn filled(objects: u64) -> Result<ControlPlane> {
 /// What each object has.
 fn values(plane: &ControlPlane) -> Result<BTreeMap<String, String>> {
     let objects = plane.client().list("v1", "ConfigMap", Some(NAMESPACE))?;
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let ours = objects
+    let field = format!("/data/{FIELD}");
+    let text = |object: &Value, at: &str| Some(object.pointer(at)?.as_str()?.to_owned());
+    let pairs = objects
         .iter()
-        .filter(|object| !object["data"][FIELD].is_null());
-    let pairs = ours.map(|object| {
-        (
-            text(&object["metadata"]["name"]),
-            text(&object["data"][FIELD]),
-        )
-    });
+        .filter_map(|object| Some((text(object, "/metadata/name")?, text(object, &field)?)));
     Ok(pairs.collect())
 }
 
@@ -191,10 +186,10 @@ fn update_all(program: &Path, kubeconfig: &Path, value: &str, objects: u64) -> R
 /// What a statement says of each object.
 fn outcomes(stdout: &[u8]) -> Result<BTreeMap<String, String>> {
     let rows: Vec<Value> = serde_json::from_slice(stdout)?;
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let text = |row: &Value, key: &str| Some(row.get(key)?.as_str()?.to_owned());
     let pairs = rows
         .iter()
-        .map(|row| (text(&row["name"]), text(&row["outcome"])));
+        .filter_map(|row| Some((text(row, "name")?, text(row, "outcome")?)));
     Ok(pairs.collect())
 }
 
