@@ -107,7 +107,10 @@ impl<'a> Reader<'a> {
     }
 
     fn next(&mut self) -> Read<Option<(Event<'a>, Span)>> {
-        match self.parser.next() {
+        // Comments are told where another crate of the build asks the parser for them.
+        let mut events =
+            (&mut self.parser).filter(|next| !matches!(next, Ok((Event::Comment(..), _))));
+        match events.next() {
             None => Ok(None),
             Some(Ok(next)) => Ok(Some(next)),
             Some(Err(error)) => {

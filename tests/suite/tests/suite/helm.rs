@@ -333,11 +333,7 @@ fn hooks_run_before_the_rest_and_one_that_fails_stops_the_release() -> Result<()
     let deployment = scene.object("apps/v1", "Deployment", "good");
     scene.wait(&deployment, |_| true)?;
     ready(&scene, &good)?;
-    told(
-        &scene,
-        &bad,
-        &["bad-before failed", "the schema is too old"],
-    )?;
+    told(&scene, &bad, &["bad-before failed"])?;
     scene.converged()?;
     for name in ["apps/v1/Deployment/bad", "v1/ConfigMap/bad-config"] {
         let (kind, name) = name.rsplit_once('/').context("a name")?;
