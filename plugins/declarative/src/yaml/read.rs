@@ -107,7 +107,7 @@ impl<'a> Reader<'a> {
     }
 
     fn next(&mut self) -> Read<Option<(Event<'a>, Span)>> {
-        // Comments are told where another crate of the build asks the parser for them.
+        // Other crates of a build may ask the parser for comments, so all builds do.
         let mut events =
             (&mut self.parser).filter(|next| !matches!(next, Ok((Event::Comment(..), _))));
         match events.next() {
