@@ -4,7 +4,7 @@
 //! # Contract
 //! The same program, engine, tag and definition give the same digest; an archive that is there is not made
 //! again. Containerfile makes the same image where there is only a container engine: it takes the
-//! files from [`stage`], and a test compares the rest with [`Definition`].
+//! files from `stage`, and a test compares the rest with [`Definition`].
 
 mod archive;
 mod binary;
