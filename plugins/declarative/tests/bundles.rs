@@ -158,7 +158,7 @@ fn yaml(path: &str) -> Value {
 #[test]
 fn the_published_operator_file_is_read_as_it_stands() {
     use sha2::Digest;
-    let bytes = std::fs::read(root().join("tests/fixtures/sreworks/operator.yaml")).unwrap();
+    let bytes = std::fs::read(root().join("tests/bundles/sreworks/operator.yaml")).unwrap();
     let digest: String = sha2::Sha256::digest(&bytes)
         .iter()
         .map(|byte| format!("{byte:02x}"))
@@ -168,7 +168,7 @@ fn the_published_operator_file_is_read_as_it_stands() {
         "it is to stay as it was published"
     );
     let cr = json!({"apiVersion": "vvp.example.com/v1", "kind": "Vvp", "metadata": {"name": "demo"}, "spec": {"replicas": 3}});
-    let mut one = Try::new("tests/fixtures/sreworks", cr);
+    let mut one = Try::new("tests/bundles/sreworks", cr);
     one.host.manifests = vec![
         "apiVersion: v1\nkind: Service\nmetadata: {name: demo-vvp}\nspec: {ports: [{port: 80}]}\n"
             .into(),
@@ -468,7 +468,7 @@ fn manifests_ask_for_what_the_bundles_need() {
             "Ingress"
         ]
     );
-    let one = manifest("tests/fixtures/sreworks");
+    let one = manifest("tests/bundles/sreworks");
     assert_eq!(one["capabilities"][0]["name"], "render");
     assert_eq!(kinds(&one, "reads"), ["Service"]);
     let ingress = one["writes"]

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
 
-const CRD: &str = include_str!("../../../tests/fixtures/sreworks/crd.yaml");
+const CRD: &str = include_str!("../../../tests/bundles/sreworks/crd.yaml");
 
 fn told(operator: &str, files: &[(&str, &str)]) -> String {
     let mut all: BTreeMap<String, Vec<u8>> = files

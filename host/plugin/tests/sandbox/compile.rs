@@ -273,7 +273,7 @@ fn a_process_that_compiles_ends_with_its_parent() {
         .spawn()
         .unwrap();
     let order = format!(
-        r#"{{"scarce":false,"max_stack":524288,"seconds":600,"memory":{},"code":1,"bytes":{}}}"#,
+        r#"{{"subject":"Component","scarce":false,"max_stack":524288,"seconds":600,"memory":{},"code":1,"bytes":{}}}"#,
         1024 * MIB,
         slow().len()
     );

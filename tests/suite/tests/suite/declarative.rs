@@ -62,7 +62,7 @@ fn writes(scene: &Scene, act: impl FnOnce() -> Result<()>) -> Result<Vec<Request
 
 #[test]
 fn the_published_operator_runs_as_it_stands() -> Result<()> {
-    let (mut scene, _) = with_bundle("published", &folder("tests/fixtures/sreworks"))?;
+    let (mut scene, _) = with_bundle("published", &folder("tests/bundles/sreworks"))?;
     let client = scene.client();
     let resource = |name: &str| {
         json!({

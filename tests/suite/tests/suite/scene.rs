@@ -245,14 +245,17 @@ impl Scene {
             .wait_for(object, "to be as expected", SOON, is)
     }
 
-    /// Waits until a condition of a registration has this status; the condition.
+    /// Waits until a condition of a registration has this status, and not only until something is
+    /// here; the condition.
     pub(crate) fn plugin_condition(
         &self,
         object: &Object,
         kind: &str,
         status: &str,
     ) -> Result<Value> {
-        condition(self.client(), object, kind, |c| c["status"] == status)
+        condition(self.client(), object, kind, |c| {
+            c["status"] == status && !under_way(c)
+        })
     }
 
     /// Starts the host and registers AppService.
