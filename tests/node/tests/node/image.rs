@@ -6,9 +6,15 @@ use std::path::PathBuf;
 use std::process::Command;
 
 /// Path, owner and mode of all that is in the image.
-const FILES: [&str; 5] = [
+const FILES: [&str; 10] = [
     "/ 0:0 755",
     "/kybern 0:0 755",
+    "/usr 0:0 755",
+    "/usr/share 0:0 755",
+    "/usr/share/kybern 0:0 755",
+    // What renders charts, in the sandbox; nobody starts it.
+    "/usr/share/kybern/helm-engine.licenses.txt 0:0 644",
+    "/usr/share/kybern/helm-engine.wasm 0:0 644",
     "/var 0:0 755",
     "/var/cache 0:0 755",
     // The one folder that the user may write to.
@@ -16,7 +22,7 @@ const FILES: [&str; 5] = [
 ];
 
 #[test]
-fn holds_one_program_and_one_folder_of_the_users() -> Result<()> {
+fn holds_one_program_the_engine_of_charts_and_one_folder_of_the_users() -> Result<()> {
     let node = node()?;
     let image = format!("localhost/kybern:{}", env!("CARGO_PKG_VERSION"));
     let at = "/run/kybern-image";
