@@ -152,7 +152,6 @@ fn with_chart(name: &str, adopt: &str) -> Result<Scene> {
                 "read": [{ "group": "batch", "kinds": ["Job"] }],
                 "write": [write("apps", "Deployment"), write("", "ConfigMap"), write("batch", "Job")],
                 "state": true,
-                "render": true,
             },
         },
     });
