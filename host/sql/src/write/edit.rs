@@ -74,8 +74,14 @@ fn assign(object: &mut Value, assignment: &Assignment) -> Result<Option<Value>, 
             });
         };
         push(&mut pointer, segment);
+        // A null is as good as nothing, but of a list it is an element with a place.
+        let element = matches!(segment, Segment::Index(index) if *index < length);
         let old = step(here, segment).filter(|old| !old.is_null());
         match (old, &assignment.value) {
+            (None, None) if element && rest.is_empty() => {
+                remove(here, segment);
+                return Ok(Some(operation("remove", &pointer, None)));
+            }
             (None, None) => return Ok(None),
             (None, Some(value)) => {
                 if matches!(segment, Segment::Index(index) if *index > length) {
@@ -83,7 +89,8 @@ fn assign(object: &mut Value, assignment: &Assignment) -> Result<Option<Value>, 
                     return Err(EditError::Beyond { path, length });
                 }
                 let made = made(rest, value, &so_far(depth + 1))?;
-                let operation = operation("add", &pointer, Some(&made));
+                let op = if element { "replace" } else { "add" };
+                let operation = operation(op, &pointer, Some(&made));
                 put(here, segment, made);
                 return Ok(Some(operation));
             }
@@ -266,6 +273,11 @@ mod tests {
             let edited = edit(&object, std::slice::from_ref(&assignment)).unwrap();
             assert_eq!(Value::Array(edited.operations), wanted, "{assignment:?}");
         }
+        let nulls = json!([1, null, 2]);
+        let one = edit(&nulls, &[set(&["1"], json!([]))]).unwrap();
+        assert_eq!(patched(nulls.clone(), &one.operations), json!([1, [], 2]));
+        let one = edit(&nulls, &[unset(&["1"])]).unwrap();
+        assert_eq!(patched(nulls, &one.operations), json!([1, 2]));
         let list = json!(["a", "b", "c"]);
         let two = edit(&list, &[unset(&["0"]), unset(&["1"])]).unwrap();
         assert_eq!(two.object, json!(["c"]));
