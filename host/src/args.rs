@@ -179,7 +179,7 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "PATH", env = "KYBERN_HELM_ENGINE")]
     pub(crate) helm_engine: Option<EngineFile>,
     /// A file whose content decides about passwords and keys that charts make, the same for all replicas.
-    /// Without it the uid of the definition of the kind Plugin does.
+    /// Without it the Secret kybern-charts (or kybern-CLASS-charts) beside the Lease does, which is made when needed.
     #[arg(long, value_name = "FILE", env = "KYBERN_HELM_SECRET")]
     pub(crate) helm_secret: Option<PathBuf>,
     /// What compiling a plugin may use.

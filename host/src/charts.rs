@@ -4,25 +4,28 @@
 //! The engine is compiled beside everything else when the first registration needs it, never in a pass;
 //! until then registrations that need it say so. What charts see of the cluster (`.Capabilities`) is what was
 //! served when this process began, so that a chart renders the same while nothing of its own changes.
-//! Passwords that charts make follow from a secret: that of a file, or else the uid of the host's own
-//! definition, which is the same for all replicas and after each start.
+//! Passwords that charts make follow from a [secret](Secret), which is the same for all replicas and after
+//! each start.
+
+mod secret;
+
+pub(crate) use secret::Secret;
 
 use crate::clock;
 use anyhow::{Context, anyhow};
 use kybern_helm::{Config, Engine, EngineFile, Limits, PrepareError, RenderError};
-use kybern_interface::names::GROUP;
 use kybern_kube::{Cluster, discover};
 use kybern_plugin::{LoadError, ModulesConfig, Render, RenderFailure};
-use kybern_table::Reader;
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 
-/// How long to wait before the cluster is asked again for what charts are told of it.
+/// How long to wait before the cluster is asked again for what charts need of it.
 const AGAIN: Duration = Duration::from_secs(2);
 
 /// What commands that know no cluster tell charts.
@@ -33,7 +36,9 @@ const KUBE_VERSION: &str = "v1.35.0";
 pub(crate) struct Charts {
     module: EngineFile,
     modules: ModulesConfig,
-    secret: Option<PathBuf>,
+    secret: Secret,
+    /// What it waits for.
+    waits: Arc<Mutex<String>>,
     /// Somebody needs it.
     wanted: Arc<Notify>,
     ready: Arc<OnceLock<Result<Ready, String>>>,
@@ -58,11 +63,13 @@ pub(crate) fn find(named: Option<&EngineFile>) -> Option<EngineFile> {
 
 impl Charts {
     /// With this module; nothing is read yet.
-    pub(crate) fn new(module: EngineFile, modules: ModulesConfig, secret: Option<PathBuf>) -> Self {
+    pub(crate) fn new(module: EngineFile, modules: ModulesConfig, secret: Secret) -> Self {
+        let waits = "Helm's engine is being compiled".to_owned();
         Self {
             module,
             modules,
             secret,
+            waits: Arc::new(Mutex::new(waits)),
             wanted: Arc::default(),
             ready: Arc::default(),
         }
@@ -73,30 +80,25 @@ impl Charts {
         Arc::new(self)
     }
 
-    /// Gets the engine ready as soon as somebody needs it. `uid` is of the host's own definition, once it is known.
-    pub(crate) async fn prepare(self, cluster: Cluster, uid: impl Future<Output = Option<String>>) {
+    /// Gets the engine ready as soon as somebody needs it.
+    pub(crate) async fn prepare(self, cluster: Cluster) {
         self.wanted.notified().await;
-        let Some(uid) = uid.await else {
-            return;
-        };
-        let capabilities = loop {
-            match capabilities(&cluster).await {
-                Ok(capabilities) => break capabilities,
-                Err(error) => tracing::warn!(
-                    error = format!("{error:#}"),
-                    "what charts are told of the cluster cannot be read yet"
-                ),
+        let (secret, capabilities) = loop {
+            match self.ask(&cluster).await {
+                Ok(answers) => break answers,
+                Err(error) => self.waits_for(format!("charts cannot be rendered yet: {error:#}")),
             }
             tokio::time::sleep(AGAIN).await;
         };
         let made = loop {
-            let (preparing, uid, capabilities) = (self.clone(), uid.clone(), capabilities.clone());
-            let made = move || preparing.make(&uid, capabilities);
+            self.waits_for("Helm's engine is being compiled".to_owned());
+            let (preparing, secret) = (self.clone(), secret.clone());
+            let capabilities = capabilities.clone();
+            let made = move || preparing.make(&secret, capabilities);
             let made = tokio::task::spawn_blocking(made).await;
             match made.unwrap_or_else(|_| Err(anyhow!("it was interrupted"))) {
                 Err(error) if may_pass(&error) => {
-                    let error = format!("{error:#}");
-                    tracing::warn!(error, "Helm's engine is compiled again");
+                    self.waits_for(format!("Helm's engine is compiled again: {error:#}"));
                 }
                 made => break made,
             }
@@ -112,17 +114,28 @@ impl Charts {
         let _ = self.ready.set(made);
     }
 
+    /// What the cluster has for charts.
+    async fn ask(&self, cluster: &Cluster) -> anyhow::Result<(Vec<u8>, Value)> {
+        let capabilities = capabilities(cluster).await;
+        let capabilities = capabilities.context("what the cluster serves cannot be read")?;
+        Ok((self.secret.read(cluster).await?, capabilities))
+    }
+
+    /// Says it to who asks, and once in the log.
+    fn waits_for(&self, what: String) {
+        let mut waits = self.waits.lock();
+        if *waits != what {
+            tracing::warn!("{what}");
+            *waits = what;
+        }
+    }
+
     /// For a command that knows no cluster: ready at its first use.
     pub(crate) fn offline(self) -> Offline {
         Offline(self)
     }
 
-    fn make(&self, uid: &str, capabilities: Value) -> anyhow::Result<Ready> {
-        let secret = match &self.secret {
-            Some(path) => std::fs::read(path)
-                .with_context(|| format!("{}: cannot be read (--helm-secret)", path.display()))?,
-            None => uid.as_bytes().to_vec(),
-        };
+    fn make(&self, secret: &[u8], capabilities: Value) -> anyhow::Result<Ready> {
         let secret = Sha256::new()
             .chain_update(b"kybern charts\0")
             .chain_update(secret)
@@ -153,7 +166,7 @@ impl Render for Offline {
         let Self(charts) = self;
         charts.ready.get_or_init(|| {
             let capabilities = json!({ "kubeVersion": KUBE_VERSION });
-            let made = charts.make("", capabilities);
+            let made = charts.make(&[], capabilities);
             made.map_err(|error| format!("{error:#}"))
         });
         charts.helm(request, now, most)
@@ -167,7 +180,7 @@ impl Render for Charts {
             Some(_) => Ok(()),
             None => {
                 self.wanted.notify_one();
-                Err("Helm's engine is being compiled".to_owned())
+                Err(self.waits.lock().clone())
             }
         }
     }
@@ -207,24 +220,6 @@ fn chain(error: &RenderError) -> String {
     match std::error::Error::source(error) {
         Some(source) => format!("{error}: {source}"),
         None => error.to_string(),
-    }
-}
-
-/// The uid of the definition of the host's own kind, as soon as it is in the tables; none when nothing
-/// comes any more.
-pub(crate) async fn own_uid(
-    reader: Reader,
-    mut commits: watch::Receiver<impl Sized>,
-) -> Option<String> {
-    let name = format!("plugins.{GROUP}");
-    let key = crate::kinds::crd_table().key;
-    loop {
-        commits.mark_unchanged();
-        let row = reader.read(|snapshot| crate::tables::row(snapshot, &key, "", &name));
-        if let Some(row) = row {
-            return Some(row.uid().to_string());
-        }
-        commits.changed().await.ok()?;
     }
 }
 

@@ -51,6 +51,11 @@ helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace 
 {{- if .Values.class }}kybern-{{ .Values.class }}{{ else }}kybern{{ end -}}
 {{- end -}}
 
+{{/* The Secret from which passwords of charts follow, named as the host does. */}}
+{{- define "kybern.seed" -}}
+{{- include "kybern.lease" . }}-charts
+{{- end -}}
+
 {{/* Security of a container: nothing that it does not need, which is everything. */}}
 {{- define "kybern.containerSecurity" -}}
 allowPrivilegeEscalation: false

@@ -13,7 +13,9 @@ use kybern_plugin::{
     Held, LoadError, ModuleError, ModuleLimits, Modules, ModulesConfig, RuntimeError,
 };
 use parking_lot::Mutex;
+use serde::Deserialize;
 use sha2::{Digest, Sha256};
+use std::borrow::Cow;
 use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,8 +28,8 @@ pub struct Config {
     pub modules: ModulesConfig,
     /// What renders may use.
     pub limits: Limits,
-    /// What passwords and keys that charts make follow from, beside the request. Keep it: with another
-    /// one charts that make such without a look at what is there make others.
+    /// What passwords and keys that charts make follow from, beside the names of the release and the chart
+    /// and the time. Keep it: with another one charts that make such without a look at what is there make others.
     pub secret: [u8; 32],
 }
 
@@ -209,7 +211,8 @@ impl Engine {
         if let Some(response) = inner.cache.lock().get(&key) {
             return Ok(response);
         }
-        let response: Arc<[u8]> = inner.call(&ready, request, key, now)?.into();
+        let seed = seed(&inner.secret, request, now);
+        let response: Arc<[u8]> = inner.call(&ready, request, seed, now)?.into();
         inner.cache.lock().put(key, Arc::clone(&response));
         Ok(response)
     }
@@ -278,6 +281,66 @@ fn exports(module: &Module) -> wasmtime::Result<()> {
         bail!("its start-up has not been run");
     }
     Ok(())
+}
+
+/// Where the random numbers of a render begin: the same for all renders of one release of one chart, whatever
+/// its values, revision or version are by then and whatever the cluster serves, so that a change of those
+/// changes no password.
+fn seed(secret: &Key, request: &[u8], now: Duration) -> Key {
+    let known: Known<'_> = serde_json::from_slice(request).unwrap_or_default();
+    let chart = known.chart.files.iter();
+    let chart = chart.filter(|file| file.path.as_deref() == Some("Chart.yaml"));
+    let chart = chart.filter_map(|file| {
+        file.text
+            .as_deref()?
+            .lines()
+            .find(|l| l.starts_with("name:"))
+    });
+    let names = [known.release.namespace, known.release.name];
+    let names = names.iter().map(|name| name.as_deref().unwrap_or_default());
+    let mut hash = Sha256::new();
+    hash.update(secret);
+    hash.update(now.as_nanos().to_le_bytes());
+    for name in names.chain(chart) {
+        hash.update(name.len().to_le_bytes());
+        hash.update(name);
+    }
+    hash.finalize().into()
+}
+
+/// What a request says about whose render it is.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Known<'a> {
+    #[serde(borrow)]
+    chart: Chart<'a>,
+    #[serde(borrow)]
+    release: Release<'a>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Chart<'a> {
+    #[serde(borrow)]
+    files: Vec<File<'a>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct File<'a> {
+    #[serde(borrow)]
+    path: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    text: Option<Cow<'a, str>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Release<'a> {
+    #[serde(borrow)]
+    name: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    namespace: Option<Cow<'a, str>>,
 }
 
 impl Inner {

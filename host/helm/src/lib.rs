@@ -6,8 +6,9 @@
 //! - [`Engine::prepare`] compiles it, once, and is called where time may pass: when a host starts or a
 //!   registration is loaded. [`Engine::render`] never compiles: before that it says so.
 //! - Each render gets a fresh instance, without files, network or environment. What templates take for
-//!   the time and for random numbers follows from the request, the time that is given with it and the
-//!   engine's secret, so that the same request gives the same response.
+//!   the time follows from the time that is given with the request; random numbers follow from that, the
+//!   names of the release and the chart, and the engine's secret. The same request gives the same
+//!   response, and a password does not change with the values.
 //! - A render ends within [`Limits`], whatever the chart does.
 //!
 //! # Why the secret

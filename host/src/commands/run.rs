@@ -4,7 +4,7 @@ use crate::args::RunArgs;
 use crate::asking::{Asked, Claim, EngineNow, Server};
 use crate::bounds::{self, Bounds, Settings};
 use crate::budget::{self, Budget, Facts, Keeper};
-use crate::charts::{self, Charts};
+use crate::charts::{Charts, Secret};
 use crate::kinds::{Kinds, crd_table, plugin_table};
 use crate::memory::{self, Guard, GuardConfig, Meter};
 use crate::metrics;
@@ -73,7 +73,8 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
             compiler: runtime.compiler.clone(),
             ..ModulesConfig::default()
         };
-        Charts::new(module, modules, args.helm_secret.clone())
+        let secret = Secret::new(args.helm_secret.clone(), &namespace, &lease_name(&args));
+        Charts::new(module, modules, secret)
     });
     let settings = Settings {
         watch: WatchConfig {
@@ -203,8 +204,7 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     ));
 
     if let Some(charts) = charts {
-        let uid = charts::own_uid(reader.clone(), ingest.commits());
-        let preparing = charts.prepare(cluster.clone(), uid);
+        let preparing = charts.prepare(cluster.clone());
         let ended = shutdown.child_token();
         tasks.spawn(async move { ended.run_until_cancelled(preparing).await });
     }
@@ -382,6 +382,14 @@ struct Election {
     _alone: Option<watch::Sender<LeaderState>>,
 }
 
+/// The name of the Lease, which no other class has.
+fn lease_name(args: &RunArgs) -> String {
+    match &*args.class {
+        "" => "kybern".to_owned(),
+        class => format!("kybern-{class}"),
+    }
+}
+
 impl Election {
     fn start(args: &RunArgs, cluster: &Cluster, namespace: &str) -> anyhow::Result<Self> {
         let identity = format!(
@@ -400,11 +408,7 @@ impl Election {
                 _alone: Some(alone),
             });
         }
-        let name = if args.class.is_empty() {
-            "kybern".to_owned()
-        } else {
-            format!("kybern-{}", args.class)
-        };
+        let name = lease_name(args);
         let config = LeaseConfig {
             lease: args.lease_duration,
             renew_deadline: args.renew_deadline,

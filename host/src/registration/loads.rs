@@ -70,15 +70,20 @@ impl Controller {
     ) -> Result<Plugin, Problem> {
         let digest = fetched.digest.clone();
         match loads.compiles.take(name, &digest) {
-            Job::Running => Err(Problem::compiling()),
-            Job::Ended(got) => got,
-            Job::Unknown => {
+            Job::Running => Err(waiting(self.runtime.ready_for(&fetched.bytes))),
+            Job::Ended(got) if !got.as_ref().is_err_and(Problem::is_under_way) => got,
+            Job::Ended(_) | Job::Unknown => {
                 let (runtime, bytes) = (self.runtime.clone(), fetched.bytes.clone());
                 let ready = runtime.ready_for(&bytes);
                 let near = ready.is_ok() && runtime.is_near(&bytes);
+                let said = ready.clone();
                 let loading = async move {
-                    // What it needs beside its own code is compiled by somebody else.
-                    while runtime.ready_for(&bytes).is_err() {
+                    // What it needs beside its own code is made ready by somebody else.
+                    while let Err(why) = runtime.ready_for(&bytes) {
+                        if said.as_ref().err() != Some(&why) {
+                            // Something else than was said.
+                            return Err(waiting(Err(why)));
+                        }
                         tokio::time::sleep(READY).await;
                     }
                     let loading = tokio::task::spawn_blocking(move || runtime.load(&bytes));
@@ -89,15 +94,20 @@ impl Controller {
                 };
                 if !near {
                     loads.compiles.begin(name, digest, loading);
-                    let compiling = Problem::compiling();
-                    let message = ready.err().unwrap_or(compiling.message);
-                    return Err(Problem {
-                        message,
-                        ..compiling
-                    });
+                    return Err(waiting(ready));
                 }
                 loading.await
             }
         }
+    }
+}
+
+/// What is said while it is compiled, or while what it needs beside its own code is not there.
+fn waiting(ready: Result<(), String>) -> Problem {
+    let compiling = Problem::compiling();
+    let message = ready.err().unwrap_or(compiling.message);
+    Problem {
+        message,
+        ..compiling
     }
 }

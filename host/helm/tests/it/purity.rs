@@ -17,7 +17,18 @@ i: {{ dict "a" 1 "b" 2 "c" 3 "d" 4 | keys | join "" }}
 "#;
 
 fn lines(engine: &kybern_helm::Engine, template: &str, now: Duration) -> Vec<String> {
-    let request = request(chart(template), json!({})).to_string();
+    lines_of(engine, template, now, |_| {})
+}
+
+fn lines_of(
+    engine: &kybern_helm::Engine,
+    template: &str,
+    now: Duration,
+    but: impl FnOnce(&mut serde_json::Value),
+) -> Vec<String> {
+    let mut request = request(chart(template), json!({}));
+    but(&mut request);
+    let request = request.to_string();
     let response = engine.render(request.as_bytes(), now).unwrap();
     let response: serde_json::Value = serde_json::from_slice(&response).unwrap();
     let content = response["manifests"][0]["content"].as_str().unwrap();
@@ -33,12 +44,17 @@ fn the_same_request_gives_the_same_response_from_each_engine() {
 }
 
 #[test]
-fn another_secret_another_time_and_another_request_give_other_random_numbers() {
+fn another_secret_another_time_and_another_release_give_other_random_numbers() {
     let first = lines(engine(), RANDOM, NOW);
     let other_secret = lines(&prepared(|config| config.secret = [2; 32]), RANDOM, NOW);
     let other_time = lines(engine(), RANDOM, NOW + Duration::from_secs(1));
-    let other_request = lines(engine(), &format!("{RANDOM}\n\n"), NOW);
-    for other in [&other_secret, &other_time, &other_request] {
+    let other_release = lines_of(engine(), RANDOM, NOW, |request| {
+        request["release"]["name"] = json!("another");
+    });
+    let other_namespace = lines_of(engine(), RANDOM, NOW, |request| {
+        request["release"]["namespace"] = json!("another");
+    });
+    for other in [&other_secret, &other_time, &other_release, &other_namespace] {
         for (one, two) in first.iter().zip(other).take(7) {
             assert_ne!(one, two);
         }
@@ -46,6 +62,23 @@ fn another_secret_another_time_and_another_request_give_other_random_numbers() {
     assert_eq!(first[7], "h: 1767323045");
     assert_eq!(other_secret[7], first[7]);
     assert_eq!(other_time[7], "h: 1767323046");
+}
+
+#[test]
+fn passwords_stay_when_the_values_the_revision_or_the_cluster_change() {
+    let first = lines(engine(), RANDOM, NOW);
+    let other = lines_of(
+        engine(),
+        &format!("{RANDOM}\nz: {{{{ .Values.z }}}}"),
+        NOW,
+        |request| {
+            request["values"] = json!(["z: 1"]);
+            request["release"]["revision"] = json!(7);
+            request["release"]["isUpgrade"] = json!(true);
+            request["capabilities"] = json!({ "kubeVersion": "v1.30.0", "apiVersions": ["x/v1"] });
+        },
+    );
+    assert_eq!(first[..7], other[..7]);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::component::Component;
 use crate::args::InterpreterArgs;
-use crate::charts::{self, Charts};
+use crate::charts::{self, Charts, Secret};
 use anyhow::{Context, anyhow};
 use kybern_bundle::{Bundle, BundleError};
 use kybern_plugin::{ModulesConfig, Offer, Outline, Runtime, RuntimeConfig};
@@ -101,7 +101,7 @@ pub(super) fn runtime(interpreter: &InterpreterArgs, wasm: &[u8]) -> anyhow::Res
         compiler: config.compiler.clone(),
         ..ModulesConfig::default()
     };
-    let charts = Charts::new(module, modules, None);
+    let charts = Charts::new(module, modules, Secret::None);
     Ok(Runtime::new(RuntimeConfig {
         render: Some(Arc::new(charts.offline())),
         ..config

@@ -84,6 +84,9 @@ fn every_set_is_accepted_upgraded_to_and_removed() -> Result<()> {
             kept.is_some(),
             "{set}: the Plugin kind must outlive the release"
         );
+        // Another seed would make other passwords.
+        let seed = Object::new("v1", "Secret", NAMESPACE, "kybern-charts");
+        assert!(client.find(&seed)?.is_some(), "{set}");
         for kind in ["ClusterRole", "ClusterRoleBinding"] {
             let left = client.list("rbac.authorization.k8s.io/v1", kind, None)?;
             let ours: Vec<&Value> = left
@@ -115,6 +118,16 @@ fn two_releases_of_two_classes_live_side_by_side() -> Result<()> {
     }
     // One that goes takes nothing from the other.
     uninstall(plane, RELEASE, "one")?;
+    // Its successor has another name, and finds the seed of the passwords.
+    let mut command = on(plane)?;
+    command.args(["install", "successor"]).arg(chart());
+    command.args(["--namespace", "one", "--set", "crd.install=false"]);
+    succeed(&mut command)?;
+    let seed = Object::new("v1", "Secret", "one", "kybern-charts");
+    let owner = &plane.client().get(&seed)?["metadata"]["annotations"]["meta.helm.sh/release-name"];
+    assert_eq!(owner, RELEASE);
+    uninstall(plane, "successor", "one")?;
+    assert!(plane.client().find(&seed)?.is_some());
     let other = Object::cluster("rbac.authorization.k8s.io/v1", "ClusterRole", "two:kybern");
     assert!(plane.client().find(&other)?.is_some());
     uninstall(plane, RELEASE, "two")?;

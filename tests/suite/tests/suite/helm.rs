@@ -2,6 +2,7 @@
 
 use crate::scene::{SOON, Scene, pass_time};
 use anyhow::{Context, Result};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use kybern_testcluster::{Object, guest};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -53,6 +54,7 @@ replicas: {{ cr.spec.replicas | default(1) }}
 color: values
 extra: {{ cr.spec.extra | default(false) }}
 hook: {{ cr.spec.hook | default(false) }}
+password: {{ cr.spec.password | default(false) }}
 tier: {{ cr.spec.tier | default('web') }}
 elsewhere: {{ cr.spec.elsewhere | default('') | tojson }}
 ",
@@ -93,6 +95,13 @@ kind: ConfigMap
 metadata: {name: {{ .Release.Name }}-extra}
 data: {it: is}
 {{- end }}
+{{- if .Values.password }}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: {{ .Release.Name }}-password}
+data: {it: {{ randAlphaNum 24 | quote }}, color: {{ .Values.color }}}
+{{- end }}
 {{- with .Values.elsewhere }}
 ---
 apiVersion: v1
@@ -126,6 +135,14 @@ spec:
 /// A host with the operator; `adopt` is more text of its command.
 fn with_chart(name: &str, adopt: &str) -> Result<Scene> {
     let mut scene = Scene::new(name)?;
+    let registration = operator(&scene, adopt)?;
+    scene.start_host_everywhere(&[])?;
+    scene.register(&registration)?;
+    Ok(scene)
+}
+
+/// The operator's registration, for which the host has the rights.
+fn operator(scene: &Scene, adopt: &str) -> Result<Value> {
     let folder = scene
         .plane
         .folder()
@@ -156,9 +173,7 @@ fn with_chart(name: &str, adopt: &str) -> Result<Scene> {
         },
     });
     scene.grant(std::slice::from_ref(&registration))?;
-    scene.start_host_everywhere(&[])?;
-    scene.register(&registration)?;
-    Ok(scene)
+    Ok(registration)
 }
 
 fn helmed(scene: &Scene, name: &str, spec: &Value) -> Result<Object> {
@@ -346,5 +361,53 @@ fn hooks_run_before_the_rest_and_one_that_fails_stops_the_release() -> Result<()
     client.merge_patch(&good, &touch)?;
     pass_time(Duration::from_millis(500))?;
     assert_eq!(version(&client.get(&job)?), version(&before));
+    Ok(())
+}
+
+#[test]
+fn passwords_of_charts_follow_from_a_secret_that_the_host_makes_once() -> Result<()> {
+    let mut scene = Scene::new("helmseed")?;
+    let registration = operator(&scene, "")?;
+    let seed = scene.seed();
+    let guessable = json!({ "data": { "seed": STANDARD.encode("x") } });
+    scene.client().merge_patch(&seed, &guessable)?;
+    scene.start_host_everywhere(&[])?;
+    // Nothing is rendered with a guess, and it goes on without a restart.
+    let plugin = scene.submit(&registration)?;
+    let name = format!("{}/{}", scene.namespace, seed.name);
+    told(
+        &scene,
+        &plugin,
+        &[&name, "--helm-secret", "data.seed has 1 bytes"],
+    )?;
+    scene.client().delete(&seed)?;
+    scene.bring_seed()?;
+    scene.plugin_condition(&plugin, "Ready", "True")?;
+    let made = scene.client().get(&seed)?;
+    let bytes = STANDARD.decode(made["data"]["seed"].as_str().context("a seed")?)?;
+    assert_eq!((bytes.len(), &made["immutable"]), (32, &json!(true)));
+
+    let object = helmed(&scene, "a", &json!({ "password": true }))?;
+    ready(&scene, &object)?;
+    let password = scene.object("v1", "ConfigMap", "a-password");
+    let first = scene.client().get(&password)?;
+    let other = helmed(&scene, "b", &json!({ "password": true }))?;
+    ready(&scene, &other)?;
+    let other = scene.object("v1", "ConfigMap", "b-password");
+    assert_ne!(
+        first["data"]["it"],
+        scene.client().get(&other)?["data"]["it"]
+    );
+    // Another process, which finds kinds served that the first did not, renders another color with the same password.
+    scene.stop_host()?;
+    let color = json!({ "spec": { "color": "blue" } });
+    scene.client().merge_patch(&object, &color)?;
+    scene.start_host_everywhere(&[])?;
+    let second = scene.wait(&password, |live| live["data"]["color"] == "blue")?;
+    assert_eq!(first["data"]["it"], second["data"]["it"]);
+    assert_eq!(
+        made["metadata"]["resourceVersion"],
+        scene.client().get(&seed)?["metadata"]["resourceVersion"]
+    );
     Ok(())
 }

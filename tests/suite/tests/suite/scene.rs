@@ -41,7 +41,7 @@ pub(crate) fn pass_time(window: Duration) -> Result<()> {
 }
 
 /// The rules that the host itself needs, beside those of registrations.
-fn host_rules() -> Vec<Value> {
+fn host_rules(seed: &str) -> Vec<Value> {
     let rule = |group: &str, resources: &[&str], verbs: &[&str]| json!({ "apiGroups": [group], "resources": resources, "verbs": verbs });
     vec![
         rule(
@@ -63,6 +63,7 @@ fn host_rules() -> Vec<Value> {
         ),
         rule("events.k8s.io", &["events"], &["create", "patch"]),
         rule("", &["configmaps"], &["get", "list", "watch"]),
+        json!({ "apiGroups": [""], "resources": ["secrets"], "resourceNames": [seed], "verbs": ["get", "patch"] }),
     ]
 }
 
@@ -88,7 +89,24 @@ impl Scene {
             host: None,
         };
         scene.grant(&[])?;
+        scene.bring_seed()?;
         Ok(scene)
+    }
+
+    /// The Secret from which passwords of charts follow.
+    pub(crate) fn seed(&self) -> Object {
+        self.object("v1", "Secret", &format!("kybern-{}-charts", self.class))
+    }
+
+    /// As the host's chart brings it: empty.
+    pub(crate) fn bring_seed(&self) -> Result<()> {
+        let seed = self.seed();
+        let manifest = json!({
+            "apiVersion": "v1", "kind": "Secret", "type": "Opaque",
+            "metadata": { "name": seed.name, "namespace": self.namespace },
+        });
+        self.client().create(&manifest)?;
+        Ok(())
     }
 
     pub(crate) fn client(&self) -> &'static Client {
@@ -102,7 +120,7 @@ impl Scene {
 
     /// The same for the user of another replica.
     pub(crate) fn grant_to(&self, user: &User, registrations: &[Value]) -> Result<()> {
-        let mut rules = host_rules();
+        let mut rules = host_rules(&self.seed().name);
         if !registrations.is_empty() {
             let file = self.plane.folder().join(format!("{}.json", self.namespace));
             std::fs::write(
