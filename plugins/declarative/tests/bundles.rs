@@ -406,6 +406,39 @@ fn an_idle_microservice_comes_back_to_what_it_was() {
     ran(&mut one, 0);
     assert_eq!(count(&one.plan()), 0);
     one.cr["spec"]["idle"] = json!(false);
+    let awake = one.plan();
+    assert_eq!(count(&awake), 7);
+    // Nobody but the plan wakes it: no autoscaler scales what has no pods.
+    assert_eq!(left_alone(&awake), Vec::<String>::new());
+    ran(&mut one, 7);
+    assert_eq!(left_alone(&one.plan()), ["spec.replicas"]);
+}
+
+/// The Deployment's fields that are others' to set.
+fn left_alone(plan: &Plan) -> Vec<String> {
+    let deployment = plan.actions.iter().find_map(|action| match action {
+        Action::Apply(apply) if apply.object["kind"] == "Deployment" => Some(apply),
+        _ => None,
+    });
+    deployment.unwrap().ignore_paths.clone()
+}
+
+#[test]
+fn a_microservice_that_was_scaled_while_nobody_looked_comes_back_to_that() {
+    let mut one = microservice();
+    let count = |plan: &Plan| child(plan, "Deployment").unwrap()["spec"]["replicas"].clone();
+    ran(&mut one, 3);
+    assert_eq!(count(&one.plan()), 3);
+    // Both are seen in one pass: the host was down.
+    ran(&mut one, 7);
+    one.cr["spec"]["idle"] = json!(true);
+    assert_eq!(count(&one.plan()), 0);
+    // Before the Deployment is seen to have none, and a change by hand, which is reverted.
+    for seen in [7, 0, 4, 0] {
+        ran(&mut one, seen);
+        assert_eq!(count(&one.plan()), 0);
+    }
+    one.cr["spec"]["idle"] = json!(false);
     assert_eq!(count(&one.plan()), 7);
 }
 

@@ -55,6 +55,8 @@ pub struct Ask {
     pub namespace: Option<String>,
     /// Name; that of a create is in its body.
     pub name: Option<String>,
+    /// Name of the first owner of an object that was created on this way.
+    pub owner: Option<String>,
     /// `fieldManager`.
     pub manager: Option<String>,
     /// `resourceVersion` of a list or watch.
@@ -97,9 +99,18 @@ impl Ask {
             ask.verb = verb(parts, ask.name.is_some(), watch);
         }
         if ask.verb == Verb::Create && ask.name.is_none() {
-            ask.name = Named::of(body).and_then(|named| named.metadata.name);
+            let metadata = Named::of(body).unwrap_or_default().metadata;
+            ask.name = metadata.name;
+            let owners = metadata.owner_references.unwrap_or_default();
+            ask.owner = owners.into_iter().next().map(|owner| owner.name);
         }
         ask
+    }
+
+    /// Whether it is about an object of this name, or about one that an object of this name owns.
+    #[must_use]
+    pub fn is_about(&self, name: &str) -> bool {
+        self.name.as_deref() == Some(name) || self.owner.as_deref() == Some(name)
     }
 
     /// `/api/v1/...` and `/apis/GROUP/VERSION/...`; whatever else is [`Verb::Other`].
@@ -142,6 +153,7 @@ impl Ask {
             subresource: None,
             namespace: None,
             name: None,
+            owner: None,
             manager: None,
             from: None,
             initial_events: false,
@@ -185,6 +197,14 @@ pub(crate) struct Metadata {
     pub(crate) namespace: Option<String>,
     pub(crate) uid: Option<String>,
     pub(crate) resource_version: Option<String>,
+    pub(crate) owner_references: Option<Vec<Owner>>,
+}
+
+/// As much of an owner as names it.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Owner {
+    pub(crate) name: String,
 }
 
 impl Named {

@@ -15,6 +15,13 @@ pub enum When {
     Nth(u64),
     /// The first so many.
     First(u64),
+    /// That one, counted from 1, and then every so many.
+    Every {
+        /// The first.
+        first: u64,
+        /// How many from one to the next.
+        step: u64,
+    },
     /// All.
     Each,
 }
@@ -24,6 +31,9 @@ impl When {
         match self {
             Self::Nth(n) => count == n,
             Self::First(n) => count <= n,
+            Self::Every { first, step } => count
+                .checked_sub(first)
+                .is_some_and(|after| after % step.max(1) == 0),
             Self::Each => true,
         }
     }
@@ -143,4 +153,21 @@ pub struct Happening {
     pub ask: Ask,
     /// What the API server had answered, if it was asked.
     pub code: Option<u16>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_so_many_begins_where_it_is_told_to() {
+        let due = |first, step| {
+            let when = When::Every { first, step };
+            (1..=9).filter(|count| when.is_due(*count)).collect()
+        };
+        let all: [Vec<u64>; 3] = [due(1, 4), due(4, 4), due(3, 0)];
+        assert_eq!(all[0], [1, 5, 9]);
+        assert_eq!(all[1], [4, 8]);
+        assert_eq!(all[2], [3, 4, 5, 6, 7, 8, 9], "a step of none is one");
+    }
 }

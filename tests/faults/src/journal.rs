@@ -126,14 +126,15 @@ impl Journal {
         lock(&self.kept).lost
     }
 
-    /// Writes of the objects called `name`, by group and plural.
+    /// Writes of the objects called `name` and of those that they own, by group, plural and name.
     #[must_use]
-    pub fn tallies(&self, name: &str) -> BTreeMap<(String, String), Tally> {
+    pub fn tallies(&self, name: &str) -> BTreeMap<(String, String, String), Tally> {
         let mut tallies: BTreeMap<_, Tally> = BTreeMap::new();
         for entry in &lock(&self.kept).entries {
             let ask = &entry.ask;
-            if ask.name.as_deref() == Some(name) && ask.writes() {
-                let key = (ask.group.clone(), ask.resource.clone());
+            if ask.is_about(name) && ask.writes() {
+                let called = ask.name.clone().unwrap_or_default();
+                let key = (ask.group.clone(), ask.resource.clone(), called);
                 tallies.entry(key).or_default().add(entry);
             }
         }
@@ -201,7 +202,10 @@ mod tests {
             writes: 2,
             asked: 4,
         };
-        let expected = BTreeMap::from([((String::new(), "services".to_owned()), tally)]);
+        let expected = BTreeMap::from([(
+            (String::new(), "services".to_owned(), "a".to_owned()),
+            tally,
+        )]);
         assert_eq!(journal.tallies("a"), expected);
     }
 }

@@ -25,7 +25,8 @@
 //!
 //! # Limits
 //! Bodies of writes and their answers: 16 MiB. One event of a watch: 16 MiB. The journal keeps the
-//! last 65,536 requests and says how many it lost.
+//! last 65,536 requests and says how many it lost. Of 65,536 objects that were created with an owner
+//! the owner is known.
 
 mod ask;
 mod error;
@@ -34,6 +35,7 @@ mod fault;
 mod journal;
 mod observer;
 mod older;
+mod owners;
 mod pattern;
 mod proxy;
 mod relay;

@@ -78,6 +78,13 @@ impl Pattern {
         self.and(move |ask| ask.name.as_deref() == Some(&name))
     }
 
+    /// Objects of this name and those that they own, as of [`Ask::is_about`].
+    #[must_use]
+    pub fn about(self, name: &str) -> Self {
+        let name = name.to_owned();
+        self.and(move |ask| ask.is_about(&name))
+    }
+
     /// This field manager.
     #[must_use]
     pub fn manager(self, manager: &str) -> Self {

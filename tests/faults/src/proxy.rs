@@ -4,6 +4,7 @@ use crate::error::FaultError;
 use crate::events::EventPattern;
 use crate::fault::Fault;
 use crate::journal::Journal;
+use crate::owners::Owners;
 use crate::pattern::Pattern;
 use crate::rules::{Injected, Rules};
 use crate::serve::Way;
@@ -41,6 +42,7 @@ impl FaultProxy {
             rules: Rules::default(),
             journal: Journal::default(),
             watches: Arc::new(Watches::default()),
+            owners: Owners::default(),
         });
         let listener = runtime
             .block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))

@@ -4,6 +4,7 @@ use crate::ask::{Ask, Named, Verb};
 use crate::fault::Deed;
 use crate::journal::{Entry, Fate, Journal};
 use crate::older;
+use crate::owners::Owners;
 use crate::relay::Relay;
 use crate::rules::Rules;
 use crate::upstream::{Connections, passed_on};
@@ -35,6 +36,7 @@ pub(crate) struct Way {
     pub(crate) rules: Rules,
     pub(crate) journal: Journal,
     pub(crate) watches: Arc<Watches>,
+    pub(crate) owners: Owners,
 }
 
 /// A request that was read.
@@ -49,7 +51,8 @@ impl Way {
     pub(crate) async fn serve(self: Arc<Self>, request: Request<Incoming>) -> Answer {
         let (parts, body) = request.into_parts();
         let body = whole(body).await?;
-        let ask = Ask::of(&parts, &body);
+        let mut ask = Ask::of(&parts, &body);
+        self.owners.know(&mut ask);
         let question = Question { ask, parts, body };
         match self.rules.before(&question.ask) {
             Some(Deed::Refuse { code, retry_after }) => {

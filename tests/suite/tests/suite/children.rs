@@ -1,17 +1,29 @@
 //! Children follow the CR, are repaired, and keep what is not ours.
 
-use crate::scene::{SOON, Scene};
-use anyhow::Result;
+use crate::scene::{Language, SOON, Scene, folder};
+use anyhow::{Context, Result};
 use kybern_testcluster::guest;
 use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+
+crate::scene::in_each_language! {
+    update_of_size_image_and_ports_reaches_both_children,
+    a_manual_edit_of_an_owned_field_is_reverted,
+    an_edit_made_while_the_host_was_down_is_reverted,
+    foreign_labels_annotations_and_fields_are_kept,
+    a_deleted_child_comes_back,
+    a_child_that_the_plan_no_longer_names_is_pruned,
+    status_follows_the_deployment,
+    a_deployment_of_the_same_name_that_is_not_ours_is_not_touched,
+    children_of_a_kind_that_a_new_version_no_longer_asks_for_are_still_pruned,
+}
 
 fn spec<'a>(value: &'a Value, path: &str) -> &'a Value {
     value.pointer(path).unwrap_or(&Value::Null)
 }
 
-#[test]
-fn update_of_size_image_and_ports_reaches_both_children() -> Result<()> {
-    let scene = Scene::with_appservice("update")?;
+fn update_of_size_image_and_ports_reaches_both_children(language: Language) -> Result<()> {
+    let scene = Scene::with_appservice_in(language, "update")?;
     let (app, deployment, service) = scene.create_app("web", 2)?;
     let before = scene.client().get(&service)?;
     scene.client().merge_patch(
@@ -42,9 +54,8 @@ fn update_of_size_image_and_ports_reaches_both_children() -> Result<()> {
     Ok(())
 }
 
-#[test]
-fn a_manual_edit_of_an_owned_field_is_reverted() -> Result<()> {
-    let scene = Scene::with_appservice("revert")?;
+fn a_manual_edit_of_an_owned_field_is_reverted(language: Language) -> Result<()> {
+    let scene = Scene::with_appservice_in(language, "revert")?;
     let (_, deployment, _) = scene.create_app("web", 2)?;
     scene
         .client()
@@ -53,9 +64,8 @@ fn a_manual_edit_of_an_owned_field_is_reverted() -> Result<()> {
     Ok(())
 }
 
-#[test]
-fn an_edit_made_while_the_host_was_down_is_reverted() -> Result<()> {
-    let mut scene = Scene::with_appservice("downedit")?;
+fn an_edit_made_while_the_host_was_down_is_reverted(language: Language) -> Result<()> {
+    let mut scene = Scene::with_appservice_in(language, "downedit")?;
     let (_, deployment, service) = scene.create_app("web", 2)?;
     scene.converged()?;
     scene.stop_host()?;
@@ -69,9 +79,8 @@ fn an_edit_made_while_the_host_was_down_is_reverted() -> Result<()> {
     Ok(())
 }
 
-#[test]
-fn foreign_labels_annotations_and_fields_are_kept() -> Result<()> {
-    let scene = Scene::with_appservice("foreign")?;
+fn foreign_labels_annotations_and_fields_are_kept(language: Language) -> Result<()> {
+    let scene = Scene::with_appservice_in(language, "foreign")?;
     let (app, deployment, _) = scene.create_app("web", 2)?;
     scene.client().merge_patch(
         &deployment,
@@ -90,9 +99,8 @@ fn foreign_labels_annotations_and_fields_are_kept() -> Result<()> {
     Ok(())
 }
 
-#[test]
-fn a_deleted_child_comes_back() -> Result<()> {
-    let scene = Scene::with_appservice("deleted")?;
+fn a_deleted_child_comes_back(language: Language) -> Result<()> {
+    let scene = Scene::with_appservice_in(language, "deleted")?;
     let (_, deployment, _) = scene.create_app("web", 1)?;
     let uid = scene.client().get(&deployment)?["metadata"]["uid"].clone();
     scene.client().delete(&deployment)?;
@@ -100,9 +108,8 @@ fn a_deleted_child_comes_back() -> Result<()> {
     Ok(())
 }
 
-#[test]
-fn a_child_that_the_plan_no_longer_names_is_pruned() -> Result<()> {
-    let scene = Scene::with_appservice("prune")?;
+fn a_child_that_the_plan_no_longer_names_is_pruned(language: Language) -> Result<()> {
+    let scene = Scene::with_appservice_in(language, "prune")?;
     let (app, deployment, service) = scene.create_app("web", 1)?;
     // A child of somebody else's with the same owner must stay: owner uid alone is not enough.
     let owner = scene.client().get(&deployment)?["metadata"]["ownerReferences"].clone();
@@ -124,9 +131,8 @@ fn a_child_that_the_plan_no_longer_names_is_pruned() -> Result<()> {
     Ok(())
 }
 
-#[test]
-fn status_follows_the_deployment() -> Result<()> {
-    let scene = Scene::with_appservice("status")?;
+fn status_follows_the_deployment(language: Language) -> Result<()> {
+    let scene = Scene::with_appservice_in(language, "status")?;
     let (app, deployment, _) = scene.create_app("web", 2)?;
     scene.client().merge_patch_status(
         &deployment,
@@ -142,9 +148,8 @@ fn status_follows_the_deployment() -> Result<()> {
     Ok(())
 }
 
-#[test]
-fn a_deployment_of_the_same_name_that_is_not_ours_is_not_touched() -> Result<()> {
-    let scene = Scene::with_appservice("notours")?;
+fn a_deployment_of_the_same_name_that_is_not_ours_is_not_touched(language: Language) -> Result<()> {
+    let scene = Scene::with_appservice_in(language, "notours")?;
     let foreign = json!({
         "apiVersion": "apps/v1", "kind": "Deployment",
         "metadata": { "name": "web", "namespace": scene.namespace },
@@ -190,21 +195,59 @@ fn without_services(wasm: &[u8]) -> Vec<u8> {
     other
 }
 
-#[test]
-fn children_of_a_kind_that_a_new_version_no_longer_asks_for_are_still_pruned() -> Result<()> {
+/// Copies a bundle; its operator file there, and what is in it.
+fn copied(from: &Path, to: &Path) -> Result<(PathBuf, String)> {
+    std::fs::create_dir_all(to.join("templates"))?;
+    let templates = ["deployment", "service"].map(|name| format!("templates/{name}.yaml"));
+    for file in ["operator.yaml", "crd.yaml"]
+        .iter()
+        .copied()
+        .chain(templates.iter().map(String::as_str))
+    {
+        std::fs::copy(from.join(file), to.join(file))?;
+    }
+    let operator = to.join("operator.yaml");
+    let text = std::fs::read_to_string(&operator)?;
+    Ok((operator, text))
+}
+
+/// The same operator, which makes no Services.
+fn without_service(operator: &str) -> Result<Vec<u8>> {
+    let begin = operator.find("    - cmd: jinja\n      file: templates/service.yaml");
+    let end = operator.find("  status:\n");
+    let (begin, end) = (begin.context("a Service")?, end.context("a status")?);
+    Ok([&operator[..begin], &operator[end..]].concat().into_bytes())
+}
+
+fn children_of_a_kind_that_a_new_version_no_longer_asks_for_are_still_pruned(
+    language: Language,
+) -> Result<()> {
     let mut scene = Scene::new("leftkind")?;
-    let wasm = std::fs::read(guest("appservice")?)?;
-    let file = scene.plane.folder().join("leftkind.wasm");
-    std::fs::write(&file, &wasm)?;
-    let mut registration = scene.appservice()?;
-    registration["spec"]["source"] = json!({ "file": file });
+    let mut registration = scene.appservice_in(language)?;
+    let place = scene
+        .plane
+        .folder()
+        .join(format!("{}-code", scene.namespace));
+    let without = match language {
+        Language::Rust => {
+            let wasm = std::fs::read(guest("appservice")?)?;
+            std::fs::write(&place, &wasm)?;
+            registration["spec"]["source"] = json!({ "file": place });
+            (place, without_services(&wasm))
+        }
+        Language::Yaml => {
+            let operator = copied(&folder("plugins/bundles/appservice"), &place)?;
+            registration["spec"]["settings"]["bundle"] = json!({ "file": place });
+            (operator.0, without_service(&operator.1)?)
+        }
+    };
     scene.grant(std::slice::from_ref(&registration))?;
     scene.start_host()?;
     let plugin = scene.register(&registration)?;
     let (app, deployment, service) = scene.create_app("web", 1)?;
     scene.converged()?;
     scene.stop_host()?;
-    std::fs::write(&file, without_services(&wasm))?;
+    std::fs::write(without.0, without.1)?;
     let ports = json!({ "spec": { "ports": [] } });
     scene.client().merge_patch(&app, &ports)?;
     scene.start_host()?;

@@ -1,25 +1,18 @@
-//! Operators that are YAML alone: the published one as it stands, and AppService without code.
+//! Operators that are YAML alone: the published one as it stands. AppService without code is in all
+//! tests of AppService ([`crate::scene::in_each_language`]).
 
-use crate::scene::{Scene, kybern};
+use crate::scene::{Scene, folder, kybern};
 use anyhow::{Context, Result};
 use kybern_testcluster::{Object, Request, guest};
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 /// Helm's engine may have to be compiled first.
 const ENGINE: Duration = Duration::from_secs(300);
 
-/// A folder of the repository.
-fn folder(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../..")
-        .join(path)
-}
-
-/// A host with the registration that `inspect` prints for a bundle.
-fn with_bundle(name: &str, bundle: &Path) -> Result<(Scene, Object)> {
-    let mut scene = Scene::new(name)?;
+/// The registration that `inspect` prints for a bundle, for this corner.
+pub(crate) fn registration(scene: &Scene, bundle: &Path) -> Result<Value> {
     let engine = guest("declarative")?;
     let named = [bundle, &engine].map(|path| path.to_string_lossy().into_owned());
     let printed = kybern(&[
@@ -35,7 +28,14 @@ fn with_bundle(name: &str, bundle: &Path) -> Result<(Scene, Object)> {
     let spec = &mut registration["spec"];
     spec["class"] = json!(scene.class);
     spec["source"]["file"] = json!(engine);
-    spec["settings"]["bundle"]["file"] = json!(bundle);
+    spec["settings"]["bundle"] = json!({ "file": bundle });
+    Ok(registration)
+}
+
+/// A host with a bundle registered.
+fn with_bundle(name: &str, bundle: &Path) -> Result<(Scene, Object)> {
+    let mut scene = Scene::new(name)?;
+    let registration = registration(&scene, bundle)?;
     scene.grant(std::slice::from_ref(&registration))?;
     scene.start_host()?;
     let plugin = scene.submit(&registration)?;
@@ -153,24 +153,4 @@ fn the_published_operator_runs_as_it_stands() -> Result<()> {
         objects.map(|object| client.get(object).unwrap()["metadata"]["resourceVersion"].clone());
     assert_eq!(now, before);
     Ok(())
-}
-
-#[test]
-fn appservice_without_code_does_what_the_rust_plugin_does() -> Result<()> {
-    let (scene, _) = with_bundle("yamlapp", &folder("plugins/bundles/appservice"))?;
-    let client = scene.client();
-    let (app, deployment, service) = scene.create_app("web", 2)?;
-    let made = client.get(&deployment)?;
-    assert_eq!(made["spec"]["replicas"], 2);
-    assert_eq!(client.get(&service)?["spec"]["ports"][0]["port"], 80);
-    scene.converged()?;
-    // Scaled, reverted, recovered.
-    client.merge_patch(&app, &json!({ "spec": { "size": 3 } }))?;
-    scene.wait(&deployment, |made| made["spec"]["replicas"] == 3)?;
-    client.merge_patch(&deployment, &json!({ "spec": { "replicas": 7 } }))?;
-    scene.wait(&deployment, |made| made["spec"]["replicas"] == 3)?;
-    let uid = client.get(&deployment)?["metadata"]["uid"].clone();
-    client.delete(&deployment)?;
-    scene.wait(&deployment, |made| made["metadata"]["uid"] != uid)?;
-    scene.converged()
 }

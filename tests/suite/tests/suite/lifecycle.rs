@@ -1,11 +1,19 @@
 //! Things that come and go: CRD, API server, registration, host, namespace. The host recovers by itself.
 
-use crate::scene::{APP, SOON, Scene};
+use crate::scene::{APP, Language, SOON, Scene};
 use anyhow::Result;
 use kybern_testcluster::{ControlPlane, Object, Options, Progress, until};
 use serde_json::{Value, json};
 use std::sync::OnceLock;
 use std::time::Duration;
+
+crate::scene::in_each_language! {
+    the_host_starts_before_the_crd_exists_and_the_crd_may_go_and_come_back,
+    a_registration_deleted_while_busy_leaves_its_children_as_orphans,
+    a_host_uninstalled_with_crs_left_leaves_nothing_terminating,
+    deleting_the_cr_removes_its_children_and_the_name_can_be_used_again,
+    a_namespace_deleted_with_crs_in_it_goes,
+}
 
 /// A control plane of its own, for tests that break it for everybody else.
 pub(crate) fn own_plane() -> Result<&'static ControlPlane> {
@@ -24,11 +32,12 @@ pub(crate) fn with_collector() -> Result<&'static ControlPlane> {
         .map_err(|e| anyhow::anyhow!("{e}"))
 }
 
-#[test]
-fn the_host_starts_before_the_crd_exists_and_the_crd_may_go_and_come_back() -> Result<()> {
+fn the_host_starts_before_the_crd_exists_and_the_crd_may_go_and_come_back(
+    language: Language,
+) -> Result<()> {
     let plane = own_plane()?;
     let mut scene = Scene::on(plane, "crd")?;
-    let mut registration = scene.appservice()?;
+    let mut registration = scene.appservice_in(language)?;
     registration["spec"]["crds"] = json!("Skip");
     scene.grant(std::slice::from_ref(&registration))?;
     scene.start_host()?;
@@ -88,9 +97,10 @@ fn an_api_server_restart_is_survived() -> Result<()> {
     Ok(())
 }
 
-#[test]
-fn a_registration_deleted_while_busy_leaves_its_children_as_orphans() -> Result<()> {
-    let scene = Scene::with_appservice("orphan")?;
+fn a_registration_deleted_while_busy_leaves_its_children_as_orphans(
+    language: Language,
+) -> Result<()> {
+    let scene = Scene::with_appservice_in(language, "orphan")?;
     for n in 0..10 {
         scene.client().create(&scene.app(&format!("app-{n}"), 1))?;
     }
@@ -116,9 +126,8 @@ fn a_registration_deleted_while_busy_leaves_its_children_as_orphans() -> Result<
     Ok(())
 }
 
-#[test]
-fn a_host_uninstalled_with_crs_left_leaves_nothing_terminating() -> Result<()> {
-    let mut scene = Scene::with_appservice("uninstall")?;
+fn a_host_uninstalled_with_crs_left_leaves_nothing_terminating(language: Language) -> Result<()> {
+    let mut scene = Scene::with_appservice_in(language, "uninstall")?;
     let (app, deployment, _) = scene.create_app("web", 1)?;
     scene.kill_host();
     let kubeconfig = scene.plane.admin_kubeconfig()?;
@@ -139,10 +148,11 @@ fn a_host_uninstalled_with_crs_left_leaves_nothing_terminating() -> Result<()> {
     Ok(())
 }
 
-#[test]
-fn deleting_the_cr_removes_its_children_and_the_name_can_be_used_again() -> Result<()> {
+fn deleting_the_cr_removes_its_children_and_the_name_can_be_used_again(
+    language: Language,
+) -> Result<()> {
     let mut scene = Scene::on(with_collector()?, "recreate")?;
-    let registration = scene.appservice()?;
+    let registration = scene.appservice_in(language)?;
     scene.grant(std::slice::from_ref(&registration))?;
     scene.start_host()?;
     scene.register(&registration)?;
@@ -163,11 +173,10 @@ fn deleting_the_cr_removes_its_children_and_the_name_can_be_used_again() -> Resu
     Ok(())
 }
 
-#[test]
-fn a_namespace_deleted_with_crs_in_it_goes() -> Result<()> {
+fn a_namespace_deleted_with_crs_in_it_goes(language: Language) -> Result<()> {
     let plane = with_collector()?;
     let mut scene = Scene::on(plane, "nsgone")?;
-    let registration = scene.appservice()?;
+    let registration = scene.appservice_in(language)?;
     scene.grant(std::slice::from_ref(&registration))?;
     scene.start_host()?;
     scene.register(&registration)?;

@@ -1,7 +1,7 @@
 //! The promises that only a real API server can break.
 
 use crate::lag::lagging_watches;
-use crate::scene::{APP, SOON, Scene, pass_time};
+use crate::scene::{APP, Language, SOON, Scene, pass_time};
 use anyhow::{Context, Result, ensure};
 use kybern_testcluster::{Object, Progress, Request, until};
 use serde_json::{Value, json};
@@ -9,6 +9,19 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::Barrier;
 use std::time::Duration;
+
+crate::scene::in_each_language! {
+    fifty_quick_changes_end_in_the_last_and_a_child_is_created_once,
+    a_missing_permission_is_named_and_concerns_only_who_needs_it,
+    a_write_that_the_host_may_not_do_is_a_condition_without_a_busy_loop,
+    whoever_loses_the_race_for_a_name_leaves_the_other_alone,
+    what_an_admission_policy_changes_is_neither_reverted_nor_written_again,
+    a_host_that_is_killed_again_and_again_ends_in_the_wanted_state,
+    a_paused_cr_is_left_alone_until_it_is_resumed,
+    a_new_reconcile_at_starts_a_pass_that_writes_nothing,
+    a_new_force_resync_applies_each_child_once_more,
+    a_registration_with_delete_children_takes_them_along_and_leaves_the_crs,
+}
 
 /// The window in which nothing may be written.
 const WINDOW: Duration = Duration::from_secs(20);
@@ -68,12 +81,13 @@ fn probe(scene: &Scene, path: &str) -> Result<u16> {
     Ok(code.parse()?)
 }
 
-#[test]
-fn fifty_quick_changes_end_in_the_last_and_a_child_is_created_once() -> Result<()> {
+fn fifty_quick_changes_end_in_the_last_and_a_child_is_created_once(
+    language: Language,
+) -> Result<()> {
     let mut scene = Scene::new("own")?;
     // What a pass wrote is not in its watches when the next pass begins.
     lagging_watches(&scene)?;
-    let registration = scene.appservice()?;
+    let registration = scene.appservice_in(language)?;
     scene.grant(std::slice::from_ref(&registration))?;
     scene.start_host()?;
     scene.register(&registration)?;
@@ -115,10 +129,9 @@ fn fifty_quick_changes_end_in_the_last_and_a_child_is_created_once() -> Result<(
     Ok(())
 }
 
-#[test]
-fn a_missing_permission_is_named_and_concerns_only_who_needs_it() -> Result<()> {
+fn a_missing_permission_is_named_and_concerns_only_who_needs_it(language: Language) -> Result<()> {
     let mut scene = Scene::new("denied")?;
-    let (app, evil) = (scene.appservice()?, scene.evil()?);
+    let (app, evil) = (scene.appservice_in(language)?, scene.evil()?);
     let all = [app.clone(), evil.clone()];
     scene.grant(&all)?;
     scene.change_rules(
@@ -162,10 +175,11 @@ fn a_missing_permission_is_named_and_concerns_only_who_needs_it() -> Result<()> 
     Ok(())
 }
 
-#[test]
-fn a_write_that_the_host_may_not_do_is_a_condition_without_a_busy_loop() -> Result<()> {
+fn a_write_that_the_host_may_not_do_is_a_condition_without_a_busy_loop(
+    language: Language,
+) -> Result<()> {
     let mut scene = Scene::new("forbidden")?;
-    let registration = scene.appservice()?;
+    let registration = scene.appservice_in(language)?;
     let all = std::slice::from_ref(&registration);
     scene.grant(all)?;
     scene.change_rules(
@@ -206,13 +220,12 @@ fn a_write_that_the_host_may_not_do_is_a_condition_without_a_busy_loop() -> Resu
     Ok(())
 }
 
-#[test]
-fn whoever_loses_the_race_for_a_name_leaves_the_other_alone() -> Result<()> {
+fn whoever_loses_the_race_for_a_name_leaves_the_other_alone(language: Language) -> Result<()> {
     const ROUNDS: u64 = 10;
     let mut scene = Scene::new("race")?;
     // The table does not know yet who has the name.
     lagging_watches(&scene)?;
-    let registration = scene.appservice()?;
+    let registration = scene.appservice_in(language)?;
     scene.grant(std::slice::from_ref(&registration))?;
     scene.start_host()?;
     scene.register(&registration)?;
@@ -337,9 +350,11 @@ fn mutated(deployment: &Value) -> bool {
         && deployment["metadata"]["annotations"]["policy.example.com/seen"] == "yes"
 }
 
-#[test]
-fn what_an_admission_policy_changes_is_neither_reverted_nor_written_again() -> Result<()> {
-    let mut scene = Scene::with_appservice("mutated")?;
+fn what_an_admission_policy_changes_is_neither_reverted_nor_written_again(
+    language: Language,
+) -> Result<()> {
+    let window = language.window(WINDOW / 2);
+    let mut scene = Scene::with_appservice_in(language, "mutated")?;
     install_mutation(&scene)?;
     let (app, deployment, _) = scene.create_app("web", 2)?;
     scene.converged()?;
@@ -348,7 +363,7 @@ fn what_an_admission_policy_changes_is_neither_reverted_nor_written_again() -> R
         "the policy is in effect"
     );
     poke(&scene, "one")?;
-    let writes = scene.writes_within(WINDOW / 2)?;
+    let writes = scene.writes_within(window)?;
     assert!(writes.is_empty(), "after the create: {writes:#?}");
     // The next write is an apply; what is ours and what is the policy's may look otherwise then.
     scene
@@ -360,9 +375,9 @@ fn what_an_admission_policy_changes_is_neither_reverted_nor_written_again() -> R
     scene.stop_host()?;
     let mark = scene.plane.audit().mark()?;
     scene.start_host()?;
-    pass_time(WINDOW / 2)?;
+    pass_time(window)?;
     poke(&scene, "two")?;
-    pass_time(WINDOW / 2)?;
+    pass_time(window)?;
     let writes = scene.plane.audit().writes_of(&scene.user, mark)?;
     assert!(writes.is_empty(), "after a restart: {writes:#?}");
     // What was ours stays ours.
@@ -373,11 +388,12 @@ fn what_an_admission_policy_changes_is_neither_reverted_nor_written_again() -> R
     scene.converged()
 }
 
-#[test]
-fn a_host_that_is_killed_again_and_again_ends_in_the_wanted_state() -> Result<()> {
+fn a_host_that_is_killed_again_and_again_ends_in_the_wanted_state(
+    language: Language,
+) -> Result<()> {
     const KILLS: u64 = 4;
     const EACH: u64 = 5;
-    let mut scene = Scene::with_appservice("killed")?;
+    let mut scene = Scene::with_appservice_in(language, "killed")?;
     // The namespace's name is random.
     let seed = scene
         .namespace
@@ -432,9 +448,8 @@ fn a_host_that_is_killed_again_and_again_ends_in_the_wanted_state() -> Result<()
     Ok(())
 }
 
-#[test]
-fn a_paused_cr_is_left_alone_until_it_is_resumed() -> Result<()> {
-    let scene = Scene::with_appservice("paused")?;
+fn a_paused_cr_is_left_alone_until_it_is_resumed(language: Language) -> Result<()> {
+    let scene = Scene::with_appservice_in(language, "paused")?;
     let (app, deployment, service) = scene.create_app("web", 1)?;
     annotate(&scene, &app, "kybern.dev/paused", &json!("true"))?;
     scene.ready_reason(&app, "AppService", |c| c["reason"] == "Paused")?;
@@ -456,9 +471,8 @@ fn a_paused_cr_is_left_alone_until_it_is_resumed() -> Result<()> {
     scene.client().wait_gone(&app, SOON)
 }
 
-#[test]
-fn a_new_reconcile_at_starts_a_pass_that_writes_nothing() -> Result<()> {
-    let scene = Scene::with_appservice("reconcileat")?;
+fn a_new_reconcile_at_starts_a_pass_that_writes_nothing(language: Language) -> Result<()> {
+    let scene = Scene::with_appservice_in(language, "reconcileat")?;
     let (app, ..) = scene.create_app("web", 1)?;
     scene.converged()?;
     let label = format!("plugin=\"{}\"", scene.namespace);
@@ -482,9 +496,8 @@ fn a_new_reconcile_at_starts_a_pass_that_writes_nothing() -> Result<()> {
     Ok(())
 }
 
-#[test]
-fn a_new_force_resync_applies_each_child_once_more() -> Result<()> {
-    let scene = Scene::with_appservice("resync")?;
+fn a_new_force_resync_applies_each_child_once_more(language: Language) -> Result<()> {
+    let scene = Scene::with_appservice_in(language, "resync")?;
     let (app, ..) = scene.create_app("web", 1)?;
     scene.converged()?;
     for value in ["one", "two"] {
@@ -509,10 +522,11 @@ fn a_new_force_resync_applies_each_child_once_more() -> Result<()> {
     Ok(())
 }
 
-#[test]
-fn a_registration_with_delete_children_takes_them_along_and_leaves_the_crs() -> Result<()> {
+fn a_registration_with_delete_children_takes_them_along_and_leaves_the_crs(
+    language: Language,
+) -> Result<()> {
     let mut scene = Scene::new("deletechildren")?;
-    let mut registration = scene.appservice()?;
+    let mut registration = scene.appservice_in(language)?;
     registration["spec"]["onRemoval"] = json!("DeleteChildren");
     scene.grant(std::slice::from_ref(&registration))?;
     scene.start_host()?;

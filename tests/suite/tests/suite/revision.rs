@@ -2,12 +2,16 @@
 //! those on trial.
 
 use crate::asking;
-use crate::scene::{SOON, Scene, condition, kybern, pass_time};
+use crate::scene::{Language, SOON, Scene, condition, kybern, pass_time};
 use anyhow::{Context, Result};
 use kybern_testcluster::{Object, guest};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+crate::scene::in_each_language! {
+    a_cr_that_asks_for_another_revision_is_told_so_and_left_alone,
+}
 
 fn pin(scene: &Scene, name: &str, digest: &Value) -> Result<()> {
     let (app, ..) = scene.app_objects(name);
@@ -18,9 +22,8 @@ fn pin(scene: &Scene, name: &str, digest: &Value) -> Result<()> {
     Ok(())
 }
 
-#[test]
-fn a_cr_that_asks_for_another_revision_is_told_so_and_left_alone() -> Result<()> {
-    let scene = Scene::with_appservice("revision")?;
+fn a_cr_that_asks_for_another_revision_is_told_so_and_left_alone(language: Language) -> Result<()> {
+    let scene = Scene::with_appservice_in(language, "revision")?;
     let (app, deployment, _) = scene.create_app("web", 1)?;
     pin(&scene, "web", &json!(format!("sha256:{}", "0".repeat(64))))?;
     let condition = scene.ready_reason(&app, "AppService", |c| c["reason"] == "RevisionUnknown")?;

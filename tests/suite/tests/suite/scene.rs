@@ -6,7 +6,7 @@ use kybern_testcluster::{
     until,
 };
 use serde_json::{Value, json};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -15,6 +15,53 @@ pub(crate) const SOON: Duration = Duration::from_secs(60);
 
 /// The API version of the plugin's kind.
 pub(crate) const APP: &str = "app.example.com/v1";
+
+/// What AppService is written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Language {
+    /// plugins/appservice.
+    Rust,
+    /// plugins/bundles/appservice, which plugins/declarative interprets.
+    Yaml,
+}
+
+impl Language {
+    /// A window in which nothing may be written. What the host does late is the same in all
+    /// languages, so it is waited for once.
+    pub(crate) fn window(self, whole: Duration) -> Duration {
+        match self {
+            Self::Rust => whole,
+            Self::Yaml => whole / 3,
+        }
+    }
+}
+
+/// Makes two tests of each of these functions, which take a [`Language`]: whatever AppService is
+/// written in, the same holds.
+macro_rules! in_each_language {
+    ($($test:ident),+ $(,)?) => {
+        mod rust {
+            $(#[test]
+            fn $test() -> anyhow::Result<()> {
+                super::$test(crate::scene::Language::Rust)
+            })+
+        }
+        mod yaml {
+            $(#[test]
+            fn $test() -> anyhow::Result<()> {
+                super::$test(crate::scene::Language::Yaml)
+            })+
+        }
+    };
+}
+pub(crate) use in_each_language;
+
+/// A folder of the repository.
+pub(crate) fn folder(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../..")
+        .join(path)
+}
 
 /// A corner of the control plane. The host ends with it.
 pub(crate) struct Scene {
@@ -224,6 +271,18 @@ impl Scene {
 
     /// A registration of AppService for this corner, not yet created.
     pub(crate) fn appservice(&self) -> Result<Value> {
+        self.appservice_in(Language::Rust)
+    }
+
+    /// The same, with the same grants whatever it is written in.
+    pub(crate) fn appservice_in(&self, language: Language) -> Result<Value> {
+        let (component, settings) = match language {
+            Language::Rust => ("appservice", json!({})),
+            Language::Yaml => {
+                let bundle = folder("plugins/bundles/appservice");
+                ("declarative", json!({ "bundle": { "file": bundle } }))
+            }
+        };
         Ok(json!({
             "apiVersion": "kybern.dev/v1alpha1",
             "kind": "Plugin",
@@ -231,7 +290,8 @@ impl Scene {
             "spec": {
                 "class": self.class,
                 "resources": [{ "group": "app.example.com", "version": "v1", "kind": "AppService" }],
-                "source": { "file": guest("appservice")? },
+                "source": { "file": guest(component)? },
+                "settings": settings,
                 "grants": {
                     "read": [{ "group": "apps", "kinds": ["Deployment"] }],
                     "write": [
@@ -278,8 +338,13 @@ impl Scene {
 
     /// Starts the host and registers AppService.
     pub(crate) fn with_appservice(name: &str) -> Result<Self> {
+        Self::with_appservice_in(Language::Rust, name)
+    }
+
+    /// The same, written in this language.
+    pub(crate) fn with_appservice_in(language: Language, name: &str) -> Result<Self> {
         let mut scene = Self::new(name)?;
-        let registration = scene.appservice()?;
+        let registration = scene.appservice_in(language)?;
         scene.grant(std::slice::from_ref(&registration))?;
         scene.start_host()?;
         scene.register(&registration)?;

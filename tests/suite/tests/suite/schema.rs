@@ -1,9 +1,13 @@
 //! Definitions made from Rust types, on a real API server: what they forbid never gets in.
 
-use crate::scene::{APP, Scene};
+use crate::scene::{APP, Language, Scene};
 use anyhow::{Context, Result};
 use kybern_testcluster::{ClientError, Object};
 use serde_json::{Value, json};
+
+crate::scene::in_each_language! {
+    an_appservice_that_cannot_work_is_refused_by_the_api_server,
+}
 
 /// A definition with everything that `derive(Schema)` can say; a test of the SDK writes it.
 const SITE: &str = include_str!("../../../../guest-sdk/tests/site.yaml");
@@ -25,9 +29,8 @@ fn with(object: &Value, path: &str, value: Value) -> Result<Value> {
     Ok(object)
 }
 
-#[test]
-fn an_appservice_that_cannot_work_is_refused_by_the_api_server() -> Result<()> {
-    let scene = Scene::with_appservice("schema")?;
+fn an_appservice_that_cannot_work_is_refused_by_the_api_server(language: Language) -> Result<()> {
+    let scene = Scene::with_appservice_in(language, "schema")?;
     let app = scene.app("web", 1);
     for (path, value, words) in [
         (

@@ -1,19 +1,24 @@
 //! Conditions where a kind's schema does not keep them, on a real API server.
 
 use crate::lifecycle::own_plane;
-use crate::scene::Scene;
+use crate::scene::{Language, Scene};
 use anyhow::Result;
 use kybern_testcluster::Object;
 use serde_json::{Value, json};
+
+crate::scene::in_each_language! {
+    conditions_that_a_schema_does_not_keep_are_told_and_not_written,
+}
 
 /// Where the conditions are in AppService's definition.
 const CONDITIONS: &str =
     "/spec/versions/0/schema/openAPIV3Schema/properties/status/properties/conditions";
 
-#[test]
-fn conditions_that_a_schema_does_not_keep_are_told_and_not_written() -> Result<()> {
+fn conditions_that_a_schema_does_not_keep_are_told_and_not_written(
+    language: Language,
+) -> Result<()> {
     let mut scene = Scene::on(own_plane()?, "unsupported")?;
-    let registration = scene.appservice()?;
+    let registration = scene.appservice_in(language)?;
     scene.grant(std::slice::from_ref(&registration))?;
     scene.start_host()?;
     let plugin = scene.register(&registration)?;

@@ -1,9 +1,13 @@
 //! A running operator's objects, taken over in place.
 
-use crate::scene::{SOON, Scene};
+use crate::scene::{Language, SOON, Scene};
 use anyhow::Result;
 use kybern_testcluster::{Method, Object};
 use serde_json::{Value, json};
+
+crate::scene::in_each_language! {
+    a_running_operators_objects_are_taken_over_and_nothing_is_restarted,
+}
 
 /// The field manager of the operator that was there before.
 const OLD: &str = "old-operator";
@@ -62,11 +66,12 @@ fn children(scene: &Scene, app: &Value) -> [(&'static str, Value); 2] {
     [("deployments", deployment), ("services", service)]
 }
 
-#[test]
-fn a_running_operators_objects_are_taken_over_and_nothing_is_restarted() -> Result<()> {
+fn a_running_operators_objects_are_taken_over_and_nothing_is_restarted(
+    language: Language,
+) -> Result<()> {
     let mut scene = Scene::new("takeover")?;
     let client = scene.client();
-    let mut registration = scene.appservice()?;
+    let mut registration = scene.appservice_in(language)?;
     registration["spec"]["paused"] = json!(true);
     registration["spec"]["formerFieldManagers"] = json!([OLD]);
     scene.grant(std::slice::from_ref(&registration))?;

@@ -3,12 +3,12 @@
 //! Within each step there is one CR for each write: after that write, and before the leader hears
 //! of it, its answers end, and the lease is lost. Then the step is finished by the other replica.
 
-use super::steps::{STEPS, Step};
+use super::operator::{Operator, STEPS, Step};
 use super::world::{World, upstream};
 use super::writes::undisturbed_by_step;
 use crate::leader::{leads, signal};
 use crate::proxy::{another, lead};
-use crate::scene::SOON;
+use crate::scene::{Language, SOON};
 use anyhow::{Result, bail, ensure};
 use kybern_faults::{Entry, Fault, FaultProxy, Injected, Pattern, When};
 use kybern_testcluster::{Host, Object, Progress, until};
@@ -55,8 +55,8 @@ struct Pair {
 }
 
 impl Pair {
-    fn start(name: &str) -> Result<Self> {
-        let mut world = World::start_with(name, &["--leader-elect=true"])?;
+    fn start(name: &str, operator: Operator) -> Result<Self> {
+        let mut world = World::start_with(name, operator, &["--leader-elect=true"])?;
         let proxy = FaultProxy::start(upstream(&world.scene)?)?;
         let mut second = world.scene.replica(another(&world.scene, &proxy.url())?)?;
         world.beside.push(proxy);
@@ -143,14 +143,14 @@ impl Pair {
         let held: Vec<Injected> = now
             .iter()
             .map(|(name, number)| {
-                let (writes, gate) = (Pattern::writes().name(name), Arc::clone(&gate));
+                let (writes, gate) = (Pattern::writes().about(name), Arc::clone(&gate));
                 let hold = move |_: &_| gate.wait();
                 let fault = Fault::after(writes, When::Nth(*number), hold);
                 self.proxy(old).inject(fault)
             })
             .collect();
         for name in names {
-            step.make(&self.world.scene, name)?;
+            self.world.make(step, name)?;
         }
         until("each write to be made", SOON, || {
             let hits: usize = held.iter().map(Injected::hits).sum();
@@ -170,7 +170,12 @@ impl Pair {
 }
 
 fn a_lease_lost_after_any_write(name: &str, losses: &[Loss]) -> Result<()> {
-    let pair = Pair::start(name)?;
+    lost_by(Operator::AppService(Language::Rust), name, losses)
+}
+
+/// The same, of this operator, whose objects have all its CR's name.
+fn lost_by(operator: Operator, name: &str, losses: &[Loss]) -> Result<()> {
+    let pair = Pair::start(name, operator)?;
     let world = &pair.world;
     let (base, writes) = undisturbed_by_step(world)?;
     let names: Vec<String> = (1..=base.writes).map(|n| format!("lost-{n}-x")).collect();
@@ -206,4 +211,13 @@ fn a_lease_that_is_given_away_after_any_write_leaves_no_trace() -> Result<()> {
 #[test]
 fn a_leader_that_stands_still_after_any_write_leaves_no_trace() -> Result<()> {
     a_lease_lost_after_any_write("faultstill", &[Loss::StoodStill])
+}
+
+#[test]
+fn a_lease_that_is_lost_after_any_write_of_a_bundle_leaves_no_trace() -> Result<()> {
+    lost_by(
+        Operator::AppService(Language::Yaml),
+        "faultleaseyaml",
+        &[Loss::GivenAway],
+    )
 }

@@ -1,5 +1,8 @@
 //! What a fault may not change.
 
+use super::operator::{Kind, RECORDS};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(crate) struct Outcome {
     /// The CR and its children, without what differs between two of them anyhow.
     pub(crate) end: Value,
-    /// By plural.
+    /// By plural and what is behind the CR's name.
     pub(crate) children: BTreeMap<String, Child>,
     /// Writes that the host made.
     pub(crate) writes: u64,
@@ -68,11 +71,28 @@ fn leaves(path: &str, value: &Value) -> BTreeMap<String, Value> {
     }
 }
 
+/// What the host keeps of a CR, as its record has it.
+pub(crate) fn record(secret: &Value) -> Value {
+    let text = secret["data"]["record"].as_str().unwrap_or_default();
+    let text = STANDARD.decode(text).unwrap_or_default();
+    serde_json::from_slice(&text).unwrap_or_default()
+}
+
 /// An object without what the API server chooses, counts or stamps, its name replaced.
-pub(crate) fn normal(object: &Value, name: &str) -> Value {
+pub(crate) fn normal(kind: &Kind, object: &Value, name: &str) -> Value {
+    let mut object = object.clone();
+    if kind.plural == RECORDS {
+        object["data"] = record(&object)["state"].clone();
+        blank(&mut object["metadata"], "name");
+    } else if kind.kind == "Secret" {
+        // What is in it follows from the CR's uid.
+        for value in object["data"].as_object_mut().into_iter().flatten() {
+            *value.1 = json!("...");
+        }
+    }
     let text = object.to_string().replace(name, "NAME");
     let mut object: Value = serde_json::from_str(&text).unwrap();
-    let is_child = object["kind"] != "AppService";
+    let is_child = object.pointer("/metadata/ownerReferences").is_some();
     let metadata = object["metadata"].as_object_mut().unwrap();
     for chosen in [
         "managedFields",

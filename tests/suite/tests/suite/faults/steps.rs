@@ -1,61 +1,37 @@
-//! What happens to a CR and its children, one thing after the other.
+//! What happens to an AppService and its children, one thing after the other.
 
+use super::operator::{Kind, Step};
 use super::world::Objects;
-use crate::scene::Scene;
+use crate::scene::{APP, Scene};
 use anyhow::Result;
 use serde_json::{Value, json};
 
-/// One thing that somebody does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Step {
-    /// The CR is created.
-    Create,
-    /// Its size and image change.
-    Grow,
-    /// Its last port goes, and the Service with it.
-    Close,
-    /// It has a port again.
-    Open,
-    /// Somebody changes the Deployment.
-    Drift,
-    /// Somebody deletes the Service.
-    Loss,
-}
-
-pub(crate) const STEPS: [Step; 6] = [
-    Step::Create,
-    Step::Grow,
-    Step::Close,
-    Step::Open,
-    Step::Drift,
-    Step::Loss,
+pub(crate) const KINDS: [Kind; 3] = [
+    Kind::new(APP, "AppService", "app.example.com", "appservices"),
+    Kind::new("apps/v1", "Deployment", "apps", "deployments"),
+    Kind::new("v1", "Service", "", "services"),
 ];
 
-impl Step {
-    pub(crate) fn make(self, scene: &Scene, name: &str) -> Result<()> {
-        let client = scene.client();
-        let (app, deployment, service) = scene.app_objects(name);
-        let spec = |spec: Value| client.merge_patch(&app, &json!({ "spec": spec }));
-        match self {
-            Self::Create => client.create(&scene.app(name, 1))?,
-            Self::Grow => spec(json!({ "size": 2, "image": "nginx:2" }))?,
-            Self::Close => spec(json!({ "ports": [] }))?,
-            Self::Open => spec(json!({ "ports": [{ "port": 8080 }] }))?,
-            Self::Drift => {
-                client.merge_patch(&deployment, &json!({ "spec": { "replicas": 9 } }))?
-            }
-            Self::Loss => client.delete(&service)?,
-        };
-        Ok(())
-    }
+pub(super) fn make(step: Step, scene: &Scene, name: &str) -> Result<()> {
+    let client = scene.client();
+    let (app, deployment, service) = scene.app_objects(name);
+    let spec = |spec: Value| client.merge_patch(&app, &json!({ "spec": spec }));
+    match step {
+        Step::Create => client.create(&scene.app(name, 1))?,
+        Step::Grow => spec(json!({ "size": 2, "image": "nginx:2" }))?,
+        Step::Close => spec(json!({ "ports": [] }))?,
+        Step::Open => spec(json!({ "ports": [{ "port": 8080 }] }))?,
+        Step::Drift => client.merge_patch(&deployment, &json!({ "spec": { "replicas": 9 } }))?,
+        Step::Loss => client.delete(&service)?,
+    };
+    Ok(())
+}
 
-    /// Whether objects of this plural change, by whomever.
-    pub(crate) fn changes(self, plural: &str) -> bool {
-        match plural {
-            "appservices" => !matches!(self, Self::Drift | Self::Loss),
-            "deployments" => self != Self::Loss,
-            _ => !matches!(self, Self::Grow | Self::Drift),
-        }
+pub(super) fn changes(step: Step, plural: &str) -> bool {
+    match plural {
+        "appservices" => !matches!(step, Step::Drift | Step::Loss),
+        "deployments" => step != Step::Loss,
+        _ => !matches!(step, Step::Grow | Step::Drift),
     }
 }
 

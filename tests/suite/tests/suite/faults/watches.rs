@@ -1,8 +1,8 @@
 //! Watches that tell late, twice, in another order, not at all, or of an earlier time.
 
+use super::operator::{STEPS, Step};
 use super::oracle::Outcome;
-use super::steps::{STEPS, Step};
-use super::world::{KINDS, World};
+use super::world::World;
 use super::writes::undisturbed;
 use crate::scene::SOON;
 use anyhow::{Result, ensure};
@@ -11,13 +11,6 @@ use kybern_testcluster::{Progress, until};
 
 /// Group and plural.
 type Kind = (&'static str, &'static str);
-
-fn kinds() -> [Kind; 3] {
-    KINDS.map(|(_, _, group, plural)| (group, plural))
-}
-
-const APPS: Kind = ("app.example.com", "appservices");
-const CHILDREN: [Kind; 2] = [("apps", "deployments"), ("", "services")];
 
 fn wait_hits(what: &str, at_least: usize, hits: impl Fn() -> usize) -> Result<()> {
     until(what, SOON, || {
@@ -40,10 +33,13 @@ fn disturb(world: &World, (group, plural): Kind, name: &str, flow: Flow) -> Flow
 }
 
 /// Does it for each kind at once, with a CR of its own: more happens to each than its own fault.
-fn for_each_kind(each: impl Fn(Kind) -> Result<()> + Sync) -> Result<()> {
+fn for_each_kind(world: &World, each: impl Fn(Kind) -> Result<()> + Sync) -> Result<()> {
     std::thread::scope(|threads| {
         let each = &each;
-        let running = kinds().map(|kind| threads.spawn(move || each(kind)));
+        let running = world
+            .operator
+            .disturbed()
+            .map(|kind| threads.spawn(move || each(kind)));
         let ended = running.map(|thread| thread.join().expect("the thread ends"));
         ended.into_iter().collect()
     })
@@ -57,7 +53,7 @@ fn run(
     around: impl Fn(Step, &dyn Fn() -> Result<()>) -> Result<()>,
 ) -> Result<()> {
     for step in STEPS {
-        around(step, &|| step.make(&world.scene, name))?;
+        around(step, &|| world.make(step, name))?;
         world.settle(&[name.to_owned()])?;
     }
     compare(world, name, base)
@@ -84,16 +80,14 @@ fn wait_lists(world: &World, (group, plural): Kind, since: Mark, at_least: usize
     })
 }
 
-#[test]
-fn watches_that_tell_late_twice_or_in_another_order_leave_no_trace() -> Result<()> {
-    let world = World::start("faultevents")?;
-    let base = undisturbed(&world)?;
-    for_each_kind(|kind| {
+/// Events come late, in another order, and twice.
+pub(super) fn tell_otherwise(world: &World, base: &Outcome) -> Result<()> {
+    for_each_kind(world, |kind| {
         let name = format!("late-{}-x", kind.1);
-        run(&world, &name, &base, |step, make| {
-            let held = disturb(&world, kind, &name, Flow::Hold);
+        run(world, &name, base, |step, make| {
+            let held = disturb(world, kind, &name, Flow::Hold);
             make()?;
-            if step.changes(kind.1) {
+            if world.operator.changes(step, kind.1) {
                 wait_hits("an event to be held", 1, || held.hits())?;
             }
             world.rest(std::slice::from_ref(&name))
@@ -101,11 +95,12 @@ fn watches_that_tell_late_twice_or_in_another_order_leave_no_trace() -> Result<(
     })?;
     // What the host wrote last, the CR's status, is told before what it wrote first.
     let name = "reordered-x";
-    run(&world, name, &base, |step, make| {
-        let held = CHILDREN.map(|kind| disturb(&world, kind, name, Flow::Hold));
-        let apps = disturb(&world, APPS, name, Flow::Pass);
+    let [resource, children @ ..] = world.operator.disturbed();
+    run(world, name, base, |step, make| {
+        let held = children.map(|kind| disturb(world, kind, name, Flow::Hold));
+        let apps = disturb(world, resource, name, Flow::Pass);
         make()?;
-        if step.changes(APPS.1) {
+        if world.operator.changes(step, resource.1) {
             // The change and the status.
             wait_hits("the CR's events to pass", 2, || apps.hits())?;
         }
@@ -115,75 +110,96 @@ fn watches_that_tell_late_twice_or_in_another_order_leave_no_trace() -> Result<(
         world.rest(&[name.to_owned()])
     })?;
     let name = "twice-x";
-    let twice = kinds().map(|kind| disturb(&world, kind, name, Flow::Repeat));
-    run(&world, name, &base, |_, make| make())?;
-    ensure!(twice.iter().all(|kind| kind.hits() >= 4), "{twice:?}");
-    world.quiet()
+    let twice = world
+        .operator
+        .disturbed()
+        .map(|kind| disturb(world, kind, name, Flow::Repeat));
+    run(world, name, base, |_, make| make())?;
+    ensure!(twice.iter().all(|kind| kind.hits() >= 3), "{twice:?}");
+    Ok(())
 }
 
 #[test]
-fn watches_that_tell_everything_once_more_leave_no_trace() -> Result<()> {
-    let world = World::start("faultreplay")?;
+fn watches_that_tell_late_twice_or_in_another_order_leave_no_trace() -> Result<()> {
+    let world = World::start("faultevents")?;
     let base = undisturbed(&world)?;
-    for_each_kind(|kind| {
+    tell_otherwise(&world, &base)?;
+    world.quiet()
+}
+
+/// Watches begin again where they began.
+pub(super) fn tell_again(world: &World, base: &Outcome) -> Result<()> {
+    for_each_kind(world, |kind| {
         let name = format!("replayed-{}-x", kind.1);
         let start = world.scene.plane.store().revision()?.to_string();
-        run(&world, &name, &base, |step, make| {
+        run(world, &name, base, |step, make| {
             make()?;
-            if !step.changes(kind.1) {
+            if !world.operator.changes(step, kind.1) {
                 return Ok(());
             }
             world.settle(std::slice::from_ref(&name))?;
             let watches = Pattern::any().resource(kind.0, kind.1);
             let replay = Fault::replay(watches.clone(), When::First(1), &start);
             let replay = world.proxy.inject(replay);
-            let events = disturb(&world, kind, &name, Flow::Pass);
+            let events = disturb(world, kind, &name, Flow::Pass);
             ensure!(world.proxy.cut(&watches) > 0, "nobody watches {}", kind.1);
             wait_hits("a watch to be replayed", 1, || replay.hits())?;
             wait_hits("its events", 1, || events.hits())
         })
     })?;
+    Ok(())
+}
+
+#[test]
+fn watches_that_tell_everything_once_more_leave_no_trace() -> Result<()> {
+    let world = World::start("faultreplay")?;
+    let base = undisturbed(&world)?;
+    tell_again(&world, &base)?;
     world.quiet()
+}
+
+/// Events are lost, until a list brings what they said.
+pub(super) fn lose_events(world: &World, base: &Outcome) -> Result<()> {
+    for_each_kind(world, |kind| {
+        let name = format!("dropped-{}-x", kind.1);
+        run(world, &name, base, |step, make| {
+            if !world.operator.changes(step, kind.1) {
+                return make();
+            }
+            let lost = disturb(world, kind, &name, Flow::Drop);
+            make()?;
+            wait_hits("an event to be lost", 1, || lost.hits())?;
+            world.rest(std::slice::from_ref(&name))?;
+            drop(lost);
+            let mark = world.proxy.journal().mark();
+            let expired = expire(world, kind)?;
+            wait_hits("a resumed watch to be refused", 1, || expired.hits())?;
+            wait_lists(world, kind, mark, 1)
+        })
+    })?;
+    Ok(())
 }
 
 #[test]
 fn events_that_are_lost_come_with_the_next_list() -> Result<()> {
     let world = World::start("faultlost")?;
     let base = undisturbed(&world)?;
-    for_each_kind(|kind| {
-        let name = format!("dropped-{}-x", kind.1);
-        run(&world, &name, &base, |step, make| {
-            if !step.changes(kind.1) {
-                return make();
-            }
-            let lost = disturb(&world, kind, &name, Flow::Drop);
-            make()?;
-            wait_hits("an event to be lost", 1, || lost.hits())?;
-            world.rest(std::slice::from_ref(&name))?;
-            drop(lost);
-            let mark = world.proxy.journal().mark();
-            let expired = expire(&world, kind)?;
-            wait_hits("a resumed watch to be refused", 1, || expired.hits())?;
-            wait_lists(&world, kind, mark, 1)
-        })
-    })?;
+    lose_events(&world, &base)?;
     world.quiet()
 }
 
-#[test]
-fn a_list_of_an_earlier_time_leaves_no_trace() -> Result<()> {
-    let world = World::start("faultolder")?;
-    let base = undisturbed(&world)?;
-    for_each_kind(|kind| {
+/// Lists are of an earlier time.
+pub(super) fn tell_of_earlier(world: &World, base: &Outcome) -> Result<()> {
+    for_each_kind(world, |kind| {
         // A server that is behind, for a moment or for long: an etcd that was restored would say the
         // same to whoever asks for one object.
         for times in [1, 3] {
             let name = format!("older-{}-{times}-x", kind.1);
             let epochs = world.epochs(kind.1)?;
-            run(&world, &name, &base, |step, make| {
+            run(world, &name, base, |step, make| {
                 let before = world.scene.plane.store().revision()?.to_string();
                 make()?;
-                if !step.changes(kind.1) {
+                if !world.operator.changes(step, kind.1) {
                     return Ok(());
                 }
                 world.settle(std::slice::from_ref(&name))?;
@@ -191,9 +207,9 @@ fn a_list_of_an_earlier_time_leaves_no_trace() -> Result<()> {
                 let older = Fault::older_list(lists, When::First(times), &before);
                 let older = world.proxy.inject(older);
                 let mark = world.proxy.journal().mark();
-                let _expired = expire(&world, kind)?;
+                let _expired = expire(world, kind)?;
                 let times = usize::try_from(times)?;
-                wait_lists(&world, kind, mark, times + 1)?;
+                wait_lists(world, kind, mark, times + 1)?;
                 ensure!(older.hits() == times, "{older:?}");
                 Ok(())
             })?;
@@ -202,6 +218,14 @@ fn a_list_of_an_earlier_time_leaves_no_trace() -> Result<()> {
         }
         Ok(())
     })?;
+    Ok(())
+}
+
+#[test]
+fn a_list_of_an_earlier_time_leaves_no_trace() -> Result<()> {
+    let world = World::start("faultolder")?;
+    let base = undisturbed(&world)?;
+    tell_of_earlier(&world, &base)?;
     world.quiet()
 }
 
@@ -214,8 +238,8 @@ fn replace(world: &World, name: &str, held: Option<Kind>) -> Result<()> {
     let (app, deployment, service) = world.scene.app_objects(name);
     let client = world.scene.client();
     client.delete(&app)?;
-    Step::Create.make(&world.scene, name)?;
-    let is_app = held == Some(APPS);
+    world.make(Step::Create, name)?;
+    let is_app = held == Some(world.operator.disturbed()[0]);
     let hits = || hold.as_ref().map_or(1, Flowing::hits);
     if is_app {
         wait_hits("the CR's events to be held", 1, hits)?;
@@ -247,7 +271,7 @@ fn the_same_name_with_a_new_uid_leaves_no_trace() -> Result<()> {
         // What was the old one's is left alone.
         ensure!((child.uids, child.changes) == (2, 0), "{base:#?}");
     }
-    for_each_kind(|kind| {
+    for_each_kind(&world, |kind| {
         let name = format!("replaced-{}-x", kind.1);
         replace(&world, &name, Some(kind))?;
         compare(&world, &name, &base)

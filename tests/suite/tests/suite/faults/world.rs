@@ -1,34 +1,28 @@
 //! A host behind a proxy for faults, and what is known of its objects.
 
+use super::operator::{Kind, Operator, RECORDS, Step};
 use super::oracle::{Child, Outcome, normal};
-use super::steps::Step;
 use crate::proxy::lead;
 use crate::sandbox::metric;
-use crate::scene::{APP, SOON, Scene, pass_time};
+use crate::scene::{Language, SOON, Scene, pass_time};
 use anyhow::{Context, Result, ensure};
 use kybern_faults::{Entry, FaultProxy, Journal, Life, Mark, Observer, Tally, Upstream};
 use kybern_testcluster::{Host, Progress, until};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// Without a write for so long the host waits for something to happen.
 const REST: Duration = Duration::from_millis(500);
 
-/// Group and version, kind, group, plural.
-pub(crate) const KINDS: [(&str, &str, &str, &str); 3] = [
-    (APP, "AppService", "app.example.com", "appservices"),
-    ("apps/v1", "Deployment", "apps", "deployments"),
-    ("v1", "Service", "", "services"),
-];
-
-/// All objects of the namespace, by plural and name.
+/// All objects of the namespace, by plural and name; records as of [`RECORDS`].
 pub(crate) type Objects = BTreeMap<(String, String), Value>;
 
 /// A host behind a proxy for faults.
 pub(crate) struct World {
     pub(crate) scene: Scene,
+    pub(crate) operator: Operator,
     pub(crate) proxy: FaultProxy,
     /// Ways of further replicas; what they ask counts too.
     pub(crate) beside: Vec<FaultProxy>,
@@ -36,38 +30,48 @@ pub(crate) struct World {
     /// Shared with hooks that kill it.
     pub(crate) host: Arc<Mutex<Option<Host>>>,
     restarts: Mutex<u64>,
+    /// What happened last to each CR.
+    steps: Mutex<BTreeMap<String, Step>>,
     arguments: &'static [&'static str],
 }
 
 impl World {
-    /// Starts the host with AppService registered.
+    /// Starts the host with AppService, written in Rust, registered.
     pub(crate) fn start(name: &str) -> Result<Self> {
-        Self::start_with(name, &[])
+        Self::start_with(name, Operator::AppService(Language::Rust), &[])
     }
 
-    /// The same with further arguments of the host.
-    pub(crate) fn start_with(name: &str, arguments: &'static [&'static str]) -> Result<Self> {
+    /// Starts the host with this operator registered, and with further arguments.
+    pub(crate) fn start_with(
+        name: &str,
+        operator: Operator,
+        arguments: &'static [&'static str],
+    ) -> Result<Self> {
         let scene = Scene::new(name)?;
         let proxy = FaultProxy::start(upstream(&scene)?)?;
         lead(&scene, &proxy.url())?;
-        let registration = scene.appservice()?;
+        let registration = operator.registration(&scene)?;
         scene.grant(std::slice::from_ref(&registration))?;
         let host = Arc::new(Mutex::new(Some(ready(&scene, arguments)?)));
         scene.register(&registration)?;
         let namespace = &scene.namespace;
-        let paths = KINDS.map(|(version, _, group, plural)| {
-            let base = if group.is_empty() { "api" } else { "apis" };
-            format!("/{base}/{version}/namespaces/{namespace}/{plural}")
+        let paths = operator.kinds().iter().map(|kind| {
+            let base = if kind.group.is_empty() { "api" } else { "apis" };
+            let plural = plural(kind);
+            format!("/{base}/{}/namespaces/{namespace}/{plural}", kind.version)
         });
+        let paths: Vec<String> = paths.collect::<BTreeSet<_>>().into_iter().collect();
         let token = scene.plane.user("admin")?.token().to_owned();
         let observer = Observer::start(upstream(&scene)?, &token, &paths)?;
         Ok(Self {
             scene,
+            operator,
             proxy,
             beside: Vec::new(),
             observer,
             host,
             restarts: Mutex::default(),
+            steps: Mutex::default(),
             arguments,
         })
     }
@@ -88,10 +92,25 @@ impl World {
         *self.restarts.lock().unwrap()
     }
 
+    /// Does one thing to a CR or its children.
+    pub(crate) fn make(&self, step: Step, name: &str) -> Result<()> {
+        self.steps.lock().unwrap().insert(name.to_owned(), step);
+        self.operator.make(step, &self.scene, name)
+    }
+
+    /// What a CR and its children lack.
+    fn missing(&self, objects: &Objects, name: &str) -> Option<String> {
+        let last = self.steps.lock().unwrap().get(name).copied();
+        match last {
+            Some(step) => self.operator.missing(objects, name, step),
+            None => Some("nothing has happened to it".to_owned()),
+        }
+    }
+
     /// Takes these CRs through one step, and waits until it is done.
     pub(crate) fn step(&self, step: Step, names: &[String]) -> Result<()> {
         for name in names {
-            step.make(&self.scene, name)?;
+            self.make(step, name)?;
         }
         self.settle(names)
     }
@@ -112,23 +131,21 @@ impl World {
         until("all to be as wanted", SOON, || {
             self.restart()?;
             let objects = self.objects()?;
-            let open = |name: &&String| super::steps::missing(&objects, name).is_some();
-            Ok(match names.iter().find(open) {
+            let open = names.iter().find_map(|name| {
+                let open = self.missing(&objects, name)?;
+                Some(format!("{name}: {open}"))
+            });
+            Ok(match open {
                 None => Progress::Done(()),
-                Some(name) => Progress::Waiting(format!(
-                    "{name}: {}",
-                    super::steps::missing(&objects, name).unwrap_or_default()
-                )),
+                Some(open) => Progress::Waiting(open),
             })
         })
     }
 
     /// Waits until the host has asked for no write of these CRs and their children for a while.
     pub(crate) fn rest(&self, names: &[String]) -> Result<()> {
-        let theirs = |entry: &Entry| {
-            let name = entry.ask.name.as_ref();
-            entry.ask.writes() && name.is_some_and(|name| names.contains(name))
-        };
+        let theirs =
+            |entry: &Entry| entry.ask.writes() && names.iter().any(|name| entry.ask.is_about(name));
         until("the host to rest", SOON, || {
             let marks: Vec<Mark> = self.journals().map(Journal::mark).collect();
             pass_time(REST)?;
@@ -147,8 +164,8 @@ impl World {
         proxies.map(FaultProxy::journal)
     }
 
-    /// What was done to one object and its children, by group and plural.
-    fn tallies(&self, name: &str) -> BTreeMap<(String, String), Tally> {
+    /// What was done to one object and its children, by group, plural and name.
+    fn tallies(&self, name: &str) -> BTreeMap<(String, String, String), Tally> {
         let mut all: BTreeMap<_, Tally> = BTreeMap::new();
         for (key, tally) in self.journals().flat_map(|journal| journal.tallies(name)) {
             let sum = all.entry(key).or_default();
@@ -171,8 +188,9 @@ impl World {
 
     /// How often the host took the API server's store for another one, by what it saw of this plural.
     pub(crate) fn epochs(&self, plural: &str) -> Result<f64> {
-        let kind = KINDS.iter().find(|kind| kind.3 == plural);
-        let label = format!("/{}\"", kind.context("a kind")?.1);
+        let mut kinds = self.operator.kinds().iter();
+        let kind = kinds.find(|kind| kind.plural == plural);
+        let label = format!("/{}\"", kind.context("a kind")?.kind);
         let host = self.host.lock().unwrap();
         let host = host.as_ref().context("it runs")?;
         metric(host, "kybern_watch_epochs_total", &label)
@@ -180,27 +198,29 @@ impl World {
 
     /// What is there.
     pub(crate) fn objects(&self) -> Result<Objects> {
-        let mut objects = Objects::new();
-        for (version, kind, _, plural) in KINDS {
-            let namespace = Some(self.scene.namespace.as_str());
-            for object in self.scene.client().list(version, kind, namespace)? {
-                let name = object["metadata"]["name"].as_str().context("a name")?;
-                objects.insert((plural.to_owned(), name.to_owned()), object.clone());
-            }
-        }
-        Ok(objects)
+        objects(&self.scene, self.operator.kinds())
     }
 
     /// What became of a CR and its children.
     pub(crate) fn outcome(&self, name: &str) -> Result<Outcome> {
         let objects = self.objects()?;
-        let of = |plural: &str| objects.get(&(plural.to_owned(), name.to_owned()));
-        let end = KINDS.map(|(.., plural)| of(plural).map_or(json!(null), |o| normal(o, name)));
+        let kinds = self.operator.kinds();
+        let of = |kind: &Kind| objects.get(&kind.key(name));
+        let end = |kind| of(kind).map_or(json!(null), |object| normal(kind, object, name));
+        let end: Vec<Value> = kinds.iter().map(end).collect();
         let tallies = self.tallies(name);
         let mut children = BTreeMap::new();
-        for (_, _, group, plural) in &KINDS[1..] {
-            let life = self.life(plural, name, of(plural))?;
-            let key = ((*group).to_owned(), (*plural).to_owned());
+        for kind in &kinds[1..] {
+            let called = match (kind.plural, of(kind)) {
+                (RECORDS, object) => {
+                    let name = object.and_then(|object| object["metadata"]["name"].as_str());
+                    name.unwrap_or_default().to_owned()
+                }
+                (..) => kind.key(name).1,
+            };
+            let plural = plural(kind);
+            let life = self.life(plural, &called, of(kind))?;
+            let key = (kind.group.to_owned(), plural.to_owned(), called);
             let tally = tallies.get(&key).cloned().unwrap_or_default();
             let child = Child {
                 creates: tally.creates,
@@ -208,12 +228,11 @@ impl World {
                 uids: life.uids.len(),
                 changes: life.changes,
             };
-            children.insert((*plural).to_owned(), child);
+            children.insert(format!("{}{}", kind.plural, kind.suffix), child);
         }
         let writes = tallies.values().map(|tally| tally.writes).sum();
-        let end = Value::from(end.to_vec());
         Ok(Outcome {
-            end,
+            end: Value::from(end),
             children,
             writes,
         })
@@ -235,6 +254,34 @@ impl World {
             Ok(seen.then_some(life).into())
         })
     }
+}
+
+/// The plural that the API server knows it by.
+fn plural(kind: &Kind) -> &'static str {
+    match kind.plural {
+        RECORDS => "secrets",
+        plural => plural,
+    }
+}
+
+/// All objects of these kinds in the namespace.
+pub(crate) fn objects(scene: &Scene, kinds: &[Kind]) -> Result<Objects> {
+    let mut objects = Objects::new();
+    let all = kinds.iter().filter(|kind| kind.plural != RECORDS);
+    for kind in all {
+        let namespace = Some(scene.namespace.as_str());
+        for object in scene.client().list(kind.version, kind.kind, namespace)? {
+            let metadata = &object["metadata"];
+            let (plural, name) = if object["type"] == "kybern.dev/record" {
+                (RECORDS, &metadata["ownerReferences"][0]["name"])
+            } else {
+                (kind.plural, &metadata["name"])
+            };
+            let name = name.as_str().context("a name")?.to_owned();
+            objects.insert((plural.to_owned(), name), object);
+        }
+    }
+    Ok(objects)
 }
 
 pub(crate) fn ready(scene: &Scene, arguments: &[&str]) -> Result<Host> {

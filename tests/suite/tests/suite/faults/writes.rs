@@ -1,12 +1,13 @@
 //! Every write of a CR's life refused once in each way, or its answer lost.
 
+use super::operator::STEPS;
 use super::oracle::Outcome;
-use super::steps::STEPS;
 use super::world::World;
 use crate::scene::SOON;
 use anyhow::{Result, ensure};
 use kybern_faults::{EventPattern, Fault, Flow, Flowing, Injected, Pattern, When};
 use kybern_testcluster::until;
+use std::ops::RangeInclusive;
 
 /// What happens to one write.
 #[derive(Debug, Clone, Copy)]
@@ -26,6 +27,13 @@ const MATRIX: [Kind; 7] = [
     Kind::AnswerLost,
 ];
 
+/// Those that several of are in one life: one that says what is behind, one that says nothing, and
+/// one that is no answer.
+const FEW: [Kind; 3] = [Kind::Refused(409), Kind::Refused(500), Kind::AnswerLost];
+
+/// In such a life, from one write to the next that fails.
+const APART: u64 = 4;
+
 impl Kind {
     fn name(self) -> String {
         match self {
@@ -35,8 +43,8 @@ impl Kind {
         }
     }
 
-    fn at(self, number: u64, name: &str) -> Fault {
-        let (writes, when) = (Pattern::writes().name(name), When::Nth(number));
+    fn at(self, when: When, name: &str) -> Fault {
+        let writes = Pattern::writes().about(name);
         match self {
             Self::Refused(code) => Fault::refuse(writes, when, code),
             Self::Silenced => Fault::silence(writes, when),
@@ -45,8 +53,12 @@ impl Kind {
     }
 }
 
-/// CRs with one fault each.
-struct Cases(Vec<(String, Injected)>);
+/// CRs, each with faults of its own.
+struct Cases {
+    cases: Vec<(String, Injected)>,
+    /// How often each fault happens, at least and at most.
+    times: RangeInclusive<usize>,
+}
 
 impl Cases {
     /// One for each kind and write.
@@ -55,29 +67,49 @@ impl Cases {
         for kind in kinds {
             for number in 1..=writes {
                 let name = format!("{}-{number}-x", kind.name());
-                let fault = world.proxy.inject(kind.at(number, &name));
+                let fault = world.proxy.inject(kind.at(When::Nth(number), &name));
                 cases.push((name, fault));
             }
         }
-        Self(cases)
+        Self {
+            cases,
+            times: 1..=1,
+        }
+    }
+
+    /// Some for each kind: each write of an undisturbed life fails in one of them.
+    fn inject_several(world: &World, kinds: &[Kind]) -> Self {
+        let mut cases = Vec::new();
+        for kind in kinds {
+            for first in 1..=APART {
+                let name = format!("{}-from-{first}-x", kind.name());
+                let when = When::Every { first, step: APART };
+                let fault = world.proxy.inject(kind.at(when, &name));
+                cases.push((name, fault));
+            }
+        }
+        Self {
+            cases,
+            times: 3..=usize::MAX,
+        }
     }
 
     fn names(&self) -> Vec<String> {
-        self.0.iter().map(|(name, _)| name.clone()).collect()
+        self.cases.iter().map(|(name, _)| name.clone()).collect()
     }
 
     /// Each fault happened, and left no trace.
     fn compare(&self, world: &World, base: &Outcome) -> Result<()> {
-        world.quiet()?;
         let mut wrong = Vec::new();
-        for (name, fault) in &self.0 {
-            if fault.hits() != 1 {
+        for (name, fault) in &self.cases {
+            if !self.times.contains(&fault.hits()) {
                 wrong.push(format!("{name}: it happened {} times", fault.hits()));
             }
             let worse = world.outcome(name)?.worse_than(base);
             wrong.extend(worse.iter().map(|what| format!("{name}: {what}")));
         }
-        println!("{} faults", self.0.len());
+        let hits: usize = self.cases.iter().map(|(_, fault)| fault.hits()).sum();
+        println!("{hits} faults");
         ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
         Ok(())
     }
@@ -106,15 +138,25 @@ pub(crate) fn undisturbed_by_step(world: &World) -> Result<(Outcome, Vec<u64>)> 
     Ok((base, writes))
 }
 
+/// Every write fails once in each way, in a life for each of both; or in a few ways, several in a life.
+pub(super) fn fail_once(world: &World, base: &Outcome, several: bool) -> Result<()> {
+    let cases = if several {
+        Cases::inject_several(world, &FEW)
+    } else {
+        Cases::inject(world, &MATRIX, base.writes)
+    };
+    for step in STEPS {
+        world.step(step, &cases.names())?;
+    }
+    cases.compare(world, base)
+}
+
 #[test]
 fn a_write_that_fails_once_in_whatever_way_leaves_no_trace() -> Result<()> {
     let world = World::start("faultwrites")?;
     let base = undisturbed(&world)?;
-    let cases = Cases::inject(&world, &MATRIX, base.writes);
-    for step in STEPS {
-        world.step(step, &cases.names())?;
-    }
-    cases.compare(&world, &base)
+    fail_once(&world, &base, false)?;
+    world.quiet()
 }
 
 #[test]
@@ -129,7 +171,7 @@ fn an_answer_that_is_lost_while_watches_are_late_leaves_no_trace() -> Result<()>
             world.proxy.disturb(events, Flow::Hold)
         });
         for name in &names {
-            step.make(&world.scene, name)?;
+            world.make(step, name)?;
         }
         until("children's events to be held", SOON, || {
             let held: usize = children.iter().map(Flowing::hits).sum();
@@ -140,5 +182,6 @@ fn an_answer_that_is_lost_while_watches_are_late_leaves_no_trace() -> Result<()>
         drop(children);
         world.settle(&names)?;
     }
+    world.quiet()?;
     cases.compare(&world, &base)
 }

@@ -1,7 +1,7 @@
 //! What must be there at the end, and how many writes that may have taken.
 
-use crate::faults::steps::missing;
-use crate::faults::world::{KINDS, Objects};
+use crate::faults::steps::{KINDS, missing};
+use crate::faults::world::Objects;
 use crate::scene::Scene;
 use anyhow::{Context, Result, ensure};
 use kybern_testcluster::Request;
@@ -57,15 +57,7 @@ impl Tally {
 
 /// All custom resources and children.
 pub(super) fn objects(scene: &Scene) -> Result<Objects> {
-    let mut objects = Objects::new();
-    for (version, kind, _, plural) in KINDS {
-        let namespace = Some(scene.namespace.as_str());
-        for object in scene.client().list(version, kind, namespace)? {
-            let name = object["metadata"]["name"].as_str().context("a name")?;
-            objects.insert((plural.to_owned(), name.to_owned()), object);
-        }
-    }
-    Ok(objects)
+    crate::faults::world::objects(scene, &KINDS)
 }
 
 /// What is not as its CR wants it, if anything is.
