@@ -148,6 +148,9 @@ pub(crate) struct InterpreterArgs {
     /// beside the program, or in $KYBERN_GUESTS.
     #[arg(long, value_name = "PATH", env = "KYBERN_HELM_ENGINE")]
     pub(crate) helm_engine: Option<EngineFile>,
+    /// Where its charts come from.
+    #[command(flatten)]
+    pub(crate) registry: RegistryArgs,
 }
 
 const INSPECT_HELP: &str = "\
