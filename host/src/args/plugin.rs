@@ -13,7 +13,7 @@ line or a file that it names cannot be used.";
 /// `kybern plugin`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum PluginCommand {
-    /// Writes a crate that works, to begin with.
+    /// Writes a crate, or an operator in YAML, that works, to begin with.
     New(NewArgs),
     /// Builds a plugin's crate into a component.
     Build(BuildArgs),
@@ -59,8 +59,12 @@ const NEW_HELP: &str = "\
 The crate has a kind with a definition, a child, a status, tests and cases. kybern-sdk is not
 published yet, so the crate depends on a clone of Kybern's repository by its path.
 
+With --declarative it is an operator in YAML instead, which needs neither SDK nor compiler: a bundle
+with a definition, a child, a status, and a case beside it.
+
 Examples:
   kybern plugin new hello --sdk ../kybern/guest-sdk
+  kybern plugin new hello --declarative
   kybern plugin new hello --kind shop.example.com/v1/Hello --dir plugins/hello
 
 Exit codes: 0 it is written, 2 the command line cannot be used or nothing can be written.";
@@ -71,10 +75,13 @@ Exit codes: 0 it is written, 2 the command line cannot be used or nothing can be
 pub(crate) struct NewArgs {
     /// Name of plugin and crate: a-z, 0-9 and -.
     pub(crate) name: String,
+    /// Writes an operator in YAML instead of a crate.
+    #[arg(long)]
+    pub(crate) declarative: bool,
     /// The kind that it is in charge of; without it example.com/v1 and the name as a kind.
     #[arg(long, value_name = "GROUP/VERSION/KIND")]
     pub(crate) kind: Option<String>,
-    /// Where to write the crate, an empty folder or none; without it a folder of the plugin's name.
+    /// Where to write it, an empty folder or none; without it a folder of the plugin's name.
     #[arg(long, value_name = "DIR")]
     pub(crate) dir: Option<PathBuf>,
     /// The folder `guest-sdk` of a clone of Kybern's repository.
@@ -141,6 +148,9 @@ pub(crate) struct InterpreterArgs {
     /// beside the program, or in $KYBERN_GUESTS.
     #[arg(long, value_name = "PATH", env = "KYBERN_HELM_ENGINE")]
     pub(crate) helm_engine: Option<EngineFile>,
+    /// Where its charts come from.
+    #[command(flatten)]
+    pub(crate) registry: RegistryArgs,
 }
 
 const INSPECT_HELP: &str = "\

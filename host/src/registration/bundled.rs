@@ -33,9 +33,9 @@ pub(crate) fn wanted(spec: &PluginSpec, component: &[u8]) -> Result<Option<Fetch
     let source = source.map_err(|why| Problem::new("InvalidBundle", why))?;
     Ok(source.map(|source| Fetch {
         source: source.place(),
-        digest: source.digest.clone(),
+        digest: source.digest,
         resolved: None,
-        what: What::Bundle,
+        what: What::Bundle(source.repositories),
     }))
 }
 

@@ -278,6 +278,8 @@ impl<'a> List<'a> {
 /// Where the component comes from, and that on trial.
 pub(crate) fn sources(registration: &Registration) -> Vec<Source> {
     let bundle = BundleSource::of(&registration.spec.settings).ok().flatten();
+    let charts = bundle.iter().flat_map(BundleSource::asked);
+    let charts: Vec<Source> = charts.collect();
     let bundle = bundle.map(|bundle| bundle.place());
     let trial = registration.spec.trial.as_ref();
     let tried = trial.and_then(|trial| trial.source.as_ref());
@@ -285,7 +287,7 @@ pub(crate) fn sources(registration: &Registration) -> Vec<Source> {
         .into_iter()
         .chain(tried)
         .cloned();
-    places.chain(bundle).collect()
+    places.chain(bundle).chain(charts).collect()
 }
 
 #[cfg(test)]

@@ -11,7 +11,11 @@ pub(crate) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 pub(crate) const CONFIG: &str = "application/vnd.wasm.config.v0+json";
 /// A component.
 pub(crate) const LAYER: &str = "application/wasm";
+/// A chart's archive.
+const CHART: &str = "application/vnd.cncf.helm.chart.content.v1.tar+gzip";
 /// The same, as older programs push it.
+const OLDER_CHART: &str = "application/tar+gzip";
+/// A component, as older programs push it.
 const OLDER_LAYER: &str = "application/vnd.wasm.content.layer.v1+wasm";
 
 /// A manifest.
@@ -88,7 +92,8 @@ pub(super) fn component(
             layer.media_type.chars().take(100).collect::<String>()
         )));
     }
-    fits(layer, place, most)
+    let cure = "build the component with optimisation for size";
+    fits(layer, place, most, cure)
 }
 
 /// The one layer that is a bundle's archive, if it is not larger than `most` bytes.
@@ -103,13 +108,38 @@ pub(super) fn bundle(
             manifest.layers.len()
         )));
     };
-    fits(layer, place, most)
+    let cure = "leave out what no operator file names";
+    fits(layer, place, most, cure)
 }
 
-fn fits(layer: &Descriptor, place: &str, most: usize) -> Result<Descriptor, SourceError> {
+/// The one layer that is a chart's archive, if it is not larger than `most` bytes; beside it there may
+/// be who made it.
+pub(super) fn chart(
+    manifest: &Manifest,
+    place: &str,
+    most: usize,
+) -> Result<Descriptor, SourceError> {
+    let is = |layer: &&Descriptor| layer.media_type == CHART || layer.media_type == OLDER_CHART;
+    let charts: Vec<&Descriptor> = manifest.layers.iter().filter(is).collect();
+    let [layer] = charts.as_slice() else {
+        return Err(SourceError::Unavailable(format!(
+            "{place} has {} layers of {CHART}, a chart has one; push it with `helm push`",
+            charts.len()
+        )));
+    };
+    let cure = "use a chart without what it does not need";
+    fits(layer, place, most, cure)
+}
+
+fn fits(
+    layer: &Descriptor,
+    place: &str,
+    most: usize,
+    cure: &str,
+) -> Result<Descriptor, SourceError> {
     if usize::try_from(layer.size).map_or(true, |size| size > most) {
         return Err(SourceError::TooLarge(format!(
-            "{place}: its layer has {} bytes, at most {most} are read; build the component with optimisation for size",
+            "{place}: its layer has {} bytes, at most {most} are read; {cure}",
             layer.size
         )));
     }

@@ -4,12 +4,14 @@
 //! # Contract
 //! What is handed out is the bundle's one form as bytes, whatever it came as, and has the digest that
 //! was pinned. Places of other hosts are pinned, by the bundle's digest or by that of the manifest.
+//! Charts of repositories that it names come after that, see `chart`: its digest names theirs.
 
 use super::error::SourceError;
 use super::object::{self, Kind};
+use super::pins::Repositories;
 use super::web::Ask;
 use super::{Access, Fetch, Fetched, Reach, Reference, Registry, Sources};
-use super::{digest, http, no_cluster, oci, pull_secret};
+use super::{PULL_SECRET, digest, http, no_cluster, oci, pull_secret};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -33,6 +35,9 @@ pub(crate) struct BundleSource {
     http: Option<HttpSource>,
     /// Of the bundle's one form.
     pub(crate) digest: Option<String>,
+    /// What is to be known here of the repositories of its charts.
+    #[serde(default)]
+    pub(crate) repositories: Repositories,
 }
 
 /// A ConfigMap: each of its keys is a file, or one key is an archive.
@@ -52,7 +57,7 @@ impl BundleSource {
             return Ok(None);
         };
         let source: Self = serde_json::from_value(value.clone()).map_err(|error| {
-            format!("spec.settings.bundle: {error}; it names one of file, configMap, oci, http, and perhaps a digest")
+            format!("spec.settings.bundle: {error}; it names one of file, configMap, oci, http, and perhaps digest and repositories")
         })?;
         let given = [
             source.file.is_some(),
@@ -82,6 +87,21 @@ impl BundleSource {
             oci: self.oci.clone(),
             http: self.http.clone(),
         }
+    }
+
+    /// The repositories of charts that are asked with a Secret, as far as rights go.
+    pub(crate) fn asked(&self) -> impl Iterator<Item = Source> {
+        let all = self.repositories.values();
+        all.filter_map(|of| of.pull_secret.clone())
+            .map(|secret| Source {
+                oci: Some(ImageSource {
+                    image: String::new(),
+                    pull_secret: Some(secret),
+                    poll_interval: None,
+                    verify: None,
+                }),
+                ..Source::default()
+            })
     }
 
     /// Why it has to say a digest, if it has to and does not.
@@ -151,7 +171,7 @@ impl Sources {
                 read.map_err(interrupted)?.map_err(wrong)?.into()
             }
             (None, Some(source), None, None) => {
-                let cluster = cluster.ok_or_else(|| no_cluster("configMap"))?;
+                let cluster = cluster.ok_or_else(|| no_cluster("spec.source.configMap"))?;
                 keys(source, cluster).await?
             }
             (None, None, Some(_), None) if reach == Reach::Kept => {
@@ -159,7 +179,7 @@ impl Sources {
             }
             (None, None, Some(source), None) => {
                 let ask = Ask::get(http::address(&source.url)?, kybern_bundle::MAX_BYTES);
-                unpacked(&http::body(&self.inner.web, ask).await?)?
+                unpacked(&http::body(&self.inner.web, ask, http::PLACE).await?)?
             }
             (None, None, None, Some(source)) => self.of_image(source, cluster, reach).await?,
             _ => {
@@ -191,7 +211,8 @@ impl Sources {
         let mut registry = match reach {
             Reach::Kept => None,
             Reach::Far => {
-                let credentials = pull_secret(source, &reference, cluster).await?;
+                let secret = source.pull_secret.as_ref();
+                let credentials = pull_secret(secret, PULL_SECRET, &reference, cluster).await?;
                 let access = Access::Pull;
                 let place = oci::PLACE;
                 Some(Registry::new(

@@ -7,6 +7,7 @@ use http::HeaderValue;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::Path;
 
 /// Under which Docker Hub's are kept.
 const HUB: &str = "https://index.docker.io/v1/";
@@ -52,6 +53,16 @@ impl Credentials {
         Self {
             user: user.into(),
             password: password.into(),
+        }
+    }
+
+    /// What the docker config in a file says of this registry; none if it says nothing, or is not there.
+    pub(crate) fn of_docker_file(path: &Path, registry: &str) -> Result<Option<Self>, SourceError> {
+        let place = path.display().to_string();
+        match std::fs::read(path) {
+            Ok(config) => Self::of_docker_config(&config, registry, &place),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(SourceError::Unavailable(format!("{place}: {error}"))),
         }
     }
 

@@ -23,6 +23,14 @@ pub(crate) enum SourceError {
     /// It is no bundle.
     #[error("spec.settings.bundle: {0}")]
     Bundle(String),
+    /// A chart that its bundle names cannot be had, for this reason of the others.
+    #[error("{text}")]
+    Chart {
+        /// The condition's.
+        reason: &'static str,
+        /// Which chart, from where, and why.
+        text: String,
+    },
     /// Nobody signed it.
     #[error("{0}")]
     Unsigned(String),
@@ -35,19 +43,28 @@ pub(crate) enum SourceError {
 }
 
 impl SourceError {
-    /// As a condition tells it. What `far` servers do not have is asked for less and less often.
-    pub(crate) fn problem(&self, far: bool) -> Problem {
-        let reason = match self {
+    /// The condition's reason.
+    pub(super) fn reason(&self) -> &'static str {
+        match self {
             Self::NotKept | Self::Unavailable(_) => "SourceUnavailable",
-            Self::Invalid(_) => return Problem::new("InvalidSource", self.to_string()),
+            Self::Invalid(_) => "InvalidSource",
             Self::TooLarge(_) => "SourceTooLarge",
             Self::Bundle(_) => "InvalidBundle",
             Self::Digest(_) => "DigestMismatch",
             Self::Unsigned(_) => "SignatureMissing",
             Self::BadSignature(_) => "SignatureInvalid",
             Self::Key(_) => "PublicKeyInvalid",
-        };
-        match far {
+            Self::Chart { reason, .. } => reason,
+        }
+    }
+
+    /// As a condition tells it. What `far` servers do not have is asked for less and less often.
+    pub(crate) fn problem(&self, far: bool) -> Problem {
+        let reason = self.reason();
+        if matches!(self, Self::Invalid(_)) {
+            return Problem::new(reason, self.to_string());
+        }
+        match far || matches!(self, Self::Chart { .. }) {
             true => Problem::far(reason, self.to_string()),
             false => Problem::passing(reason, self.to_string()),
         }

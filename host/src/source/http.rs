@@ -7,7 +7,7 @@ use bytes::Bytes;
 use url::Url;
 
 /// The place in the spec.
-const PLACE: &str = "spec.source.http.url";
+pub(super) const PLACE: &str = "spec.source.http.url";
 
 /// The address, if anything may be fetched from there.
 pub(crate) fn address(text: &str) -> Result<Url, SourceError> {
@@ -30,21 +30,22 @@ pub(crate) fn address(text: &str) -> Result<Url, SourceError> {
 pub(super) async fn fetch(web: &Web, text: &str, wanted: &str) -> Result<Bytes, SourceError> {
     let url = address(text)?;
     let place = shown(&url);
-    let body = body(web, Ask::get(url, web.limits().component_bytes)).await?;
+    let ask = Ask::get(url, web.limits().component_bytes);
+    let body = body(web, ask, PLACE).await?;
     pinned(Some(wanted), &digest(&body), &place)?;
     Ok(body)
 }
 
-/// What is there.
-pub(super) async fn body(web: &Web, ask: Ask) -> Result<Bytes, SourceError> {
-    let place = shown(&ask.url);
+/// What is there; `place` is what names the address.
+pub(super) async fn body(web: &Web, ask: Ask, place: &str) -> Result<Bytes, SourceError> {
+    let url = shown(&ask.url);
     let answer = web
         .send(ask)
         .await
-        .map_err(|error| at(PLACE, &place, &error))?;
+        .map_err(|error| at(place, &url, &error))?;
     if !answer.status.is_success() {
         return Err(SourceError::Unavailable(format!(
-            "{PLACE}: {} answers {}",
+            "{place}: {} answers {}",
             shown(&answer.url),
             answer.status
         )));

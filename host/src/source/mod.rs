@@ -9,6 +9,7 @@
 //! |---|---|
 //! | file, config_map, http, oci | one kind of source each |
 //! | bundle | the same for bundles |
+//! | chart, pins, index | the charts of repositories that a bundle names |
 //! | digest, signature, key | what is checked of a component |
 //! | keep | components on disk, by digest |
 //! | turns | how many fetches run at once, and how many of them from one server |
@@ -18,6 +19,7 @@
 mod artifact;
 mod bundle;
 mod challenge;
+mod chart;
 mod config_map;
 mod credentials;
 mod digest;
@@ -26,11 +28,13 @@ mod error;
 mod fake;
 mod file;
 mod http;
+mod index;
 mod keep;
 mod key;
 mod limits;
 mod object;
 mod oci;
+mod pins;
 mod push;
 mod reference;
 mod registry;
@@ -53,21 +57,23 @@ pub(crate) use web::Web;
 
 use bytes::Bytes;
 use key::Verified;
-use kybern_interface::{ImageSource, ResolvedImage, Source};
+use kybern_interface::{ImageSource, ObjectName, ResolvedImage, Source};
 use kybern_kube::Cluster;
 use object::Kind;
+use pins::Repositories;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use turns::Turns;
 
 /// What kind of thing is fetched.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) enum What {
     /// A component, as it is.
     #[default]
     Component,
-    /// A bundle, in its one form.
-    Bundle,
+    /// A bundle, in its one form, with the charts that it names of these repositories.
+    Bundle(Repositories),
 }
 
 /// What is to be fetched.
@@ -145,6 +151,8 @@ struct Inner {
     keep: Keep,
     turns: Turns,
     verified: Verified,
+    /// Of the user who runs a command: says who asks registries for charts.
+    docker_config: Option<PathBuf>,
     running: AtomicUsize,
     succeeded: AtomicU64,
     failed: AtomicU64,
@@ -153,12 +161,23 @@ struct Inner {
 impl Sources {
     /// With these bounds; `plain` registries are talked to without TLS.
     pub(crate) fn new(config: SourceConfig, keep: Keep, plain: Vec<String>) -> Self {
+        Self::of_user(config, keep, plain, None)
+    }
+
+    /// The same for a user with this docker config.
+    pub(crate) fn of_user(
+        config: SourceConfig,
+        keep: Keep,
+        plain: Vec<String>,
+        docker_config: Option<PathBuf>,
+    ) -> Self {
         Self {
             inner: Arc::new(Inner {
                 turns: Turns::new(config.fetches, config.fetches_each),
                 web: Web::new(config, plain),
                 keep,
                 verified: Verified::default(),
+                docker_config,
                 running: AtomicUsize::new(0),
                 succeeded: AtomicU64::new(0),
                 failed: AtomicU64::new(0),
@@ -241,15 +260,16 @@ impl Sources {
         cluster: Option<&Cluster>,
         reach: Reach,
     ) -> Result<Fetched, SourceError> {
-        if fetch.what == What::Bundle {
-            return self.bundle(fetch, cluster, reach).await;
+        if let What::Bundle(repositories) = &fetch.what {
+            let bundle = self.bundle(fetch, cluster, reach).await?;
+            return self.with_charts(bundle, repositories, cluster, reach).await;
         }
         let most = self.inner.web.limits().component_bytes;
         let source = &fetch.source;
         let bytes = match (&source.file, &source.config_map, &source.http, &source.oci) {
             (Some(path), None, None, None) => file::fetch(path, most).await?,
             (None, Some(source), None, None) => {
-                let cluster = cluster.ok_or_else(|| no_cluster("configMap"))?;
+                let cluster = cluster.ok_or_else(|| no_cluster("spec.source.configMap"))?;
                 config_map::fetch(source, cluster, most).await?
             }
             (None, None, Some(source), None) => {
@@ -299,7 +319,8 @@ impl Sources {
         let mut registry = match reach {
             Reach::Kept => None,
             Reach::Far => {
-                let credentials = pull_secret(source, &reference, cluster).await?;
+                let secret = source.pull_secret.as_ref();
+                let credentials = pull_secret(secret, PULL_SECRET, &reference, cluster).await?;
                 let place = oci::PLACE;
                 let access = Access::Pull;
                 Some(Registry::new(web, &reference, place, credentials, access)?)
@@ -371,23 +392,26 @@ impl Drop for Running<'_> {
 }
 
 fn no_cluster(field: &str) -> SourceError {
-    SourceError::Unavailable(format!("spec.source.{field} needs a cluster"))
+    SourceError::Unavailable(format!("{field} needs a cluster"))
 }
 
-/// User and password for the registry, from the Secret that the source names.
+/// Where a component's Secret is named.
+const PULL_SECRET: &str = "spec.source.oci.pullSecret";
+
+/// User and password for the registry, from the Secret that is named in this field.
 async fn pull_secret(
-    source: &ImageSource,
+    named: Option<&ObjectName>,
+    field: &'static str,
     reference: &Reference,
     cluster: Option<&Cluster>,
 ) -> Result<Option<Credentials>, SourceError> {
-    const FIELD: &str = "spec.source.oci.pullSecret";
-    let Some(name) = &source.pull_secret else {
+    let Some(name) = named else {
         return Ok(None);
     };
-    let cluster = cluster.ok_or_else(|| no_cluster("oci.pullSecret"))?;
-    let place = format!("{FIELD}: Secret {}/{}", name.namespace, name.name);
+    let cluster = cluster.ok_or_else(|| no_cluster(field))?;
+    let place = format!("{field}: Secret {}/{}", name.namespace, name.name);
     let named = (name.namespace.as_str(), name.name.as_str());
-    let secret = object::get(cluster, Kind::Secret, named, FIELD).await?;
+    let secret = object::get(cluster, Kind::Secret, named, field).await?;
     let config = object::value(&secret, Kind::Secret, ".dockerconfigjson").ok_or_else(|| {
         SourceError::Unavailable(format!(
             "{place} has no .dockerconfigjson; make it with `kubectl create secret docker-registry`"

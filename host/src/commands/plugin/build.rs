@@ -14,12 +14,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Builds it, and prints where it is and what it is.
-pub(super) fn run(args: &BuildArgs) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(args: &BuildArgs) -> anyhow::Result<ExitCode> {
     if let (Some(from), Some(manifest)) = (&args.from, &args.manifest) {
         return adopt(from, manifest);
     }
     if let Some(path) = &args.bundle {
-        return compose(path, args);
+        return compose(path, args).await;
     }
     let folder = &args.dir;
     let whole = folder.canonicalize();
@@ -39,8 +39,8 @@ pub(super) fn run(args: &BuildArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// A bundle in what interprets it.
-fn compose(path: &Path, args: &BuildArgs) -> anyhow::Result<ExitCode> {
-    let component = match bundle::compose(path, &args.interpreter)? {
+async fn compose(path: &Path, args: &BuildArgs) -> anyhow::Result<ExitCode> {
+    let component = match bundle::compose(path, &args.interpreter).await? {
         Ok(component) => component,
         Err(why) => return Ok(bundle::refused(path, &why)),
     };
@@ -52,8 +52,8 @@ fn compose(path: &Path, args: &BuildArgs) -> anyhow::Result<ExitCode> {
     let beside = || PathBuf::from(format!("{}.wasm", plugin.manifest().name));
     let output = args.output.clone().unwrap_or_else(beside);
     let done = write(&output, &component.bytes)?;
-    if let Some(bundle) = plugin.bundle() {
-        say!("bundle: {}", bundle.digest());
+    if let Some(files) = &component.files {
+        say!("bundle: {files}");
     }
     Ok(done)
 }

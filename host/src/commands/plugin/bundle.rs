@@ -3,6 +3,8 @@
 use super::component::Component;
 use crate::args::InterpreterArgs;
 use crate::charts::{self, Charts, Secret};
+use crate::environment;
+use crate::source::{Keep, SourceConfig, SourceError, Sources};
 use anyhow::{Context, anyhow};
 use kybern_bundle::{Bundle, BundleError};
 use kybern_plugin::{ModulesConfig, Offer, Outline, Runtime, RuntimeConfig};
@@ -12,6 +14,17 @@ use std::sync::Arc;
 
 /// The component that interprets bundles, as it is built and shipped.
 pub(super) const INTERPRETER: &str = "declarative.wasm";
+
+/// Why a bundle is none.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Refused {
+    /// Its files are none of a bundle.
+    #[error(transparent)]
+    Files(#[from] BundleError),
+    /// What it says of its charts is wrong, or is not what they are.
+    #[error("{0}")]
+    Charts(String),
+}
 
 /// Whether a path is a bundle, and no component: a folder, or an archive.
 pub(super) fn is_bundle(path: &Path) -> bool {
@@ -23,12 +36,12 @@ pub(super) fn is_bundle(path: &Path) -> bool {
 }
 
 /// The component at a path, or the bundle at a path in what interprets it.
-pub(super) fn read(
+pub(super) async fn read(
     path: &Path,
     interpreter: &InterpreterArgs,
-) -> anyhow::Result<Result<Component, BundleError>> {
+) -> anyhow::Result<Result<Component, Refused>> {
     match is_bundle(path) {
-        true => compose(path, interpreter),
+        true => compose(path, interpreter).await,
         false => {
             let component = Component::read(path)?;
             let interpreter = interpreter.clone();
@@ -40,29 +53,50 @@ pub(super) fn read(
     }
 }
 
-/// The bundle at a path in what interprets it.
-pub(super) fn compose(
+/// The bundle at a path, with the charts of repositories that it names, in what interprets it.
+pub(super) async fn compose(
     path: &Path,
     interpreter: &InterpreterArgs,
-) -> anyhow::Result<Result<Component, BundleError>> {
+) -> anyhow::Result<Result<Component, Refused>> {
     let bundle = match Bundle::of_path(path) {
         Ok(bundle) => bundle,
         Err(BundleError::Read { path, source }) => {
             return Err(source).context(format!("{}: cannot be read", path.display()));
         }
-        Err(why) => return Ok(Err(why)),
+        Err(why) => return Ok(Err(why.into())),
+    };
+    let files = bundle.digest();
+    let bundle = match sources(interpreter).complete(bundle).await {
+        Ok(bundle) => bundle,
+        Err(SourceError::Bundle(why)) => return Ok(Err(Refused::Charts(why))),
+        Err(SourceError::Chart {
+            reason: "DigestMismatch",
+            text,
+        }) => return Ok(Err(Refused::Charts(text))),
+        Err(why) => return Err(why.into()),
     };
     let engine = Component::read(&find(interpreter)?)?;
     let bytes = match kybern_bundle::compose(&engine.bytes, &bundle) {
         Ok(bytes) => bytes,
-        Err(why) => return Ok(Err(why)),
+        Err(why) => return Ok(Err(why.into())),
     };
     Ok(Ok(Component {
         path: path.to_owned(),
         digest: crate::source::digest(&bytes),
         bytes,
+        files: Some(files),
         interpreter: interpreter.clone(),
     }))
+}
+
+/// Where charts are fetched from, and kept: as a host does it, asked for by this user.
+fn sources(interpreter: &InterpreterArgs) -> Sources {
+    let config = SourceConfig::default();
+    let kept = environment::cache_dir().join("sources");
+    // Where nothing can be kept all is fetched again.
+    let keep = Keep::open(&kept, config.kept_bytes).unwrap_or_default();
+    let plain = interpreter.registry.insecure_registry.clone();
+    Sources::of_user(config, keep, plain, environment::docker_config())
 }
 
 /// Where what interprets bundles is.
@@ -70,10 +104,7 @@ fn find(interpreter: &InterpreterArgs) -> anyhow::Result<PathBuf> {
     if let Some(engine) = &interpreter.engine {
         return Ok(engine.clone());
     }
-    let folders = [
-        crate::environment::guests(),
-        crate::environment::program_folder(),
-    ];
+    let folders = [environment::guests(), environment::program_folder()];
     let mut places = folders.into_iter().flatten().map(|at| at.join(INTERPRETER));
     places.find(|place| place.is_file()).ok_or_else(|| {
         anyhow!("there is no {INTERPRETER} beside the program, nor in $KYBERN_GUESTS: name the component that interprets bundles with --engine FILE")
@@ -93,11 +124,7 @@ pub(super) fn runtime(interpreter: &InterpreterArgs, wasm: &[u8]) -> anyhow::Res
         return Ok(Runtime::new(config)?);
     };
     let modules = ModulesConfig {
-        cache_dir: Some(
-            crate::environment::cache_dir()
-                .join("compiled")
-                .join("engine"),
-        ),
+        cache_dir: Some(environment::cache_dir().join("compiled").join("engine")),
         compiler: config.compiler.clone(),
         ..ModulesConfig::default()
     };

@@ -16,6 +16,9 @@ pub(super) struct Component {
     pub(super) bytes: Vec<u8>,
     /// `sha256:` and the hex digest.
     pub(super) digest: String,
+    /// Digest of the files that it was composed of, as they lie there: what a registration pins. Charts of
+    /// repositories are not among them.
+    pub(super) files: Option<String>,
     /// Where is what it is run with.
     pub(super) interpreter: InterpreterArgs,
 }
@@ -37,6 +40,7 @@ impl Component {
             path: path.to_owned(),
             digest: crate::source::digest(&bytes),
             bytes,
+            files: None,
             interpreter: InterpreterArgs::default(),
         })
     }

@@ -15,8 +15,8 @@ use std::process::ExitCode;
 const HOOKS: [&str; 3] = ["sense", "decide", "act"];
 
 /// Prints it, without compiling the component; one that interprets a bundle is asked what it is.
-pub(super) fn run(args: &InspectArgs) -> anyhow::Result<ExitCode> {
-    let component = match bundle::read(&args.wasm, &args.interpreter)? {
+pub(super) async fn run(args: &InspectArgs) -> anyhow::Result<ExitCode> {
+    let component = match bundle::read(&args.wasm, &args.interpreter).await? {
         Ok(component) => component,
         Err(why) => return Ok(bundle::refused(&args.wasm, &why)),
     };

@@ -35,8 +35,8 @@ use std::process::ExitCode;
 pub(super) async fn run(command: PluginCommand) -> anyhow::Result<ExitCode> {
     let done = match command {
         PluginCommand::New(args) => new::run(&args),
-        PluginCommand::Build(args) => build::run(&args),
-        PluginCommand::Inspect(args) => inspect::run(&args),
+        PluginCommand::Build(args) => build::run(&args).await,
+        PluginCommand::Inspect(args) => inspect::run(&args).await,
         PluginCommand::Lint(args) => lint::run(&args).await,
         PluginCommand::Render(args) => render::run(&args).await,
         PluginCommand::Test(args) => test::run(&args).await,

@@ -1,4 +1,4 @@
-//! `kybern plugin new`: a crate that works, to begin with.
+//! `kybern plugin new`: a crate, or a bundle of YAML, that works, to begin with.
 
 use crate::args::NewArgs;
 use crate::terminal::say;
@@ -7,8 +7,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// What is written where; see [`Blanks::fill`] for what the texts leave open.
-const FILES: [(&str, &str); 9] = [
+/// What is written where.
+type Files = &'static [(&'static str, &'static str)];
+
+/// A crate; see [`Blanks::fill`] for what the texts leave open.
+const CRATE: Files = &[
     ("Cargo.toml", include_str!("template/Cargo.toml.txt")),
     ("src/lib.rs", include_str!("template/lib.rs.txt")),
     ("README.md", include_str!("template/README.md.txt")),
@@ -32,12 +35,61 @@ const FILES: [(&str, &str); 9] = [
     ),
 ];
 
+/// An operator in YAML. Cases lie beside the bundle: what is in it is part of its digest.
+const BUNDLE: Files = &[
+    (
+        "bundle/operator.yaml",
+        include_str!("template/declarative/operator.yaml.txt"),
+    ),
+    (
+        "bundle/crd.yaml",
+        include_str!("template/declarative/crd.yaml.txt"),
+    ),
+    (
+        "bundle/values.yaml",
+        include_str!("template/declarative/values.yaml.txt"),
+    ),
+    (
+        "bundle/templates/deployment.yaml",
+        include_str!("template/declarative/deployment.yaml.txt"),
+    ),
+    (
+        "cases/two-pods/situation.yaml",
+        include_str!("template/declarative/situation.yaml.txt"),
+    ),
+    (
+        "cases/two-pods/plan.yaml",
+        include_str!("template/declarative/plan.yaml.txt"),
+    ),
+    (
+        "example.yaml",
+        include_str!("template/declarative/example.yaml.txt"),
+    ),
+    (
+        "README.md",
+        include_str!("template/declarative/README.md.txt"),
+    ),
+    (
+        ".gitignore",
+        include_str!("template/declarative/gitignore.txt"),
+    ),
+    // The editor's: of the language as this program knows it.
+    (
+        "operator.schema.json",
+        include_str!("../../../../plugins/declarative/schema/operator.json"),
+    ),
+];
+
 /// Longest name: the plugin's name is a DNS label.
 const MAX_NAME: usize = 63;
 
-/// Writes the crate.
+/// Writes it.
 pub(super) fn run(args: &NewArgs) -> anyhow::Result<ExitCode> {
     let blanks = Blanks::of(args)?;
+    let (files, next) = match args.declarative {
+        true => (BUNDLE, "kybern plugin test bundle"),
+        false => (CRATE, "cargo test && kybern plugin build"),
+    };
     let folder = args
         .dir
         .clone()
@@ -48,18 +100,15 @@ pub(super) fn run(args: &NewArgs) -> anyhow::Result<ExitCode> {
         "{}: there is something already; name another folder with --dir",
         folder.display()
     );
-    for (name, text) in FILES {
+    for (name, text) in files {
         write(&folder.join(name), &blanks.fill(text))?;
         say!("{}", folder.join(name).display());
     }
-    if let Some(lock) = lock_of(&blanks.sdk) {
+    if let Some(lock) = blanks.sdk.as_deref().and_then(lock_of) {
         // The versions with which the SDK is tested.
         write(&folder.join("Cargo.lock"), &lock)?;
     }
-    say!(
-        "\nnext: cd {} && cargo test && kybern plugin build",
-        folder.display()
-    );
+    say!("\nnext: cd {} && {next}", folder.display());
     Ok(ExitCode::SUCCESS)
 }
 
@@ -81,7 +130,8 @@ struct Blanks {
     group: String,
     version: String,
     kind: String,
-    sdk: PathBuf,
+    /// Of a crate.
+    sdk: Option<PathBuf>,
 }
 
 impl Blanks {
@@ -104,16 +154,23 @@ impl Blanks {
             group,
             version,
             kind,
-            sdk: sdk(args.sdk.as_deref())?,
+            sdk: match args.declarative {
+                true => None,
+                false => Some(sdk(args.sdk.as_deref())?),
+            },
         })
     }
 
     fn fill(&self, text: &str) -> String {
+        let singular = self.kind.to_lowercase();
+        let sdk = self.sdk.as_deref().unwrap_or(Path::new(""));
         text.replace("{{name}}", &self.name)
             .replace("{{group}}", &self.group)
             .replace("{{version}}", &self.version)
             .replace("{{kind}}", &self.kind)
-            .replace("{{sdk}}", &self.sdk.to_string_lossy())
+            .replace("{{plural}}", &plural(&singular))
+            .replace("{{singular}}", &singular)
+            .replace("{{sdk}}", &sdk.to_string_lossy())
     }
 }
 
@@ -164,6 +221,16 @@ fn camel(name: &str) -> String {
     words.collect()
 }
 
+/// As Kubernetes' own tools guess it.
+fn plural(singular: &str) -> String {
+    let ends = |endings: &[&str]| endings.iter().any(|end| singular.ends_with(end));
+    match singular.strip_suffix('y') {
+        Some(stem) if !stem.ends_with(['a', 'e', 'i', 'o', 'u']) => format!("{stem}ies"),
+        _ if ends(&["s", "x", "z", "ch", "sh"]) => format!("{singular}es"),
+        _ => format!("{singular}s"),
+    }
+}
+
 fn parse_kind(text: &str) -> Option<(String, String, String)> {
     let mut parts = text.split('/');
     let (group, version, kind) = (parts.next()?, parts.next()?, parts.next()?);
@@ -194,6 +261,7 @@ mod tests {
     fn args(name: &str, folder: &Path) -> NewArgs {
         NewArgs {
             name: name.to_owned(),
+            declarative: false,
             kind: None,
             dir: Some(folder.join("new")),
             sdk: Some(Path::new(env!("CARGO_MANIFEST_DIR")).join("../guest-sdk")),
@@ -205,7 +273,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let args = args("web-app", folder.path());
         run(&args).unwrap();
-        for (name, _) in FILES {
+        for (name, _) in CRATE {
             let text = fs::read_to_string(folder.path().join("new").join(name)).unwrap();
             assert!(!text.contains("{{"), "{name}: {text}");
         }
@@ -215,6 +283,34 @@ mod tests {
             "{lib}"
         );
         assert!(folder.path().join("new/Cargo.lock").is_file());
+        assert!(refusal(&args).contains("there is something already"));
+    }
+
+    #[test]
+    fn a_bundle_needs_no_sdk_and_is_filled_in() {
+        let folder = tempfile::tempdir().unwrap();
+        let args = NewArgs {
+            declarative: true,
+            kind: Some("shop.example.com/v2/Policy".into()),
+            sdk: None,
+            ..args("web-app", folder.path())
+        };
+        run(&args).unwrap();
+        let at = |name: &str| fs::read_to_string(folder.path().join("new").join(name)).unwrap();
+        for (name, _) in BUNDLE {
+            let text = at(name);
+            for blank in ["{{name", "{{group", "{{kind", "{{plural", "{{singular"] {
+                assert!(!text.contains(blank), "{name}: {text}");
+            }
+        }
+        let definition = at("bundle/crd.yaml");
+        for part in ["name: policies.shop.example.com", "singular: policy\n"] {
+            assert!(definition.contains(part), "{definition}");
+        }
+        let schema = at("bundle/operator.yaml");
+        let named = schema.lines().next().unwrap().split_once("$schema=");
+        let (_, place) = named.unwrap();
+        assert!(folder.path().join("new/bundle").join(place).is_file());
         assert!(refusal(&args).contains("there is something already"));
     }
 

@@ -108,14 +108,7 @@ fn credentials(
     let Some(path) = crate::environment::docker_config() else {
         return Ok(None);
     };
-    let config = match std::fs::read(&path) {
-        Ok(config) => config,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error).with_context(|| format!("{}", path.display())),
-    };
-    let place = path.display().to_string();
-    let found = Credentials::of_docker_config(&config, &reference.registry, &place)?;
-    Ok(found)
+    Ok(Credentials::of_docker_file(&path, &reference.registry)?)
 }
 
 #[cfg(test)]

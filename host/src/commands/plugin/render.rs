@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 /// Prints the plan.
 pub(super) async fn run(args: &RenderArgs) -> anyhow::Result<ExitCode> {
-    let component = match bundle::read(&args.wasm, &args.interpreter)? {
+    let component = match bundle::read(&args.wasm, &args.interpreter).await? {
         Ok(component) => component,
         Err(why) => return Ok(bundle::refused(&args.wasm, &why)),
     };

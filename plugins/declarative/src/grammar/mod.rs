@@ -347,7 +347,7 @@ const HELM: &[Key] = &[
     must(
         "chart",
         Type::Path,
-        "The chart's folder or .tgz in the bundle.",
+        "The chart's folder or .tgz in the bundle, or ALIAS/CHART of charts.yaml.",
     ),
     key(
         "values",

@@ -429,6 +429,7 @@ impl Reader<'_> {
             }
         };
         let folder = format!("{path}/Chart.yaml");
+        let packed = format!("{path}.tgz");
         if self.bundle.has(&folder) {
             if let Err(errors) = self
                 .bundle
@@ -441,6 +442,9 @@ impl Reader<'_> {
             {
                 self.errors.extend(errors);
             }
+        } else if self.bundle.has(&packed) {
+            // Where the host puts a chart of a repository.
+            return packed;
         } else if !(self.bundle.has(&path) && (path.ends_with(".tgz") || path.ends_with(".tar.gz")))
         {
             let below = self.bundle.below(&path).next().is_some();
@@ -456,10 +460,12 @@ impl Reader<'_> {
                 .filter(|path| !path.contains("/charts/"))
                 .collect();
             charts.sort_by_key(|path| path.len());
-            let cure = charts
-                .first()
-                .map(|path| format!("there is a chart in `{path}`"));
-            self.tell(node.place, message, cure.as_deref());
+            let elsewhere = "put it there, or name it in charts.yaml with its repository";
+            let cure = charts.first().map_or_else(
+                || elsewhere.to_owned(),
+                |path| format!("there is a chart in `{path}`"),
+            );
+            self.tell(node.place, message, Some(&cure));
         }
         path
     }

@@ -590,6 +590,24 @@ fn manifest(content: &str) -> HelmManifest {
 }
 
 #[test]
+fn a_chart_of_a_repository_is_where_the_host_puts_it() {
+    let file = "default:\n  def: crd.yaml\n  deploy: [{cmd: helm, chart: ours/web}]\n";
+    let mut one = Try::new(&[("operator.yaml", file), ("ours/web.tgz", "packed")]);
+    one.good();
+    assert_eq!(
+        one.host.asked.borrow().last().unwrap().chart,
+        "ours/web.tgz"
+    );
+    // A folder of that name is nearer.
+    let folder = ("ours/web/Chart.yaml", "name: web\nversion: 1.0.0\n");
+    let mut one = Try::new(&[("operator.yaml", file), ("ours/web.tgz", "packed"), folder]);
+    one.good();
+    assert_eq!(one.host.asked.borrow().last().unwrap().chart, "ours/web");
+    let told = load(&[("operator.yaml", file)]).unwrap_err();
+    assert!(told.contains("name it in charts.yaml"), "{told}");
+}
+
+#[test]
 fn a_chart_is_rendered_with_values_and_look_ups() {
     let mut one = Try::new(CHART);
     {

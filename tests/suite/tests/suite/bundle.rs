@@ -1,9 +1,10 @@
 //! Plugins that are what their bundle says: from a ConfigMap, from a folder, composed by its author.
 
 use crate::scene::{SOON, Scene, condition, kybern};
-use anyhow::Result;
-use kybern_testcluster::{Object, guest};
+use anyhow::{Context, Result, ensure};
+use kybern_testcluster::{Object, Registry, digest, guest};
 use serde_json::{Value, json};
+use std::process::Command;
 
 /// A kind of its own.
 fn definition() -> Value {
@@ -228,5 +229,94 @@ fn a_component_that_its_author_composed_is_the_same_as_one_that_the_host_compose
         let seen = &plugin["status"]["observedGeneration"];
         *seen == plugin["metadata"]["generation"] && plugin["status"]["active"]["digest"] == digest
     })?;
+    Ok(())
+}
+
+#[test]
+fn a_bundle_at_an_address_or_in_a_registry_is_the_one_that_is_pinned() -> Result<()> {
+    let registry = Registry::open()?;
+    let mut scene = Scene::new("bundlefar")?;
+    let folder = tempfile::tempdir()?;
+    let bundle = folder.path().join("bundle");
+    std::fs::create_dir_all(bundle.join("children"))?;
+    std::fs::write(bundle.join("manifest.json"), described("3.0.0").to_string())?;
+    // Nobody has kept this one: hosts of one user share what they keep.
+    let text = registry.address();
+    std::fs::write(bundle.join("children/one.json"), child(text).to_string())?;
+    let mut packing = Command::new("tar");
+    let packed = packing.arg("-C").arg(&bundle).args(["-cz", "."]).output()?;
+    ensure!(packed.status.success(), "{packed:?}");
+    let blob = registry.put_blob("bundles/one", &packed.stdout)?;
+    let engine = guest("kybern-describer")?;
+    let (at, engine) = (bundle.to_string_lossy(), engine.to_string_lossy());
+    let told = kybern(&["plugin", "lint", &at, "--engine", &engine])?;
+    let pinned = told.lines().find_map(|line| line.strip_prefix("bundle: "));
+    let pinned = pinned.context("a digest")?;
+    let empty = registry.put_blob("bundles/one", b"{}")?;
+    let manifest = json!({
+        "schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "config": { "mediaType": "application/vnd.oci.empty.v1+json", "digest": empty, "size": 2 },
+        "layers": [{ "mediaType": "application/gzip", "digest": blob, "size": packed.stdout.len() }],
+    });
+    let manifest = manifest.to_string();
+    let manifest = registry.put_manifest("bundles/one", "v1", manifest.as_bytes())?;
+    let url = registry.blob_url("bundles/one", &blob);
+    let image = |which: &str| format!("{}/bundles/one{which}", registry.address());
+
+    let wrong = json!({ "http": { "url": url }, "digest": digest(b"another") });
+    let mut registration = registration(&scene, &scene.namespace, &wrong)?;
+    scene.grant(std::slice::from_ref(&registration))?;
+    scene.start_host()?;
+    let client = scene.client();
+    let plugin = scene.submit(&registration)?;
+    let told = condition(client, &plugin, "Ready", |c| {
+        c["reason"] == "DigestMismatch"
+    })?;
+    let told = told["message"].as_str().unwrap_or_default();
+    assert!(
+        told.contains(pinned) && told.contains(&digest(b"another")),
+        "{told}"
+    );
+    client.delete(&plugin)?;
+    client.wait_gone(&plugin, SOON)?;
+
+    // A tag is named with the bundle's digest, or not at all.
+    let tag = json!({ "oci": { "image": image(":v1") } });
+    registration["spec"]["settings"]["bundle"] = tag;
+    let plugin = scene.submit(&registration)?;
+    condition(client, &plugin, "Ready", |c| {
+        c["reason"] == "DigestRequired"
+    })?;
+    client.delete(&plugin)?;
+    client.wait_gone(&plugin, SOON)?;
+
+    let mut seen = Vec::new();
+    for (name, from) in [
+        ("a", json!({ "http": { "url": url }, "digest": pinned })),
+        (
+            "b",
+            json!({ "oci": { "image": image(":v1") }, "digest": pinned }),
+        ),
+        (
+            "c",
+            json!({ "oci": { "image": image(&format!("@{manifest}")) } }),
+        ),
+    ] {
+        // What the one before has kept is gone with its folder.
+        scene.stop_host()?;
+        let kept = folder.path().join(name);
+        scene.start_host_with(&[&format!("--compiled={}", kept.display())])?;
+        registration["spec"]["settings"]["bundle"] = from;
+        let plugin = scene.register(&registration)?;
+        let client = scene.client();
+        client.create(&resource(&scene, name))?;
+        let made = scene.object("v1", "ConfigMap", &format!("{name}-child"));
+        scene.wait(&made, |map| map["data"]["text"] == text)?;
+        seen.push(client.get(&plugin)?["status"]["active"]["digest"].clone());
+        client.delete(&scene.object("described.example.com/v1", "Bundled", name))?;
+        client.delete(&plugin)?;
+        client.wait_gone(&plugin, SOON)?;
+    }
+    assert!(seen.iter().all(|digest| *digest == seen[0]), "{seen:?}");
     Ok(())
 }

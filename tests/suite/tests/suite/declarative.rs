@@ -61,6 +61,37 @@ fn writes(scene: &Scene, act: impl FnOnce() -> Result<()>) -> Result<Vec<Request
 }
 
 #[test]
+fn a_new_operator_runs_as_it_is_written() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let at = folder.path().join("new");
+    let named = at.to_string_lossy();
+    let kind = "new.example.com/v1/Begun";
+    kybern(&[
+        "plugin",
+        "new",
+        "begun",
+        "--declarative",
+        "--kind",
+        kind,
+        "--dir",
+        &named,
+    ])?;
+    let (scene, _) = with_bundle("begun", &at.join("bundle"))?;
+    let client = scene.client();
+    let example = std::fs::read_to_string(at.join("example.yaml"))?;
+    let mut resource: Value = serde_saphyr::from_str(&example)?;
+    resource["metadata"]["namespace"] = json!(scene.namespace);
+    client.create(&resource)?;
+    let deployment = scene.object("apps/v1", "Deployment", "web");
+    scene.wait(&deployment, |d| d["spec"]["replicas"] == 2)?;
+    let status = json!({ "status": { "replicas": 2, "readyReplicas": 2 } });
+    client.merge_patch_status(&deployment, &status)?;
+    let resource = scene.object("new.example.com/v1", "Begun", "web");
+    scene.wait(&resource, |r| r["status"]["readyReplicas"] == 2)?;
+    Ok(())
+}
+
+#[test]
 fn the_published_operator_runs_as_it_stands() -> Result<()> {
     let (mut scene, _) = with_bundle("published", &folder("tests/bundles/sreworks"))?;
     let client = scene.client();

@@ -19,6 +19,7 @@ mod bad_input;
 mod bounds;
 mod budget;
 mod bundle;
+mod charts;
 mod children;
 mod cli;
 mod declarative;

@@ -24,7 +24,7 @@ use std::process::ExitCode;
 
 /// Prints what was found.
 pub(super) async fn run(args: &LintArgs) -> anyhow::Result<ExitCode> {
-    let component = match bundle::read(&args.wasm, &args.interpreter)? {
+    let component = match bundle::read(&args.wasm, &args.interpreter).await? {
         Ok(component) => component,
         Err(why) => return Ok(bundle::refused(&args.wasm, &why)),
     };
@@ -33,11 +33,10 @@ pub(super) async fn run(args: &LintArgs) -> anyhow::Result<ExitCode> {
         Err(why) => return Ok(refused(&component, &why)),
     };
     let found = findings(&component, &outline, args.cases.as_deref()).await?;
-    if let Ok(Some(section)) = kybern_bundle::section(&component.bytes)
-        && let Ok(bundle) = Bundle::parse(section)
+    if let Some(bundle) = bundled(&component)
         && args.output == Report::Text
     {
-        say!("bundle: {}", bundle.digest());
+        say!("bundle: {bundle}");
     }
     match args.output {
         Report::Text => print(&component, &found),
@@ -47,6 +46,15 @@ pub(super) async fn run(args: &LintArgs) -> anyhow::Result<ExitCode> {
         .iter()
         .any(|finding| finding.severity == Severity::Error);
     Ok(ExitCode::from(u8::from(errors)))
+}
+
+/// The digest of its bundle: of the files that it was composed of just now, or of all that are in it.
+fn bundled(component: &Component) -> Option<String> {
+    let within = || {
+        let section = kybern_bundle::section(&component.bytes).ok()??;
+        Some(Bundle::parse(section).ok()?.digest())
+    };
+    component.files.clone().or_else(within)
 }
 
 /// The errors alone, of a plugin that is loaded; as text.

@@ -59,6 +59,7 @@ async fn found_with(
         refused: None,
     };
     let component = Component {
+        files: None,
         interpreter: Default::default(),
         path: "web.wasm".into(),
         bytes: Vec::new(),
@@ -123,6 +124,7 @@ fn another_version_is_told_once_though_binary_and_manifest_say_it() {
             refused,
         };
         let component = Component {
+            files: None,
             interpreter: Default::default(),
             path: "web.wasm".into(),
             bytes: Vec::new(),

@@ -21,7 +21,7 @@ const LOADS: &str = "conformance: loads, with the hooks and imports that this ho
 
 /// Prints one line for each check, what failed, and how many.
 pub(super) async fn run(args: &TestArgs) -> anyhow::Result<ExitCode> {
-    let component = match bundle::read(&args.wasm, &args.interpreter)? {
+    let component = match bundle::read(&args.wasm, &args.interpreter).await? {
         Ok(component) => component,
         Err(why) => return Ok(bundle::refused(&args.wasm, &why)),
     };

@@ -1,7 +1,9 @@
-//! `kybern plugin new` and `build`, where they refuse. Where they work the tutorial runs them.
+//! `kybern plugin new` and `build`, where they refuse. Where they work the tutorial runs them, and for
+//! operators in YAML the commands of their README.
 
-use anyhow::Result;
-use kybern_testcluster::kybern;
+use anyhow::{Context, Result, ensure};
+use kybern_testcluster::{guest, kybern};
+use serde_json::Value;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
@@ -95,5 +97,73 @@ fn a_new_crate_needs_the_sdk_and_is_told_where_it_is() -> Result<()> {
     let told = String::from_utf8(output.stderr)?;
     assert!(told.contains("Clone Kybern's repository"), "{told}");
     assert_eq!(fs::read_dir(folder.path())?.count(), 0);
+    Ok(())
+}
+
+#[test]
+fn each_command_of_a_new_operators_readme_does_what_it_says() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let program = kybern()?;
+    let guests = guest("declarative")?;
+    let guests = guests.parent().context("a folder")?;
+    let run = |line: &str, at: &Path| -> Result<String> {
+        let mut words = line.split_whitespace();
+        ensure!(words.next() == Some("kybern"), "{line}");
+        let mut command = Command::new(&program);
+        command.args(words).current_dir(at).env_remove("KYBERN_SDK");
+        let output = command.env("KYBERN_GUESTS", guests).output()?;
+        let (out, err) = (output.stdout, output.stderr);
+        let (out, err) = (String::from_utf8(out)?, String::from_utf8(err)?);
+        ensure!(
+            output.status.success() && err.is_empty(),
+            "{line}: {out}{err}"
+        );
+        Ok(out)
+    };
+    let told = run("kybern plugin new web --declarative", folder.path())?;
+    assert!(
+        told.ends_with("next: cd web && kybern plugin test bundle\n"),
+        "{told}"
+    );
+    let at = folder.path().join("web");
+    let readme = fs::read_to_string(at.join("README.md"))?;
+    let lines = readme.lines().filter_map(|line| line.strip_prefix("    "));
+    let (ours, others): (Vec<&str>, Vec<&str>) = lines.partition(|line| line.starts_with("kybern"));
+    assert_eq!(
+        others,
+        ["kubectl apply -f registration.yaml -f example.yaml"]
+    );
+    let says = [
+        ("lint", "bundle: 0 errors, 0 warnings\n"),
+        ("render", "readyReplicas: 1\n"),
+        ("test", "test case: two-pods ... ok\n"),
+        ("build", "file: web.wasm\n"),
+        ("inspect", "kind: Plugin\n"),
+    ];
+    assert_eq!(ours.len(), says.len(), "{readme}");
+    for (line, (command, says)) in ours.iter().zip(says) {
+        // What is for people, or for a shell, is behind the command.
+        let line = line.split(['#', '>']).next().unwrap_or_default();
+        assert!(
+            line.starts_with(&format!("kybern plugin {command} ")),
+            "{line}"
+        );
+        let out = run(line, &at)?;
+        assert!(out.contains(says), "{line}: {out}");
+        if command == "inspect" {
+            let object: Value = serde_saphyr::from_str(&out)?;
+            assert_eq!(object["spec"]["resources"][0]["kind"], "Web");
+        }
+    }
+    // It holds whatever the case does: another plan is a failure.
+    let plan = at.join("cases/two-pods/plan.yaml");
+    fs::write(
+        &plan,
+        fs::read_to_string(&plan)?.replace("replicas: 2", "replicas: 3"),
+    )?;
+    let told = run("kybern plugin test bundle", &at)
+        .unwrap_err()
+        .to_string();
+    assert!(told.contains("test case: two-pods ... FAILED"), "{told}");
     Ok(())
 }
