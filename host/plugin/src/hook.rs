@@ -255,7 +255,8 @@ fn hook_error(error: GuestError) -> CallError {
         retry_after_ms: failure.retry_after_ms,
     };
     CallError::Hook(match error {
-        GuestError::Invalid(message) => HookError::Invalid(cut(&message, MESSAGE)),
+        // Of what is wrong with an input the place is shown, over several lines.
+        GuestError::Invalid(message) => HookError::Invalid(lines(&message)),
         GuestError::Wait(wait) => HookError::Wait(failure(wait)),
         GuestError::Retry(retry) => HookError::Retry(failure(retry)),
         GuestError::Internal(message) => HookError::Internal(cut(&message, MESSAGE)),
@@ -328,7 +329,7 @@ fn culprit(backtrace: &str) -> Option<&str> {
         })
 }
 
-/// What is wrong with a bundle, line by line: a place, a message, and what is there.
+/// What is wrong with a bundle or a resource, line by line: a place, a message, and what is there.
 fn lines(text: &str) -> String {
     let end = text.floor_char_boundary(REPORT);
     let kept = text.get(..end).unwrap_or_default();

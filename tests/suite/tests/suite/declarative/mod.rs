@@ -1,5 +1,7 @@
 //! Operators that are YAML alone: the published one as it stands, and AppService without code.
 
+mod broken;
+
 use crate::scene::{Scene, kybern};
 use anyhow::{Context, Result};
 use kybern_testcluster::{Object, Request, guest};
@@ -17,9 +19,8 @@ fn folder(path: &str) -> PathBuf {
         .join(path)
 }
 
-/// A host with the registration that `inspect` prints for a bundle.
-fn with_bundle(name: &str, bundle: &Path) -> Result<(Scene, Object)> {
-    let mut scene = Scene::new(name)?;
+/// The registration that `inspect` prints for a bundle, for this corner.
+fn registration_of(scene: &Scene, bundle: &Path) -> Result<Value> {
     let engine = guest("declarative")?;
     let named = [bundle, &engine].map(|path| path.to_string_lossy().into_owned());
     let printed = kybern(&[
@@ -36,17 +37,46 @@ fn with_bundle(name: &str, bundle: &Path) -> Result<(Scene, Object)> {
     spec["class"] = json!(scene.class);
     spec["source"]["file"] = json!(engine);
     spec["settings"]["bundle"]["file"] = json!(bundle);
-    scene.grant(std::slice::from_ref(&registration))?;
+    Ok(registration)
+}
+
+/// A host with the registration that `inspect` prints for a bundle.
+fn with_bundle(name: &str, bundle: &Path) -> Result<(Scene, Object)> {
+    let mut scene = Scene::new(name)?;
+    let registration = registration_of(&scene, bundle)?;
+    let plugin = started_with(&mut scene, &registration)?;
+    Ok((scene, plugin))
+}
+
+/// Starts the host with a registration, and waits until that one is ready.
+fn started_with(scene: &mut Scene, registration: &Value) -> Result<Object> {
+    scene.grant(std::slice::from_ref(registration))?;
     scene.start_host()?;
-    let plugin = scene.submit(&registration)?;
+    let plugin = scene.submit(registration)?;
+    until_ready(scene, &plugin)?;
+    Ok(plugin)
+}
+
+/// Waits until a registration is ready; Helm's engine may have to be compiled for it.
+fn until_ready(scene: &Scene, plugin: &Object) -> Result<()> {
     scene
         .client()
-        .wait_for(&plugin, "to be ready", ENGINE, |plugin| {
+        .wait_for(plugin, "to be ready", ENGINE, |plugin| {
             let conditions = plugin["status"]["conditions"].as_array();
             let ready = |c: &Value| c["type"] == "Ready" && c["status"] == "True";
             conditions.is_some_and(|all| all.iter().any(ready))
         })?;
-    Ok((scene, plugin))
+    Ok(())
+}
+
+/// Writes files below a folder.
+fn write_files(folder: &Path, files: &[(&str, &str)]) -> Result<()> {
+    for (path, text) in files {
+        let file = folder.join(path);
+        std::fs::create_dir_all(file.parent().context("a folder")?)?;
+        std::fs::write(file, text)?;
+    }
+    Ok(())
 }
 
 /// What the host wrote while this was done and all came to rest.
