@@ -1,6 +1,7 @@
 //! Operators that are YAML alone: the published one as it stands, and AppService without code.
 
 mod broken;
+mod microservice;
 
 use crate::scene::{Scene, kybern};
 use anyhow::{Context, Result};
@@ -77,6 +78,11 @@ fn write_files(folder: &Path, files: &[(&str, &str)]) -> Result<()> {
         std::fs::write(file, text)?;
     }
     Ok(())
+}
+
+/// What is written anew with every change of an object.
+fn version_of(scene: &Scene, object: &Object) -> Result<Value> {
+    Ok(scene.client().get(object)?["metadata"]["resourceVersion"].clone())
 }
 
 /// What the host wrote while this was done and all came to rest.
