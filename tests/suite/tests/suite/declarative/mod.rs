@@ -2,6 +2,7 @@
 
 mod broken;
 mod microservice;
+mod seamless;
 
 use crate::scene::{Scene, kybern};
 use anyhow::{Context, Result};
