@@ -1,6 +1,7 @@
 //! Operators that are YAML alone: the published one as it stands, and AppService without code.
 
 mod broken;
+mod crowd;
 mod microservice;
 mod seamless;
 
