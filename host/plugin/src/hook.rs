@@ -351,6 +351,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_is_invalid_keeps_the_lines_that_show_its_place() {
+        let text = "t.yaml:6:3: no\n6 |   x\n  |   ^\u{1b}[31m";
+        let told = |error| match hook_error(error) {
+            CallError::Hook(HookError::Invalid(text) | HookError::Internal(text)) => text,
+            other => panic!("{other:?}"),
+        };
+        let shown = "t.yaml:6:3: no\n6 |   x\n  |   ^\u{fffd}[31m";
+        assert_eq!(told(GuestError::Invalid(text.into())), shown);
+        let line = shown.replace('\n', " ");
+        assert_eq!(told(GuestError::Internal(text.into())), line);
+    }
+
+    #[test]
     fn the_culprit_is_not_the_panic_machinery() {
         let backtrace = "error while executing at wasm backtrace:
     0:   0x10 - evil.wasm!__rustc[1f]::__rust_abort
