@@ -255,7 +255,8 @@ fn hook_error(error: GuestError) -> CallError {
         retry_after_ms: failure.retry_after_ms,
     };
     CallError::Hook(match error {
-        GuestError::Invalid(message) => HookError::Invalid(cut(&message, MESSAGE)),
+        // Of what is wrong with an input the place is shown, over several lines.
+        GuestError::Invalid(message) => HookError::Invalid(lines(&message)),
         GuestError::Wait(wait) => HookError::Wait(failure(wait)),
         GuestError::Retry(retry) => HookError::Retry(failure(retry)),
         GuestError::Internal(message) => HookError::Internal(cut(&message, MESSAGE)),
@@ -328,7 +329,7 @@ fn culprit(backtrace: &str) -> Option<&str> {
         })
 }
 
-/// What is wrong with a bundle, line by line: a place, a message, and what is there.
+/// What is wrong with a bundle or a resource, line by line: a place, a message, and what is there.
 fn lines(text: &str) -> String {
     let end = text.floor_char_boundary(REPORT);
     let kept = text.get(..end).unwrap_or_default();
@@ -348,6 +349,19 @@ fn cut(text: &str, bytes: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_invalid_keeps_the_lines_that_show_its_place() {
+        let text = "t.yaml:6:3: no\n6 |   x\n  |   ^\u{1b}[31m";
+        let told = |error| match hook_error(error) {
+            CallError::Hook(HookError::Invalid(text) | HookError::Internal(text)) => text,
+            other => panic!("{other:?}"),
+        };
+        let shown = "t.yaml:6:3: no\n6 |   x\n  |   ^\u{fffd}[31m";
+        assert_eq!(told(GuestError::Invalid(text.into())), shown);
+        let line = shown.replace('\n', " ");
+        assert_eq!(told(GuestError::Internal(text.into())), line);
+    }
 
     #[test]
     fn the_culprit_is_not_the_panic_machinery() {

@@ -25,7 +25,9 @@ pub(super) fn authorized(
     };
     let grants = (!ungranted.is_empty()).then(|| {
         let missing = ungranted.join("; ");
-        format!("the manifest asks for more than spec.grants gives: {missing}")
+        format!(
+            "the manifest asks for more than spec.grants gives: {missing}; add it there (`kybern plugin inspect --registration` prints all of it)"
+        )
     });
     let lacks = found.and_then(Found::told);
     match (grants, lacks, found) {

@@ -110,7 +110,7 @@ impl BundleSource {
             return None;
         }
         let what = "spec.settings.bundle.digest is required";
-        let cure = "whoever may change it could replace what the plugin does; `kybern plugin lint --bundle DIR` prints it";
+        let cure = "whoever may change it could replace what the plugin does; `kybern plugin lint DIR` prints it";
         if let Some(map) = &self.config_map
             && map.namespace != host_namespace
         {

@@ -91,15 +91,16 @@ impl Bundle {
 /// A path as the bundle has it, seen from the file `from`: names that begin with `./` or `../` are
 /// relative to that file, all others to the bundle's root.
 pub fn resolve(from: &str, written: &str) -> Result<String, String> {
-    let outside = || format!("`{written}` leads out of the bundle");
+    let outside = || {
+        format!(
+            "`{written}` leads out of the bundle: a path names one of its own files, relative to its root, with `/` between names"
+        )
+    };
     if written.is_empty() {
         return Err("the path is empty".to_owned());
     }
     if written.starts_with('/') || written.contains('\\') || written.contains(':') {
-        return Err(format!(
-            "{}: paths are relative to the bundle's root, with `/` between names",
-            outside()
-        ));
+        return Err(outside());
     }
     let relative = written.starts_with("./") || written.starts_with("../");
     let mut parts: Vec<&str> = if relative {
@@ -144,7 +145,7 @@ mod tests {
         }
         assert_eq!(
             resolve("a/b.yaml", "../../c").unwrap_err(),
-            "`../../c` leads out of the bundle"
+            "`../../c` leads out of the bundle: a path names one of its own files, relative to its root, with `/` between names"
         );
     }
 

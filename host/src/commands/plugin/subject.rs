@@ -9,7 +9,7 @@ use super::situation::Situation;
 use super::tables::Tables;
 use crate::registration::settings::{self, Given};
 use anyhow::anyhow;
-use kybern_interface::{Gvk, HookError, Plan, Sensing, Trigger};
+use kybern_interface::{Gvk, HookError, Plan, Query, Sensing, Trigger};
 use kybern_plugin::{Call, CallError, CallLimits, LoadError, NamedAnswer, Plugin, Usage};
 use serde::Serialize;
 use serde_json::Value;
@@ -111,29 +111,42 @@ impl Subject {
         self.plugin.decide(text, Vec::new(), &self.limits)
     }
 
-    /// What `decide` is called with in this situation; the sense hook says more queries, or skips.
-    pub(super) fn input(&self, situation: &Situation) -> anyhow::Result<Result<Input, Ended>> {
-        let manifest = self.plugin.manifest();
+    /// The queries that the sense hook adds in this situation.
+    pub(super) fn asked(&self, situation: &Situation) -> anyhow::Result<Result<Vec<Query>, Ended>> {
+        self.sense(self.trigger(situation)?, situation, &self.named())
+    }
+
+    /// The manifest's queries.
+    fn named(&self) -> Vec<String> {
+        let queries = self.plugin.manifest().queries.iter();
+        queries.map(|query| query.name.clone()).collect()
+    }
+
+    /// What the sense hook is called with at first.
+    fn trigger(&self, situation: &Situation) -> anyhow::Result<Trigger> {
         let (resource, object) = self.object(&situation.object)?;
         let settings = settings::resolve(
             &Given::open(situation.settings.clone()),
-            &manifest.settings_schema,
+            &self.plugin.manifest().settings_schema,
         )
         .map_err(|problem| anyhow!("{}", problem.message.replace("spec.settings", "settings")))?;
-        let mut names: Vec<String> = manifest
-            .queries
-            .iter()
-            .map(|query| query.name.clone())
-            .collect();
-        let trigger = Trigger {
-            resource: resource.clone(),
-            object: object.clone(),
-            settings: settings.clone(),
+        Ok(Trigger {
+            resource,
+            object,
+            settings,
             now: situation.now.clone(),
             queries: Vec::new(),
-        };
-        match self.sense(trigger, situation, names)? {
-            Ok(all) => names = all,
+        })
+    }
+
+    /// What `decide` is called with in this situation; the sense hook says more queries, or skips.
+    pub(super) fn input(&self, situation: &Situation) -> anyhow::Result<Result<Input, Ended>> {
+        let trigger = self.trigger(situation)?;
+        let (resource, object) = (trigger.resource.clone(), trigger.object.clone());
+        let settings = trigger.settings.clone();
+        let mut names = self.named();
+        match self.sense(trigger, situation, &names)? {
+            Ok(asked) => names.extend(asked.into_iter().map(|query| query.name)),
             Err(ended) => return Ok(Err(ended)),
         }
         if let Some(unknown) = situation.rows.keys().find(|name| !names.contains(name)) {
@@ -183,15 +196,16 @@ impl Subject {
         Ok((gvk, object))
     }
 
-    /// These queries and those that the sense hook adds, in as many rounds as it may.
+    /// Those that the sense hook adds to these queries, in as many rounds as it may.
     fn sense(
         &self,
         mut trigger: Trigger,
         situation: &Situation,
-        mut names: Vec<String>,
-    ) -> anyhow::Result<Result<Vec<String>, Ended>> {
+        names: &[String],
+    ) -> anyhow::Result<Result<Vec<Query>, Ended>> {
+        let mut asked: Vec<Query> = Vec::new();
         if !self.plugin.has_sense() {
-            return Ok(Ok(names));
+            return Ok(Ok(asked));
         }
         for _ in 0..=Sensing::ROUNDS {
             let answers = self.answers(situation, &trigger.queries)?;
@@ -209,14 +223,16 @@ impl Subject {
                 }
             };
             for query in queries {
-                if !names.contains(&query.name) {
-                    names.push(query.name);
+                let known = asked.iter().any(|one| one.name == query.name);
+                if !known && !names.contains(&query.name) {
+                    asked.push(query);
                 }
             }
             if last {
-                return Ok(Ok(names));
+                return Ok(Ok(asked));
             }
-            trigger.queries = names.clone();
+            let added = asked.iter().map(|query| &query.name);
+            trigger.queries = names.iter().chain(added).cloned().collect();
         }
         let most = Sensing::ROUNDS;
         let why = format!("sense asked more than {most} times to be called again");

@@ -152,11 +152,7 @@ impl Jinja {
         let template = self.environment.get_template(path).map_err(failed)?;
         let text = template.render(context.value.clone()).map_err(failed)?;
         if text.len() > OUTPUT {
-            let message = format!(
-                "it renders to {} bytes; at most {OUTPUT} are taken",
-                text.len()
-            );
-            return Err(Diagnostic::new(path, Place::default(), message).into());
+            return Err(too_large(path, Place::default(), text.len()).into());
         }
         Ok(text)
     }
@@ -170,11 +166,7 @@ impl Jinja {
         let text = template.and_then(|template| template.render(context.value.clone()));
         let text = text.map_err(failed)?;
         if text.len() > OUTPUT {
-            let message = format!(
-                "it renders to {} bytes; at most {OUTPUT} are taken",
-                text.len()
-            );
-            return Err(Diagnostic::new(&source.file, source.place, message).into());
+            return Err(too_large(&source.file, source.place, text.len()).into());
         }
         Ok(text)
     }
@@ -257,7 +249,7 @@ impl Jinja {
         };
         let range = error.range().map(|range| {
             let (from, to) = (edits.original(range.start), edits.original(range.end));
-            trimmed(&text, from..to.max(from))
+            filtered(error, &text, trimmed(&text, from..to.max(from)))
         });
         let place = match &range {
             Some(range) => place_of(&text, range.start, range.len()),
@@ -280,7 +272,9 @@ impl Jinja {
         {
             return self.explained(error, &source.file, context).into();
         }
-        let range = error.range();
+        let range = error
+            .range()
+            .map(|range| filtered(error, &source.text, range));
         let meant = range
             .clone()
             .and_then(|range| source.text.get(range))
@@ -342,6 +336,37 @@ fn trimmed(text: &str, range: std::ops::Range<usize>) -> std::ops::Range<usize> 
     from..to
 }
 
+/// Of a filter that was given nothing: what was given to it, if that is a path.
+fn filtered(
+    error: &minijinja::Error,
+    text: &str,
+    range: std::ops::Range<usize>,
+) -> std::ops::Range<usize> {
+    let before = text.get(..range.start).unwrap_or_default().trim_end();
+    let given = before.strip_suffix('|').map(str::trim_end);
+    let undefined = error.kind() == ErrorKind::UndefinedError;
+    let Some(given) = given.filter(|_| undefined) else {
+        return range;
+    };
+    let outside = |c: char| !(c.is_alphanumeric() || matches!(c, '_' | '.'));
+    let from = given
+        .char_indices()
+        .rfind(|(_, c)| outside(*c))
+        .map_or(0, |(at, c)| at + c.len_utf8());
+    match given
+        .get(from..)
+        .is_some_and(|path| path_in(path).is_some())
+    {
+        true => from..given.len(),
+        false => range,
+    }
+}
+
+fn too_large(file: &str, place: Place, bytes: usize) -> Diagnostic {
+    let message = format!("it renders to {bytes} bytes; at most {OUTPUT} are taken");
+    Diagnostic::new(file, place, message).cure("render less, or split it into several files")
+}
+
 fn place_of(text: &str, position: usize, length: usize) -> Place {
     let before = text.get(..position).unwrap_or(text);
     let line_start = before.rfind('\n').map_or(0, |at| at + 1);
@@ -393,8 +418,9 @@ fn message(
         }
         ErrorKind::TemplateNotFound => told(detail.to_owned()),
         ErrorKind::InvalidOperation if detail.contains("recursion limit") => told(format!(
-            "templates include each other more than {DEPTH} levels deep"
-        )),
+            "templates or macros call each other more than {DEPTH} levels deep"
+        ))
+        .cure("one that calls itself has to end"),
         ErrorKind::InvalidOperation => told(detail.to_owned()),
         kind if detail.is_empty() => told(kind.to_string()),
         kind => told(format!("{kind}: {detail}")),

@@ -195,6 +195,14 @@ fn mistakes_are_told_with_place_and_cure() {
             "t.yaml:2:7: `cr.spec.sise` is undefined\n2 | b: {{ cr.spec.sise }}\n  |       ^^^^^^^^^^^^\ncure: did you mean `size`?",
         ),
         (
+            "a: {{ cr.spec.sise | string }}",
+            "t.yaml:1:7: `cr.spec.sise` is undefined\n1 | a: {{ cr.spec.sise | string }}\n  |       ^^^^^^^^^^^^\ncure: did you mean `size`?",
+        ),
+        (
+            "a: {{ [cr.spec.sise | upper] }}",
+            "t.yaml:1:8: `cr.spec.sise` is undefined",
+        ),
+        (
             "a: {{ cr.metadata.annotations.x }}",
             "t.yaml:1:7: `cr.metadata.annotations.x` is undefined",
         ),

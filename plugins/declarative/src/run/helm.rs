@@ -24,6 +24,10 @@ use std::collections::BTreeMap;
 /// The annotation with the revision that a hook was made for.
 const REVISION: &str = "declarative.kybern.dev/hook-revision";
 
+/// Characters that are told of a long error's begin, and of its end.
+const HEAD: usize = 300;
+const TAIL: usize = 300;
+
 /// Look-ups of one pass.
 const LOOKUPS: usize = 64;
 
@@ -232,25 +236,49 @@ fn rendered(
     place: Place,
     request: &HelmRequest,
 ) -> Result<HelmAnswer, Errors> {
-    let wrong = |message: String| {
+    let wrong = |message: String, cure: String| {
         let text = pass
             .operator
             .bundle
             .text(&pass.operator.file)
             .unwrap_or_default();
-        Errors::from(Diagnostic::new(&pass.operator.file, place, message).within(&text))
+        let one = Diagnostic::new(&pass.operator.file, place, shortened(&message));
+        Errors::from(one.cure(cure).within(&text))
     };
-    let answer = pass
-        .host
-        .helm(request)
-        .map_err(|why| wrong(format!("chart `{}`: {why}", helm.chart)))?;
-    match &answer.error {
-        Some(error) => Err(wrong(format!(
-            "chart `{}`, {}: {}",
-            helm.chart, error.stage, error.message
-        ))),
-        None => Ok(answer),
+    let chart = &helm.chart;
+    let answer = pass.host.helm(request).map_err(|why| {
+        let cure = "let the chart render less; `kybern plugin render` tries it without a cluster";
+        wrong(format!("chart `{chart}`: {why}"), cure.to_owned())
+    })?;
+    let Some(error) = &answer.error else {
+        return Ok(answer);
+    };
+    let cure = match (error.stage.as_str(), helm.values.join(", ")) {
+        ("values", files) if files.is_empty() => {
+            format!("give other values, or change {chart}/values.schema.json")
+        }
+        ("values", files) => {
+            format!("change what {files} gives, or {chart}/values.schema.json")
+        }
+        ("load", _) => format!("compare {chart} with what `helm create` makes"),
+        _ => {
+            "the place in parentheses is in the chart: change it there, or the values that it takes"
+                .to_owned()
+        }
+    };
+    let (stage, message) = (&error.stage, error.message.trim());
+    Err(wrong(format!("chart `{chart}`, {stage}: {message}"), cure))
+}
+
+/// Begin and end of what is long: templates that call each other are told by Helm one by one.
+fn shortened(message: &str) -> String {
+    let all = message.chars().count();
+    if all <= HEAD + TAIL {
+        return message.to_owned();
     }
+    let head: String = message.chars().take(HEAD).collect();
+    let tail: String = message.chars().skip(all - TAIL).collect();
+    format!("{head} [...] {tail}")
 }
 
 /// The children of a chart.

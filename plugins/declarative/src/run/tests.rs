@@ -608,6 +608,38 @@ fn a_chart_of_a_repository_is_where_the_host_puts_it() {
 }
 
 #[test]
+fn what_a_chart_says_is_told_with_its_command_and_the_cure() {
+    let failed = |stage: &str, message: &str| {
+        let mut one = Try::new(CHART);
+        let error = kybern_interface::HelmError {
+            stage: stage.into(),
+            message: message.into(),
+        };
+        one.host.chart.borrow_mut().error = Some(error);
+        one.wrong()
+    };
+    assert_eq!(
+        failed("values", "at '/size': got string, want integer\n"),
+        "operator.yaml:3:12: chart `c`, values: at '/size': got string, want integer
+3 |   deploy: [{cmd: helm, chart: c, values: v.yaml, notes: notes}]
+  |            ^
+cure: change what v.yaml gives, or c/values.schema.json"
+    );
+    // Templates that call each other are told by Helm one by one.
+    let long = format!("begin {} end", "error calling include: ".repeat(10_000));
+    let told = failed("render", &long);
+    assert!(told.len() < 1_024, "{told}");
+    for part in [
+        "chart `c`, render: begin",
+        "[...]",
+        "include:  end",
+        "cure: ",
+    ] {
+        assert!(told.contains(part), "{told}");
+    }
+}
+
+#[test]
 fn a_chart_is_rendered_with_values_and_look_ups() {
     let mut one = Try::new(CHART);
     {

@@ -9,6 +9,7 @@ mod shape;
 mod tests;
 
 use super::bundle;
+use super::cases::Case;
 use super::component::Component;
 use super::subject::Subject;
 use super::tables::Tables;
@@ -66,7 +67,7 @@ pub(super) async fn errors(component: &Component, subject: &Subject) -> anyhow::
     let mut found = shape::findings(component, &outline);
     let manifest = subject.plugin.manifest();
     found.extend(of_manifest(manifest, &outline, &subject.tables).await?);
-    found.extend(probe::findings(subject, manifest, &[])?);
+    found.extend(run_in(subject, manifest, &[]).await?);
     let errors = found
         .iter()
         .filter(|finding| finding.severity == Severity::Error);
@@ -119,7 +120,8 @@ async fn described(
             return Ok(found);
         }
         Err(why) => {
-            let cure = "report it to the author of the component that interprets the bundle";
+            let cure = "templates and charts are rendered once to see what they write: is one endless, or are values nested without end? \
+                        Else report it to the author of the component that interprets the bundle";
             found.push(Finding::error(
                 "not-loadable",
                 "the component",
@@ -131,7 +133,7 @@ async fn described(
     };
     let manifest = subject.plugin.manifest();
     found.extend(queries::findings(manifest, outline, &subject.tables).await?);
-    found.extend(probe::findings(&subject, manifest, &cases)?);
+    found.extend(run_in(&subject, manifest, &cases).await?);
     found.sort_by_key(|finding| finding.severity);
     Ok(found)
 }
@@ -146,6 +148,18 @@ async fn of_manifest(
     Ok(found)
 }
 
+/// What its hooks do and ask in the smallest situations and in these cases.
+async fn run_in(
+    subject: &Subject,
+    manifest: &Manifest,
+    cases: &[Case],
+) -> anyhow::Result<Vec<Finding>> {
+    let situations = probe::situations(manifest, cases);
+    let mut found = queries::asked(subject, manifest, &situations).await?;
+    found.extend(probe::findings(subject, manifest, &situations)?);
+    Ok(found)
+}
+
 /// What running it tells.
 async fn behaviour(
     component: &Component,
@@ -157,7 +171,7 @@ async fn behaviour(
         None => Vec::new(),
     };
     Ok(match Subject::load(component).await? {
-        Ok(subject) => probe::findings(&subject, manifest, &cases)?,
+        Ok(subject) => run_in(&subject, manifest, &cases).await?,
         Err(why) => vec![Finding::error(
             "not-loadable",
             "the component",

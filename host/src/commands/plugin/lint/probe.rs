@@ -11,12 +11,8 @@ use kybern_plugin::CallError;
 /// Another time than that of any situation.
 const LATER: &str = "2031-07-15T11:22:33Z";
 
-/// Decides twice in each situation, and once more at another time.
-pub(super) fn findings(
-    subject: &Subject,
-    manifest: &Manifest,
-    cases: &[Case],
-) -> anyhow::Result<Vec<Finding>> {
+/// The smallest situations, and those of the author's cases, each with what it is called.
+pub(super) fn situations(manifest: &Manifest, cases: &[Case]) -> Vec<(String, Situation)> {
     let mut situations: Vec<(String, Situation)> = Vec::new();
     for object in minimal::objects(manifest) {
         let deleted = minimal::deleted(&object);
@@ -29,6 +25,15 @@ pub(super) fn findings(
     for case in cases {
         situations.push((format!("case {}", case.name), case.situation.clone()));
     }
+    situations
+}
+
+/// Decides twice in each situation, and once more at another time.
+pub(super) fn findings(
+    subject: &Subject,
+    manifest: &Manifest,
+    situations: &[(String, Situation)],
+) -> anyhow::Result<Vec<Finding>> {
     if situations.is_empty() {
         return Ok(vec![Finding::warning(
             "not-probed",
@@ -38,7 +43,7 @@ pub(super) fn findings(
         )]);
     }
     let mut found: Vec<Finding> = Vec::new();
-    for (place, situation) in &situations {
+    for (place, situation) in situations {
         for finding in probe(subject, manifest, place, situation)? {
             let known =
                 |other: &Finding| other.code == finding.code && other.message == finding.message;

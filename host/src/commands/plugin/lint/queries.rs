@@ -1,13 +1,16 @@
 //! Whether the manifest's queries can be answered with what is granted, and what each change of the
 //! cluster will cost.
 
+use super::super::situation::Situation;
+use super::super::subject::Subject;
 use super::super::tables::Tables;
 use super::finding::Finding;
 use super::manifest::granted;
-use kybern_interface::{Gvk, Manifest, ManifestQuery};
+use kybern_interface::{Gvk, Manifest, ManifestQuery, Query};
 use kybern_plugin::Outline;
-use kybern_sql::Prepared;
+use kybern_sql::{Prepared, SqlError};
 use kybern_table::KindKey;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// What is wrong with the queries.
@@ -32,12 +35,7 @@ pub(super) async fn findings(
         };
         named.extend(prepared.tables().iter().cloned());
         if let Err(why) = tables.prepare_as(query, &spec, manifest).await {
-            found.push(Finding::error(
-                "query-without-read",
-                &place,
-                format!("with what the manifest asks for it cannot be answered: {why}"),
-                "add the kind to `reads`",
-            ));
+            found.push(without_read(&place, &why));
         }
         found.extend(fitness(query, &prepared, &place));
         found.extend(whole(tables, &prepared, &place)?);
@@ -47,6 +45,60 @@ pub(super) async fn findings(
         found.extend(unread(manifest, &named));
     }
     Ok(found)
+}
+
+/// What is wrong with the queries that the sense hook adds in these situations.
+pub(super) async fn asked(
+    subject: &Subject,
+    manifest: &Manifest,
+    situations: &[(String, Situation)],
+) -> anyhow::Result<Vec<Finding>> {
+    let spec = granted(manifest)?;
+    let tables = &subject.tables;
+    let mut found: Vec<Finding> = Vec::new();
+    let mut known: BTreeSet<(String, String)> = BTreeSet::new();
+    for (_, situation) in situations {
+        // An end without queries is told where it decides.
+        let Ok(asked) = subject.asked(situation)? else {
+            continue;
+        };
+        for Query { name, sql, .. } in asked {
+            if !known.insert((name.clone(), sql.clone())) {
+                continue;
+            }
+            let place = format!("sense, {name}");
+            let params = Vec::new();
+            let query = ManifestQuery { name, sql, params };
+            match tables.prepare(&query).await {
+                Err(why) => found.push(unplanned(manifest, tables, place, &why.to_string())),
+                Ok(prepared) => {
+                    let answered = tables.prepare_as(&query, &spec, manifest).await;
+                    found.extend(answered.err().map(|why| without_read(&place, &why)));
+                    found.extend(unfit(&prepared, &place));
+                }
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn without_read(place: &str, why: &SqlError) -> Finding {
+    Finding::error(
+        "query-without-read",
+        place,
+        format!("with what the manifest asks for it cannot be answered: {why}"),
+        "add the kind to `reads`",
+    )
+}
+
+fn unfit(prepared: &Prepared, place: &str) -> Option<Finding> {
+    let fault = kybern_sense::unfit(prepared)?;
+    Some(Finding::error(
+        "query-unfit",
+        place,
+        format!("the query {fault}"),
+        "see docs/sql.md, what queries of passes may not do",
+    ))
 }
 
 /// A query that has no plan. It may be right where kinds are served that are not known here.
@@ -80,16 +132,7 @@ fn unplanned(manifest: &Manifest, tables: &Tables, place: String, why: &str) -> 
 }
 
 fn fitness(query: &ManifestQuery, prepared: &Arc<Prepared>, place: &str) -> Vec<Finding> {
-    let mut found = Vec::new();
-    if let Some(fault) = kybern_sense::unfit(prepared) {
-        let message = format!("the query {fault}");
-        found.push(Finding::error(
-            "query-unfit",
-            place,
-            message,
-            "see docs/sql.md, what queries of passes may not do",
-        ));
-    }
+    let mut found: Vec<Finding> = unfit(prepared, place).into_iter().collect();
     let (takes, gives) = (prepared.param_count(), query.params.len());
     if takes > gives {
         found.push(Finding::error(

@@ -23,7 +23,7 @@ const QUIET: Duration = Duration::from_secs(3);
 const RATE: usize = 100;
 
 /// Does it for each number below `all`, so many at once, until it says no.
-pub(super) fn at_once(
+pub(crate) fn at_once(
     threads: usize,
     all: usize,
     each: impl Fn(usize) -> Result<bool> + Sync,

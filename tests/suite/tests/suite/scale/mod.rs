@@ -5,7 +5,7 @@
 //! last write, and what was written; docs/benchmarks.md has the figures of 10,000.
 
 mod churn;
-mod crowd;
+pub(crate) mod crowd;
 mod judge;
 
 use anyhow::{Context, Result};

@@ -1,6 +1,11 @@
 //! Operators that are YAML alone: the published one as it stands. AppService without code is in all
 //! tests of AppService ([`crate::scene::in_each_language`]).
 
+mod broken;
+mod crowd;
+mod microservice;
+mod seamless;
+
 use crate::scene::{Scene, folder, kybern};
 use anyhow::{Context, Result};
 use kybern_testcluster::{Object, Request, guest};
@@ -36,17 +41,44 @@ pub(crate) fn registration(scene: &Scene, bundle: &Path) -> Result<Value> {
 fn with_bundle(name: &str, bundle: &Path) -> Result<(Scene, Object)> {
     let mut scene = Scene::new(name)?;
     let registration = registration(&scene, bundle)?;
-    scene.grant(std::slice::from_ref(&registration))?;
+    let plugin = started_with(&mut scene, &registration)?;
+    Ok((scene, plugin))
+}
+
+/// Starts the host with a registration, and waits until that one is ready.
+fn started_with(scene: &mut Scene, registration: &Value) -> Result<Object> {
+    scene.grant(std::slice::from_ref(registration))?;
     scene.start_host()?;
-    let plugin = scene.submit(&registration)?;
+    let plugin = scene.submit(registration)?;
+    until_ready(scene, &plugin)?;
+    Ok(plugin)
+}
+
+/// Waits until a registration is ready; Helm's engine may have to be compiled for it.
+fn until_ready(scene: &Scene, plugin: &Object) -> Result<()> {
     scene
         .client()
-        .wait_for(&plugin, "to be ready", ENGINE, |plugin| {
+        .wait_for(plugin, "to be ready", ENGINE, |plugin| {
             let conditions = plugin["status"]["conditions"].as_array();
             let ready = |c: &Value| c["type"] == "Ready" && c["status"] == "True";
             conditions.is_some_and(|all| all.iter().any(ready))
         })?;
-    Ok((scene, plugin))
+    Ok(())
+}
+
+/// Writes files below a folder.
+fn write_files(folder: &Path, files: &[(&str, &str)]) -> Result<()> {
+    for (path, text) in files {
+        let file = folder.join(path);
+        std::fs::create_dir_all(file.parent().context("a folder")?)?;
+        std::fs::write(file, text)?;
+    }
+    Ok(())
+}
+
+/// What is written anew with every change of an object.
+fn version_of(scene: &Scene, object: &Object) -> Result<Value> {
+    Ok(scene.client().get(object)?["metadata"]["resourceVersion"].clone())
 }
 
 /// What the host wrote while this was done and all came to rest.
