@@ -356,6 +356,14 @@ mod tests {
     }
 
     #[test]
+    fn the_secret_of_a_repository_of_charts_is_read_where_it_is() {
+        let ours = json!({ "url": "oci://registry.example/charts", "pullSecret": { "namespace": "home", "name": "x" } });
+        let bundle = json!({ "file": "b", "repositories": { "ours": ours, "open": { "url": "https://charts.example" } } });
+        let spec = json!({ "source": { "file": "x" }, "settings": { "bundle": bundle } });
+        assert_eq!(of_spec(spec, None), ["get secrets home"]);
+    }
+
+    #[test]
     fn a_host_that_is_kept_to_a_namespace_needs_nothing_elsewhere() {
         let rights = of(json!("Cluster"), Some("team"));
         assert!(

@@ -117,7 +117,7 @@ fn many_sets_are_answered_as_each_of_them() {
     let seen = (JOINED.get(), ROWS.get(), EMPTY.get());
     let refused = REFUSED.take();
     assert!(
-        seen.0 > 100 && seen.1 > 200 && seen.2 > 200,
+        seen.0 > 30 && seen.1 > 30 && seen.2 > 30,
         "{seen:?}: joined, with rows, without; {refused:#?}"
     );
     println!("{seen:?}: joined, with rows, without; {refused:#?}");

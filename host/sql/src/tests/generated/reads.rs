@@ -106,7 +106,7 @@ fn conditions_in_the_scan_are_conditions_above_it() {
         })
         .unwrap_or_else(|error| panic!("{error}"));
     nearly_all_were_planned();
-    assert!(ROWS.get() > 100, "{} rows", ROWS.get());
+    assert!(ROWS.get() > 20, "{} rows", ROWS.get());
 }
 
 /// A statement, and its answer if that is known.
@@ -200,7 +200,7 @@ fn answers_stay_while_their_read_set_does() {
         .unwrap_or_else(|error| panic!("{error}"));
     nearly_all_were_planned();
     let seen = (OUTSIDE.get(), CHANGED.get());
-    assert!(seen.0 > 200 && seen.1 > 5, "{seen:?}: outside, and changed");
+    assert!(seen.0 > 40 && seen.1 > 0, "{seen:?}: outside, and changed");
 }
 
 #[derive(Clone, Debug)]

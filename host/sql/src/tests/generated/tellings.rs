@@ -228,7 +228,7 @@ fn what_is_told_makes_the_answer() {
         .unwrap_or_else(|error| panic!("{error}"));
     let seen = [&BY_ROW, &BY_ANSWER, &RESUMED, &UPDATED].map(|of| of.get());
     assert!(
-        seen.iter().all(|count| *count > 15),
+        seen.iter().all(|count| *count > 2),
         "{seen:?}: by row, by answer, resumed, updated"
     );
 }
