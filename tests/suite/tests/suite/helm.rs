@@ -1,6 +1,6 @@
 //! What users of Helm operators rely on, of a bundle that deploys a chart.
 
-use crate::scene::{SOON, Scene, pass_time};
+use crate::scene::{SOON, Scene, crd_text, pass_time};
 use anyhow::{Context, Result};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use kybern_testcluster::{Object, guest};
@@ -26,26 +26,7 @@ default:
     ),
     (
         "crd.yaml",
-        "
-apiVersion: apiextensions.k8s.io/v1
-kind: CustomResourceDefinition
-metadata: {name: helmeds.helmed.example.com}
-spec:
-  group: helmed.example.com
-  names: {kind: Helmed, listKind: HelmedList, plural: helmeds, singular: helmed}
-  scope: Namespaced
-  versions:
-    - name: v1
-      served: true
-      storage: true
-      subresources: {status: {}}
-      schema:
-        openAPIV3Schema:
-          type: object
-          properties:
-            spec: {type: object, x-kubernetes-preserve-unknown-fields: true}
-            status: {type: object, x-kubernetes-preserve-unknown-fields: true}
-",
+        crd_text!("helmed.example.com", "Helmed", "helmeds"),
     ),
     (
         "values.yaml",
@@ -378,7 +359,7 @@ fn passwords_of_charts_follow_from_a_secret_that_the_host_makes_once() -> Result
     told(
         &scene,
         &plugin,
-        &[&name, "--helm-secret", "data.seed has 1 bytes"],
+        &[&name, "--helm-secret", "data.seed: it has 1 bytes"],
     )?;
     scene.client().delete(&seed)?;
     scene.bring_seed()?;

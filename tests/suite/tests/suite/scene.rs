@@ -56,6 +56,45 @@ macro_rules! in_each_language {
 }
 pub(crate) use in_each_language;
 
+/// The text of a CustomResourceDefinition that takes any spec and status.
+macro_rules! crd_text {
+    ($group:literal, $kind:literal, $plural:literal) => {
+        concat!(
+            "apiVersion: apiextensions.k8s.io/v1\n",
+            "kind: CustomResourceDefinition\n",
+            "metadata: {name: ",
+            $plural,
+            ".",
+            $group,
+            "}\n",
+            "spec:\n",
+            "  group: ",
+            $group,
+            "\n",
+            "  names: {kind: ",
+            $kind,
+            ", listKind: ",
+            $kind,
+            "List, plural: ",
+            $plural,
+            "}\n",
+            "  scope: Namespaced\n",
+            "  versions:\n",
+            "    - name: v1\n",
+            "      served: true\n",
+            "      storage: true\n",
+            "      subresources: {status: {}}\n",
+            "      schema:\n",
+            "        openAPIV3Schema:\n",
+            "          type: object\n",
+            "          properties:\n",
+            "            spec: {type: object, x-kubernetes-preserve-unknown-fields: true}\n",
+            "            status: {type: object, x-kubernetes-preserve-unknown-fields: true}\n",
+        )
+    };
+}
+pub(crate) use crd_text;
+
 /// A folder of the repository.
 pub(crate) fn folder(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))

@@ -1,32 +1,13 @@
 //! The same operator as a chart and as templates: whoever changes from one to the other changes nothing.
 
 use super::{registration, started_with, version_of, write_files};
-use crate::scene::{SOON, Scene};
+use crate::scene::{SOON, Scene, crd_text};
 use anyhow::Result;
 use kybern_testcluster::Object;
 use serde_json::{Value, json};
 use std::path::Path;
 
-const CRD: &str = "
-apiVersion: apiextensions.k8s.io/v1
-kind: CustomResourceDefinition
-metadata: {name: seams.seam.example.com}
-spec:
-  group: seam.example.com
-  names: {kind: Seam, listKind: SeamList, plural: seams, singular: seam}
-  scope: Namespaced
-  versions:
-    - name: v1
-      served: true
-      storage: true
-      subresources: {status: {}}
-      schema:
-        openAPIV3Schema:
-          type: object
-          properties:
-            spec: {type: object, properties: {replicas: {type: integer}, color: {type: string}}}
-            status: {type: object, x-kubernetes-preserve-unknown-fields: true}
-";
+const CRD: &str = crd_text!("seam.example.com", "Seam", "seams");
 
 /// What both make: NAME, REPLICAS and COLOR are written as each of them does.
 const OBJECTS: [(&str, &str); 3] = [
