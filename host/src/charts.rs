@@ -28,6 +28,9 @@ use tokio::sync::Notify;
 /// How long to wait before the cluster is asked again for what charts need of it.
 const AGAIN: Duration = Duration::from_secs(2);
 
+/// The longest such pause: it grows while the cluster does not give it.
+const AT_MOST: Duration = Duration::from_secs(10);
+
 /// What commands that know no cluster tell charts.
 const KUBE_VERSION: &str = "v1.35.0";
 
@@ -83,15 +86,17 @@ impl Charts {
     /// Gets the engine ready as soon as somebody needs it.
     pub(crate) async fn prepare(self, cluster: Cluster) {
         self.wanted.notified().await;
+        let mut pause = AGAIN;
         let (secret, capabilities) = loop {
             match self.ask(&cluster).await {
                 Ok(answers) => break answers,
                 Err(error) => self.waits_for(format!("charts cannot be rendered yet: {error:#}")),
             }
-            tokio::time::sleep(AGAIN).await;
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(AT_MOST);
         };
+        self.waits_for("Helm's engine is being compiled".to_owned());
         let made = loop {
-            self.waits_for("Helm's engine is being compiled".to_owned());
             let (preparing, secret) = (self.clone(), secret.clone());
             let capabilities = capabilities.clone();
             let made = move || preparing.make(&secret, capabilities);
@@ -116,9 +121,11 @@ impl Charts {
 
     /// What the cluster has for charts.
     async fn ask(&self, cluster: &Cluster) -> anyhow::Result<(Vec<u8>, Value)> {
+        // The dearer question is asked once the other is answered.
+        let secret = self.secret.read(cluster).await?;
         let capabilities = capabilities(cluster).await;
         let capabilities = capabilities.context("what the cluster serves cannot be read")?;
-        Ok((self.secret.read(cluster).await?, capabilities))
+        Ok((secret, capabilities))
     }
 
     /// Says it to who asks, and once in the log.

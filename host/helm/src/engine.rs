@@ -9,6 +9,9 @@ use crate::error::{PrepareError, RenderError};
 use crate::gate::Gate;
 use crate::limits::Limits;
 use crate::wasi::{self, HasWasi, Wasi};
+use base64::engine::general_purpose::STANDARD;
+use base64::read::DecoderReader;
+use flate2::read::GzDecoder;
 use kybern_plugin::{
     Held, LoadError, ModuleError, ModuleLimits, Modules, ModulesConfig, RuntimeError,
 };
@@ -17,6 +20,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
 use std::error::Error;
+use std::io::Read;
 use std::sync::Arc;
 use std::time::Duration;
 use wasmtime::{InstancePre, Linker, Module, Store, bail};
@@ -283,25 +287,25 @@ fn exports(module: &Module) -> wasmtime::Result<()> {
     Ok(())
 }
 
+/// Bytes of a block of an archive.
+const BLOCK: usize = 512;
+const BLOCK_BYTES: u64 = 512;
+
+/// How far the first file of an archive is looked for, in bytes.
+const MOST_OF_HEADERS: u64 = 1 << 20;
+
 /// Where the random numbers of a render begin: the same for all renders of one release of one chart, whatever
-/// its values, revision or version are by then and whatever the cluster serves, so that a change of those
-/// changes no password.
+/// its values, revision or version are by then and whatever the cluster serves. A change of those changes a
+/// password only if the chart then asks for more or fewer random numbers before it.
 fn seed(secret: &Key, request: &[u8], now: Duration) -> Key {
     let known: Known<'_> = serde_json::from_slice(request).unwrap_or_default();
-    let chart = known.chart.files.iter();
-    let chart = chart.filter(|file| file.path.as_deref() == Some("Chart.yaml"));
-    let chart = chart.filter_map(|file| {
-        file.text
-            .as_deref()?
-            .lines()
-            .find(|l| l.starts_with("name:"))
-    });
+    let chart = known.chart.name();
     let names = [known.release.namespace, known.release.name];
     let names = names.iter().map(|name| name.as_deref().unwrap_or_default());
     let mut hash = Sha256::new();
     hash.update(secret);
     hash.update(now.as_nanos().to_le_bytes());
-    for name in names.chain(chart) {
+    for name in names.chain([&*chart]) {
         hash.update(name.len().to_le_bytes());
         hash.update(name);
     }
@@ -322,7 +326,51 @@ struct Known<'a> {
 #[serde(default)]
 struct Chart<'a> {
     #[serde(borrow)]
+    archive: Option<Cow<'a, str>>,
+    #[serde(borrow)]
     files: Vec<File<'a>>,
+}
+
+impl Chart<'_> {
+    /// Its name, the same from a folder and from an archive; empty if it has none.
+    fn name(&self) -> String {
+        if let Some(archive) = &self.archive {
+            return folder_of(archive).unwrap_or_default();
+        }
+        let metadata = |file: &&File<'_>| file.path.as_deref() == Some("Chart.yaml");
+        let metadata = self.files.iter().find(metadata);
+        let text = metadata.and_then(|file| file.text.as_deref());
+        let mut lines = text.unwrap_or_default().lines();
+        let name = lines.find_map(|line| line.strip_prefix("name:"));
+        let name = name.and_then(|name| name.split('#').next());
+        let quotes = |c: char| c.is_whitespace() || c == '"' || c == '\'';
+        name.unwrap_or_default().trim_matches(quotes).to_owned()
+    }
+}
+
+/// The folder that an archive holds, which is the chart's name; `archive` is base64.
+fn folder_of(archive: &str) -> Option<String> {
+    let bytes = DecoderReader::new(archive.as_bytes(), &STANDARD);
+    let mut files = GzDecoder::new(bytes).take(MOST_OF_HEADERS);
+    let mut header = [0; BLOCK];
+    loop {
+        files.read_exact(&mut header).ok()?;
+        let (name, rest) = header.split_at(100);
+        let field = |from: usize, length: usize| {
+            let bytes = rest.get(from - 100..)?.get(..length)?;
+            Some(std::str::from_utf8(bytes).ok()?.trim_matches(['\0', ' ']))
+        };
+        // What comes before the first file says more of it.
+        if let Some("x" | "g") = field(156, 1) {
+            let size = u64::from_str_radix(field(124, 12)?, 8).ok()?;
+            let padded = size.div_ceil(BLOCK_BYTES) * BLOCK_BYTES;
+            std::io::copy(&mut files.by_ref().take(padded), &mut std::io::sink()).ok()?;
+            continue;
+        }
+        let name = name.split(|byte| *byte == 0).next()?;
+        let name = std::str::from_utf8(name).ok()?;
+        return Some(name.split('/').next()?.to_owned());
+    }
 }
 
 #[derive(Default, Deserialize)]

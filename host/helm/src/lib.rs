@@ -8,7 +8,8 @@
 //! - Each render gets a fresh instance, without files, network or environment. What templates take for
 //!   the time follows from the time that is given with the request; random numbers follow from that, the
 //!   names of the release and the chart, and the engine's secret. The same request gives the same
-//!   response, and a password does not change with the values.
+//!   response, and a password changes with the values only if those change how many random numbers
+//!   the chart asks for before it.
 //! - A render ends within [`Limits`], whatever the chart does.
 //!
 //! # Why the secret

@@ -60,24 +60,33 @@ impl Secret {
     pub(crate) async fn read(&self, cluster: &Cluster) -> anyhow::Result<Vec<u8>> {
         match self {
             Self::File(path) => {
-                let path = path.clone();
+                let (path, place) = (path.clone(), path);
                 let read = move || {
                     let at = || format!("{}: cannot be read (--helm-secret)", path.display());
                     std::fs::read(&path).with_context(at)
                 };
-                tokio::task::spawn_blocking(read).await?
+                long_enough(tokio::task::spawn_blocking(read).await??)
+                    .with_context(|| format!("{} (--helm-secret)", place.display()))
             }
             Self::Object { namespace, name } => {
                 let seed = object(cluster, namespace, name).await;
                 seed.with_context(|| {
                     format!(
                         "passwords that charts make follow from the Secret {namespace}/{name}; \
-                         let the host get and patch it, or give it --helm-secret FILE"
+                         let the host get and patch it (`helm upgrade` brings it back), \
+                         or give the host --helm-secret FILE"
                     )
                 })
             }
             Self::None => Ok(Vec::new()),
         }
+    }
+}
+
+fn long_enough(seed: Vec<u8>) -> anyhow::Result<Vec<u8>> {
+    match seed.len() {
+        length if length < LEAST => bail!("it has {length} bytes, and at least {LEAST} are needed"),
+        _ => Ok(seed),
     }
 }
 
@@ -95,11 +104,7 @@ async fn object(cluster: &Cluster, namespace: &str, name: &str) -> anyhow::Resul
         if let Some(seed) = found.as_ref().and_then(|found| found.pointer("/data/seed")) {
             let seed = seed.as_str().unwrap_or_default();
             let seed = STANDARD.decode(seed).context("data.seed is no base64")?;
-            if seed.len() < LEAST {
-                let length = seed.len();
-                bail!("data.seed has {length} bytes, and at least {LEAST} are needed");
-            }
-            return Ok(seed);
+            return long_enough(seed).context("data.seed");
         }
         let mut fresh = [0; LENGTH];
         getrandom::fill(&mut fresh).context("the system gives no random bytes")?;

@@ -1,6 +1,8 @@
 //! A response follows from the request, the time and the secret, and from nothing else.
 
 use crate::engine::{NOW, chart, engine, prepared, request, text};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 use std::time::Duration;
 
@@ -79,6 +81,27 @@ fn passwords_stay_when_the_values_the_revision_or_the_cluster_change() {
         },
     );
     assert_eq!(first[..7], other[..7]);
+}
+
+#[test]
+fn a_packed_chart_has_the_passwords_of_its_folder_and_another_has_others() {
+    let packed = |name: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        let chart = folder.path().join(name);
+        std::fs::create_dir_all(chart.join("templates")).unwrap();
+        let metadata = format!("apiVersion: v2\nname: {name}\nversion: 0.1.0\n");
+        std::fs::write(chart.join("Chart.yaml"), metadata).unwrap();
+        std::fs::write(chart.join("templates/t.yaml"), RANDOM).unwrap();
+        let mut tar = std::process::Command::new("tar");
+        let tar = tar.args(["-cz", name]).current_dir(folder.path());
+        json!({ "archive": STANDARD.encode(tar.output().unwrap().stdout) })
+    };
+    let folder = lines(engine(), RANDOM, NOW);
+    let lines = |chart| lines_of(engine(), "", NOW, |request| request["chart"] = chart);
+    assert_eq!(lines(packed("c")), folder);
+    for (one, two) in lines(packed("d")).iter().zip(&folder).take(7) {
+        assert_ne!(one, two);
+    }
 }
 
 #[test]
